@@ -1,0 +1,1 @@
+//! Principals, role definitions and assignments, and the one decision: may X do Y on Z.

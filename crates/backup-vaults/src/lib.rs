@@ -1,0 +1,1 @@
+//! Backup vaults and their encryption rules.

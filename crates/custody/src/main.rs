@@ -1,0 +1,2 @@
+//! The custody command.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Tenants, managed identities, role assignments.

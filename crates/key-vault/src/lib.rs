@@ -1,0 +1,1 @@
+//! Key vaults, keys, versions, soft delete, rotation, cryptographic operations, seals and recovery kits.

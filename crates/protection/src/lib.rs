@@ -1,0 +1,1 @@
+//! Backup instances, recovery points, jobs.

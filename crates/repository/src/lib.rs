@@ -1,0 +1,1 @@
+//! The deduplicating backup engine: chunk, pack, index, recovery point, restore, prune, check.

@@ -1,0 +1,1 @@
+//! The ARM resource engine: kinds, plans, operations, references, errors; no IO.
