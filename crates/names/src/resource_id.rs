@@ -193,7 +193,7 @@ fn check_shape(segments: &[&str]) -> Result<(), &'static str> {
     if rest.first().is_some_and(|word| !is_provider(word)) {
         return Err("the path is neither a subscription, a group nor a provider's");
     }
-    for (at, block) in rest.split(|word| is_provider(&word)).enumerate() {
+    for (at, block) in rest.split(is_provider).enumerate() {
         // The first block stands before the first "providers" and is empty.
         if at > 0 && (block.len() < 3 || block.len().is_multiple_of(2)) {
             return Err("after /providers/NAMESPACE pairs of TYPE/NAME must follow");

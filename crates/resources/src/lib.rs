@@ -1,1 +1,34 @@
-//! The ARM resource engine: kinds, plans, operations, references, errors; no IO.
+//! The ARM resource engine: one mechanism for every kind of resource; no IO.
+//!
+//! A request goes through [`Engine::answer`]: the kind is looked up in the [`Registry`], the
+//! caller's permission is asked of an [`Authorize`], the kind's pure `plan` says what the request
+//! means, and the result is an [`Answer`] with the [`Write`]s that make it true. A store applies
+//! all writes of one answer in one transaction. Whoever plans sees other records only through the
+//! [`World`]; what the world has not loaded yet stops the plan with [`Stop::Needs`], the store
+//! loads it and asks again (DESIGN §4).
+
+mod activity;
+mod answer;
+mod engine;
+mod erased;
+mod error;
+mod identity;
+mod kind;
+mod operation;
+mod record;
+mod reference;
+mod request;
+mod world;
+
+pub use activity::ActivityEvent;
+pub use answer::{Answer, Decided, Write};
+pub use engine::{Authorize, Engine};
+pub use erased::{Erased, Registry};
+pub use error::{Refusal, Stop};
+pub use identity::{Identity, IdentityKind, UserAssigned};
+pub use kind::{Act, Action, Answers, Change, Kind, Place, Plan, Removal, Stored};
+pub use operation::{Operation, OperationState, Progress, Task};
+pub use record::{ProvisioningState, Record, SystemData};
+pub use reference::{Reference, Target};
+pub use request::{Caller, Request, Verb};
+pub use world::{Query, World};

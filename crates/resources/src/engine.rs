@@ -1,0 +1,304 @@
+//! The one way a request takes through every kind.
+
+use custody_names::ResourceId;
+use serde_json::{Map, Value};
+
+use crate::erased::Planned;
+use crate::{
+    Act, ActivityEvent, Answer, Caller, Decided, Erased, Operation, OperationState, Place,
+    Progress, ProvisioningState, Record, Refusal, Registry, Removal, Request, Stop, Task, Verb,
+    World, Write,
+};
+
+/// Most resources in one page of a list.
+pub(crate) const PAGE_MAX: usize = 1_000;
+
+/// The decision "may this caller do this here", made on the records of the same transaction.
+pub trait Authorize: Send + Sync {
+    /// Refuses, or not, `permission` (`TYPE/read`, `TYPE/backup/action` …) at `scope`.
+    fn check(
+        &self,
+        caller: &Caller,
+        permission: &str,
+        scope: &ResourceId,
+        world: &World,
+    ) -> Result<(), Stop>;
+}
+
+/// Decides requests.
+pub struct Engine {
+    registry: Registry,
+    authorize: Box<dyn Authorize>,
+}
+
+impl Engine {
+    /// An engine for these kinds.
+    pub fn new(registry: Registry, authorize: Box<dyn Authorize>) -> Self {
+        Self { registry, authorize }
+    }
+
+    /// The kinds it knows.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Decides one request. Stops with [`Stop::Needs`] until `world` holds what it must see.
+    pub fn answer(&self, request: &Request<'_>, world: &World) -> Result<Decided, Stop> {
+        let wanted = match &request.listed {
+            Some(listed) => listed.clone(),
+            None => request.id.resource_type().as_str().to_owned(),
+        };
+        let kind = self.registry.find(&wanted).ok_or_else(|| unknown_type(&wanted))?;
+        let permission = permission(kind, &request.verb)?;
+        self.authorize.check(&request.caller, &permission, &request.id, world)?;
+        match &request.verb {
+            Verb::Read => read(kind, request, world),
+            Verb::List => list(kind, request, world),
+            Verb::Put | Verb::Patch => self.write(kind, &permission, request, world),
+            Verb::Delete => delete(kind, &permission, request, world),
+            Verb::Action(action) => act(kind, action, &permission, request, world),
+        }
+    }
+
+    fn write(
+        &self,
+        kind: &dyn Erased,
+        permission: &str,
+        request: &Request<'_>,
+        world: &World,
+    ) -> Result<Decided, Stop> {
+        if !kind.writable() {
+            return Err(Refusal::new(
+                405,
+                "MethodNotAllowed",
+                format!("{} is written by the server alone", kind.resource_type()),
+            )
+            .into());
+        }
+        check_place(kind, request, world)?;
+        let before = world.record(&request.id)?;
+        if before.is_none() && request.verb == Verb::Patch {
+            return Err(not_found(&request.id).into());
+        }
+        check_etag(request, before)?;
+        check_idle(request, before)?;
+        let Planned { record, task, writes: more, linked } = kind.plan(request, before, world)?;
+        for (permission, scope) in &linked {
+            self.authorize.check(&request.caller, permission, scope, world)?;
+        }
+        let body = kind.render(&record, request.caller.tenant)?;
+        let status =
+            if before.is_some() { kind.answers().replaced } else { kind.answers().created };
+        let mut writes = vec![Write::Put(Box::new(record))];
+        writes.extend(more);
+        let operation = begin(task, request, &mut writes);
+        writes.push(event(request, permission, operation.is_some()));
+        Ok(Decided { answer: Answer { status, body: Some(body), operation }, writes })
+    }
+}
+
+/// The error for a resource that is not there.
+pub(crate) fn not_found(id: &ResourceId) -> Refusal {
+    let kind = id.resource_type();
+    if kind.as_str().ends_with("/resourceGroups") {
+        let name = id.name().unwrap_or_default();
+        let text = format!("Resource group '{name}' could not be found.");
+        return Refusal::new(404, "ResourceGroupNotFound", text);
+    }
+    let group = id.resource_group_name().unwrap_or_default();
+    let name = id.name().unwrap_or_default();
+    Refusal::new(
+        404,
+        "ResourceNotFound",
+        format!("The Resource '{kind}/{name}' under resource group '{group}' was not found."),
+    )
+}
+
+fn unknown_type(wanted: &str) -> Refusal {
+    Refusal::new(404, "InvalidResourceType", format!("the resource type {wanted} is not known"))
+}
+
+fn permission(kind: &dyn Erased, verb: &Verb) -> Result<String, Refusal> {
+    let action = match verb {
+        Verb::Read | Verb::List => "read",
+        Verb::Put | Verb::Patch => "write",
+        Verb::Delete => "delete",
+        Verb::Action(name) => {
+            let known = kind.actions().iter().find(|action| action.name.eq_ignore_ascii_case(name));
+            let known = known.ok_or_else(|| {
+                let text = format!("{} has no action {name}", kind.resource_type());
+                Refusal::new(404, "InvalidResourceType", text)
+            })?;
+            known.permission
+        }
+    };
+    Ok(format!("{}/{action}", kind.resource_type()))
+}
+
+fn read(kind: &dyn Erased, request: &Request<'_>, world: &World) -> Result<Decided, Stop> {
+    let record = world.record(&request.id)?.ok_or_else(|| not_found(&request.id))?;
+    let body = kind.render(record, request.caller.tenant)?;
+    Ok(answered(200, Some(body)))
+}
+
+/// All resources of the kind below the id: direct children if the id is their parent, else (a
+/// group or subscription further up) everything beneath.
+fn list(kind: &dyn Erased, request: &Request<'_>, world: &World) -> Result<Decided, Stop> {
+    let direct = match kind.place() {
+        Place::Root => request.id.parent().is_none(),
+        Place::Below(parent) => request.id.resource_type().as_str().eq_ignore_ascii_case(parent),
+        Place::AnyScope => false,
+    };
+    let records = if direct {
+        world.children(&request.id, kind.resource_type())?
+    } else {
+        world.below(&request.id, kind.resource_type())?
+    };
+    let skip = request.body.get("$skip").and_then(Value::as_u64).unwrap_or(0);
+    let skip = usize::try_from(skip).unwrap_or(usize::MAX);
+    let shown: Result<Vec<Value>, Refusal> = records
+        .iter()
+        .skip(skip)
+        .take(PAGE_MAX)
+        .map(|record| kind.render(record, request.caller.tenant))
+        .collect();
+    let mut body = Map::new();
+    body.insert("value".into(), Value::Array(shown?));
+    if records.len() > skip.saturating_add(PAGE_MAX) {
+        body.insert("$skip".into(), (skip + PAGE_MAX).into());
+    }
+    Ok(answered(200, Some(Value::Object(body))))
+}
+
+fn delete(
+    kind: &dyn Erased,
+    permission: &str,
+    request: &Request<'_>,
+    world: &World,
+) -> Result<Decided, Stop> {
+    let Some(record) = world.record(&request.id)? else {
+        return Ok(answered(204, None));
+    };
+    check_etag(request, Some(record))?;
+    check_idle(request, Some(record))?;
+    let Removal { task, writes: mut all } = kind.plan_delete(request, record, world)?;
+    if task.is_some() {
+        let mut leaving = record.clone();
+        leaving.state = ProvisioningState::Deleting;
+        leaving.revision += 1;
+        all.push(Write::Put(Box::new(leaving)));
+    } else {
+        all.push(Write::Remove(record.id.clone()));
+    }
+    let operation = begin(task, request, &mut all);
+    all.push(event(request, permission, operation.is_some()));
+    let status = if operation.is_some() { 202 } else { kind.answers().deleted };
+    Ok(Decided { answer: Answer { status, body: None, operation }, writes: all })
+}
+
+fn act(
+    kind: &dyn Erased,
+    action: &str,
+    permission: &str,
+    request: &Request<'_>,
+    world: &World,
+) -> Result<Decided, Stop> {
+    let record = world.record(&request.id)?.ok_or_else(|| not_found(&request.id))?;
+    check_etag(request, Some(record))?;
+    let Act { status, body, task, mut writes } = kind.act(action, request, record, world)?;
+    let operation = begin(task, request, &mut writes);
+    if !writes.is_empty() {
+        writes.push(event(request, permission, operation.is_some()));
+    }
+    let status = match (status, operation) {
+        (0, Some(_)) => 202,
+        (0, None) => 200,
+        (chosen, _) => chosen,
+    };
+    Ok(Decided { answer: Answer { status, body, operation }, writes })
+}
+
+fn answered(status: u16, body: Option<Value>) -> Decided {
+    Decided { answer: Answer { status, body, operation: None }, writes: Vec::new() }
+}
+
+/// The parent must stand, and be of the right type.
+fn check_place(kind: &dyn Erased, request: &Request<'_>, world: &World) -> Result<(), Stop> {
+    let parent = request.id.parent().unwrap_or_else(ResourceId::root);
+    let fits = match kind.place() {
+        Place::Root => parent.parent().is_none(),
+        Place::Below(wanted) => parent.resource_type().as_str().eq_ignore_ascii_case(wanted),
+        Place::AnyScope => true,
+    };
+    if !fits {
+        let text = format!("a {} cannot stand below {parent}", kind.resource_type());
+        return Err(Refusal::new(400, "InvalidResourceId", text).into());
+    }
+    if parent.parent().is_some() && world.record(&parent)?.is_none() {
+        return Err(not_found(&parent).into());
+    }
+    Ok(())
+}
+
+fn check_etag(request: &Request<'_>, before: Option<&Record>) -> Result<(), Stop> {
+    let Some(wanted) = request.if_match.as_deref() else { return Ok(()) };
+    let agrees = match before {
+        Some(record) => wanted == "*" || wanted == record.etag(),
+        None => false,
+    };
+    if agrees {
+        return Ok(());
+    }
+    let text = format!("{} is not at etag {wanted} any more", request.id);
+    Err(Refusal::new(412, "PreconditionFailed", text)
+        .with_fix("read the resource again and repeat the change on what it is now")
+        .into())
+}
+
+/// One operation at a time changes a resource.
+fn check_idle(request: &Request<'_>, before: Option<&Record>) -> Result<(), Stop> {
+    match before.map(|record| record.state) {
+        Some(ProvisioningState::Updating | ProvisioningState::Deleting) => {
+            let text = format!("another operation on {} has not ended yet", request.id);
+            Err(Refusal::new(409, "AnotherOperationInProgress", text)
+                .with_fix("custody job list --vault-name VAULT shows it; repeat when it has ended")
+                .into())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn begin(
+    task: Option<Task>,
+    request: &Request<'_>,
+    writes: &mut Vec<Write>,
+) -> Option<custody_names::OperationId> {
+    let task = task?;
+    writes.push(Write::Operation(Box::new(Operation {
+        id: request.operation,
+        resource: request.id.clone(),
+        task,
+        state: OperationState::Queued,
+        caller: request.caller.clone(),
+        correlation: request.correlation,
+        created: request.now,
+        ended: None,
+        owner: request.owner.clone(),
+        progress: Progress::default(),
+        result: Value::Null,
+        error: None,
+    })));
+    Some(request.operation)
+}
+
+fn event(request: &Request<'_>, permission: &str, goes_on: bool) -> Write {
+    Write::Activity(ActivityEvent {
+        time: request.now,
+        caller: request.caller.name.clone(),
+        operation_name: permission.to_owned(),
+        resource: request.id.clone(),
+        status: if goes_on { "Accepted" } else { "Succeeded" }.to_owned(),
+        code: None,
+        correlation: request.correlation,
+    })
+}

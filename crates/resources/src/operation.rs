@@ -1,0 +1,103 @@
+//! Operations: plans being carried out.
+
+use custody_ambient::Timestamp;
+use custody_names::{CorrelationId, OperationId, ResourceId};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{Caller, Refusal};
+
+/// What a worker is to do: the name of a task it knows, and its input.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Task {
+    /// For example `backup` or `rewrap`.
+    pub name: String,
+    /// What the task needs, in the task's own shape.
+    pub input: Value,
+}
+
+/// The state of an operation; Azure Backup's words for jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OperationState {
+    /// Accepted, not yet begun.
+    Queued,
+    /// A worker is at it.
+    InProgress,
+    /// Somebody asked to stop it; the worker is finishing.
+    Cancelling,
+    /// Stopped as asked; nothing half-done remains.
+    Cancelled,
+    /// Done.
+    Completed,
+    /// Done, but something was left out or is doubtful, and is listed.
+    CompletedWithWarnings,
+    /// Not done; the error says why.
+    Failed,
+}
+
+impl OperationState {
+    /// Whether nothing more will happen.
+    pub fn is_final(self) -> bool {
+        match self {
+            Self::Queued | Self::InProgress | Self::Cancelling => false,
+            Self::Cancelled | Self::Completed | Self::CompletedWithWarnings | Self::Failed => true,
+        }
+    }
+
+    /// The word that `Azure-AsyncOperation` polling wants.
+    pub fn async_status(self) -> &'static str {
+        match self {
+            Self::Queued | Self::InProgress | Self::Cancelling => "InProgress",
+            Self::Cancelled => "Canceled",
+            Self::Completed | Self::CompletedWithWarnings => "Succeeded",
+            Self::Failed => "Failed",
+        }
+    }
+}
+
+/// How far an operation is, as shown to people and scripts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Progress {
+    /// What is being done now, one word: `scan`, `read`, `commit` …
+    pub phase: String,
+    /// Files done.
+    pub files_done: u64,
+    /// Files known of so far.
+    pub files_total: u64,
+    /// Bytes done, as the source counts them.
+    pub bytes_done: u64,
+    /// Bytes known of so far.
+    pub bytes_total: u64,
+    /// Bytes newly stored.
+    pub bytes_new: u64,
+}
+
+/// A plan being carried out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Operation {
+    /// Its identifier; a job bears the same.
+    pub id: OperationId,
+    /// What it changes.
+    pub resource: ResourceId,
+    /// What is to be done.
+    pub task: Task,
+    /// Where it stands.
+    pub state: OperationState,
+    /// Who asked.
+    pub caller: Caller,
+    /// Ties it to the request.
+    pub correlation: CorrelationId,
+    /// When it was accepted.
+    pub created: Timestamp,
+    /// When it ended.
+    pub ended: Option<Timestamp>,
+    /// The process that carries it out (opaque; `worker` can tell whether it still lives).
+    pub owner: String,
+    /// How far it is.
+    pub progress: Progress,
+    /// What it found or made, in the task's own shape; shown when it has ended.
+    pub result: Value,
+    /// Why it failed.
+    pub error: Option<Refusal>,
+}

@@ -1,0 +1,78 @@
+//! What is kept of a resource.
+
+use std::collections::BTreeMap;
+
+use custody_ambient::Timestamp;
+use custody_names::{Location, ResourceId};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{Identity, Reference};
+
+/// Where a resource stands between request and result; ARM's words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ProvisioningState {
+    /// Settled and usable.
+    #[default]
+    Succeeded,
+    /// The last operation on it failed; its error says why.
+    Failed,
+    /// An operation is changing it.
+    Updating,
+    /// An operation is removing it.
+    Deleting,
+}
+
+/// Who made and last changed a resource, and when (ARM `systemData`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SystemData {
+    /// Who created it: a principal id, or the OS user behind the bootstrap administrator.
+    pub created_by: String,
+    /// When.
+    pub created_at: Timestamp,
+    /// Who changed it last.
+    pub last_modified_by: String,
+    /// When.
+    pub last_modified_at: Timestamp,
+}
+
+/// One resource as it is stored: the envelope that all kinds share, and the kind's own spec and
+/// status as JSON. The stored form of the newest version only.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Its identifier, in the case it was first written in.
+    pub id: ResourceId,
+    /// Where it lies, if its kind is tracked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub location: Option<Location>,
+    /// The client's tags.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
+    /// The managed identities attached to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Identity>,
+    /// What the client asked for.
+    pub spec: Value,
+    /// What only the server writes.
+    pub status: Value,
+    /// Where it stands.
+    pub state: ProvisioningState,
+    /// Counts the writes; the wire shows it as etag.
+    pub revision: u64,
+    /// Who and when.
+    pub system: SystemData,
+    /// What it names, kept in the store's reference index.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub references: Vec<Reference>,
+    /// A name it holds that must be unique over all tenants, as `KIND:NAME`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<String>,
+}
+
+impl Record {
+    /// The etag shown to clients.
+    pub fn etag(&self) -> String {
+        format!("\"{:016x}\"", self.revision)
+    }
+}
