@@ -1,7 +1,7 @@
 //! `Microsoft.DataProtection/backupVaults/backupInstances`: an item under protection.
 
 use custody_ambient::Timestamp;
-use custody_names::{ItemName, OperationId, ResourceId};
+use custody_names::{ItemId, ItemName, ResourceId};
 use custody_resources::{
     Act, Action, Change, Kind, Place, Plan, ProvisioningState, Refusal, Removal, Request, Stop,
     Stored, Task, World,
@@ -88,7 +88,7 @@ pub struct InstanceSpec {
 #[serde(rename_all = "camelCase")]
 pub struct InstanceStatus {
     /// The item as the repository knows it.
-    pub item_id: OperationId,
+    pub item_id: ItemId,
     /// `ProtectionConfigured`, ARM's word.
     pub current_protection_state: String,
     /// When its newest recovery point was taken.
@@ -124,7 +124,7 @@ impl Kind for BackupInstance {
         let status = match change.before {
             Some(stored) => stored.status.clone(),
             None => InstanceStatus {
-                item_id: OperationId::mint(change.request.entropy)
+                item_id: ItemId::mint(change.request.entropy)
                     .map_err(|error| Refusal::bug(error.to_string()))?,
                 current_protection_state: "ProtectionConfigured".to_owned(),
                 newest_point_time: None,
