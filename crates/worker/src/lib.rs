@@ -10,6 +10,7 @@ mod audit;
 mod dependants;
 mod error;
 pub mod fault;
+mod folders;
 mod installation;
 mod job;
 mod keks;
