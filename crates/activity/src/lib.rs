@@ -1,1 +1,27 @@
 //! The hash-chained ledger of every use of a key, and its verification.
+//!
+//! [`Ledger::append`] returns when the record is on the device, chained to all records before it;
+//! what cannot be recorded must not be done. Several processes append at once. [`verify`] finds
+//! the first line that was changed, removed or moved, and says what it cannot find: see
+//! `docs/formats/ledger.md` for the bytes and the threat model.
+//!
+//! A record is any JSON object. The ledger does not look into it: whoever makes one keeps secrets
+//! out of it.
+
+mod disk;
+mod error;
+mod head;
+mod ledger;
+mod line;
+mod read;
+mod reserve;
+mod segment;
+mod tail;
+mod verify;
+
+pub use error::LedgerError;
+pub use head::{HeadFile, Signer};
+pub use ledger::{Importance, Ledger};
+pub use line::{Content, Entry, Fault, LineHash, Note, Position};
+pub use read::{Entries, Order, read};
+pub use verify::{Bad, Report, verify};

@@ -63,8 +63,15 @@ guid!(
     /// One installation of custody: a data folder and its seal.
     InstallationId, "installation id");
 guid!(
+    /// An item under protection, as its repository knows it: random, so that the repository's
+    /// log can name it in clear.
+    ItemId, "item id");
+guid!(
     /// An operation: a plan being carried out. A backup job bears the id of its operation.
     OperationId, "operation id");
+guid!(
+    /// A recovery point.
+    PointId, "recovery point id");
 guid!(
     /// The object id of a principal: who roles and access policies are granted to.
     PrincipalId, "principal id");

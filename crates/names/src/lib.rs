@@ -11,8 +11,8 @@ mod label;
 mod resource_id;
 
 pub use guid::{
-    ClientId, CorrelationId, InstallationId, OperationId, PrincipalId, RoleDefinitionId,
-    SubscriptionId, TenantId, VaultGuid,
+    ClientId, CorrelationId, InstallationId, ItemId, OperationId, PointId, PrincipalId,
+    RoleDefinitionId, SubscriptionId, TenantId, VaultGuid,
 };
 pub use key_uri::{KeyName, KeyUri, KeyVaultName, KeyVersion, KeyVersionUri};
 pub use label::{ItemName, Location, ResourceGroupName, ResourceName};

@@ -42,6 +42,18 @@ impl Engine {
         &self.registry
     }
 
+    /// Asks whether the caller may do this there, for what is no kind of its own (jobs, the
+    /// ledger, looking into a recovery point).
+    pub fn permit(
+        &self,
+        caller: &Caller,
+        permission: &str,
+        scope: &ResourceId,
+        world: &World,
+    ) -> Result<(), Stop> {
+        self.authorize.check(caller, permission, scope, world)
+    }
+
     /// Decides one request. Stops with [`Stop::Needs`] until `world` holds what it must see.
     pub fn answer(&self, request: &Request<'_>, world: &World) -> Result<Decided, Stop> {
         let wanted = match &request.listed {

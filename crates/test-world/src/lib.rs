@@ -1,7 +1,10 @@
-//! Fixed clock and seeded randomness, for tests alone.
+//! Fixed clock, seeded randomness, keys in memory and fault injection, for tests alone.
 //!
 //! No crate may name this one outside `[dev-dependencies]` (`cargo xtask layers` checks it), so
 //! predictable randomness can never reach the binary.
+
+pub mod faults;
+pub mod keks;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};

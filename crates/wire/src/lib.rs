@@ -1,1 +1,15 @@
 //! The REST surface: ARM and Key Vault requests in, answers out; the only crate that knows HTTP.
+//!
+//! [`Server::handle`] is one way in for every transport: the command line calls it in its own
+//! process, a socket will call it for others. What is served is in `docs/rest-api.md`.
+
+mod address;
+mod arm;
+mod data_plane;
+mod own;
+mod reply;
+mod server;
+
+pub use custody_worker::{PlatformOptions, SealChoice, StartError, rescue};
+pub use reply::Body;
+pub use server::Server;

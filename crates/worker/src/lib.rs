@@ -1,1 +1,34 @@
 //! Carries plans out: the only crate that both reads stores and calls key vaults.
+//!
+//! [`Platform`] is one process's hold on an installation. A request that begins an operation hands
+//! its id to [`Platform::begin`]; the task runs on a thread of its own as a [`Job`](job::Job), and
+//! its end is stored together with what it achieved. A vault is opened for one job at a time by a
+//! vault session: the ring is unlocked through the vault's identity, and a watcher extends or ends
+//! the lease on its keys (DESIGN §5).
+
+mod audit;
+mod dependants;
+mod error;
+pub mod fault;
+mod folders;
+mod installation;
+mod job;
+mod keks;
+mod key_access;
+pub mod kits;
+pub mod look;
+mod orphans;
+pub mod overview;
+mod platform;
+mod progress;
+pub mod rescue;
+mod runner;
+mod tasks;
+mod vault_session;
+mod view;
+
+pub use dependants::{Dependants, ItemReport, Summary, VaultReport, VersionReport};
+pub use error::StartError;
+pub use installation::{DataFolder, INSTALLATION_FORMAT, Installation};
+pub use key_access::{Cause, KeyVaultFacts, PLATFORM_KEY_VAULT, principal_of};
+pub use platform::{Platform, PlatformOptions, SealChoice};

@@ -1,0 +1,92 @@
+//! Encryption settings as clients write them (`properties.securitySettings.encryptionSettings`).
+
+use custody_names::{KeyUri, ResourceId};
+use serde::{Deserialize, Serialize};
+
+/// Whether a customer key protects the vault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EncryptionState {
+    /// It does.
+    Enabled,
+    /// It does not; once enabled, asking for this is refused (rule 51).
+    Disabled,
+    /// The last update failed inside custody and needs attention (rule 70).
+    Inconsistent,
+}
+
+/// Which identity speaks to the key vault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum IdentityType {
+    /// The vault's own.
+    SystemAssigned,
+    /// An attached one.
+    UserAssigned,
+}
+
+/// The identity that speaks to the key vault.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KekIdentity {
+    /// Which sort.
+    pub identity_type: IdentityType,
+    /// The attached identity, if it is user-assigned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity_id: Option<ResourceId>,
+}
+
+/// The key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyVaultProperties {
+    /// With a version it is pinned to that, without one it follows the newest (rules 85, 86).
+    pub key_uri: KeyUri,
+}
+
+/// The optional second layer beneath the customer key (rule 11).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum InfrastructureEncryption {
+    /// One layer.
+    #[default]
+    Disabled,
+    /// A second layer under a key of the platform's.
+    Enabled,
+}
+
+/// What protects a vault.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EncryptionSettings {
+    /// Whether a customer key is meant.
+    pub state: EncryptionState,
+    /// The key; needed when enabled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_vault_properties: Option<KeyVaultProperties>,
+    /// Who speaks to the key vault; needed when enabled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kek_identity: Option<KekIdentity>,
+    /// The second layer.
+    #[serde(default)]
+    pub infrastructure_encryption: InfrastructureEncryption,
+}
+
+impl EncryptionSettings {
+    /// The customer's key, if one protects the vault.
+    pub fn key(&self) -> Option<&KeyUri> {
+        match self.state {
+            EncryptionState::Disabled => None,
+            EncryptionState::Enabled | EncryptionState::Inconsistent => {
+                self.key_vault_properties.as_ref().map(|properties| &properties.key_uri)
+            }
+        }
+    }
+}
+
+/// Input of [`crate::TASK_APPLY_ENCRYPTION`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ApplyEncryption {
+    /// What is wanted; `None` is the platform-managed key (rule 1).
+    pub wanted: Option<EncryptionSettings>,
+    /// Whether the vault's repository is to be made first.
+    pub create: bool,
+}

@@ -1,0 +1,191 @@
+//! The documents' rules on a Backup vault's encryption settings, one row each, through the engine.
+
+mod desk;
+
+use custody_backup_vaults::EncryptionSettings;
+use custody_resources::Verb;
+use desk::{Desk, KEY, KEY_2, UAI, UAI_2};
+use serde_json::{Value, json};
+
+/// A row: rule, what is in force before, the request, and the code of the refusal or `Ok`.
+struct Row {
+    rule: &'static str,
+    before: Option<Value>,
+    verb: Verb,
+    body: Value,
+    expected: Result<(), &'static str>,
+}
+
+fn enabled(key: &str, identity: &str) -> Value {
+    json!({
+        "state": "Enabled",
+        "keyVaultProperties": { "keyUri": key },
+        "kekIdentity": { "identityType": "UserAssigned", "identityId": identity },
+    })
+}
+
+fn layered(key: &str, layer: &str) -> Value {
+    let mut settings = enabled(key, UAI);
+    settings["infrastructureEncryption"] = layer.into();
+    settings
+}
+
+fn body(settings: Option<Value>) -> Value {
+    let attached = json!({ UAI: {}, UAI_2: {} });
+    let mut body = json!({
+        "location": "westeurope",
+        "identity": { "type": "UserAssigned", "userAssignedIdentities": attached },
+        "properties": {},
+    });
+    if let Some(settings) = settings {
+        body["properties"]["securitySettings"] = json!({ "encryptionSettings": settings });
+    }
+    body
+}
+
+fn rows() -> Vec<Row> {
+    let own_identity = json!({
+        "state": "Enabled",
+        "keyVaultProperties": { "keyUri": KEY },
+        "kekIdentity": { "identityType": "SystemAssigned" },
+    });
+    let put = |rule, before: Option<Value>, settings: Option<Value>, expected| Row {
+        rule,
+        before,
+        verb: Verb::Put,
+        body: body(settings),
+        expected,
+    };
+    let cannot_return = Err("UserErrorCMKCannotBeDisabled");
+    let mut rows = vec![
+        put("1 platform key by default", None, None, Ok(())),
+        put("4 a key of a key vault", None, Some(enabled(KEY, UAI)), Ok(())),
+        put("5 the key may be changed", Some(enabled(KEY, UAI)), Some(enabled(KEY_2, UAI)), Ok(())),
+        put("11 a second layer beneath", None, Some(layered(KEY, "Enabled")), Ok(())),
+        put(
+            "32 own identity at creation",
+            None,
+            Some(own_identity),
+            Err("UserErrorCMKSystemAssignedIdentityAtCreation"),
+        ),
+        put(
+            "36 key and identity together",
+            Some(enabled(KEY, UAI)),
+            Some(enabled(KEY_2, UAI_2)),
+            Err("UserErrorCMKKeyUriAndIdentityUpdateNotAllowedTogether"),
+        ),
+        put(
+            "36 both sent, one changed",
+            Some(enabled(KEY, UAI)),
+            Some(enabled(KEY, UAI_2)),
+            Ok(()),
+        ),
+        put(
+            "51 disable",
+            Some(enabled(KEY, UAI)),
+            Some(json!({ "state": "Disabled" })),
+            cannot_return,
+        ),
+        put(
+            "51 no key",
+            Some(enabled(KEY, UAI)),
+            Some(json!({ "state": "Enabled" })),
+            cannot_return,
+        ),
+        put("51 absent keeps", Some(enabled(KEY, UAI)), None, Ok(())),
+        put("51 never enabled", None, Some(json!({ "state": "Disabled" })), Ok(())),
+        put("52 identity alone", Some(enabled(KEY, UAI)), Some(enabled(KEY, UAI_2)), Ok(())),
+        put("53 after items are there", Some(json!(null)), Some(enabled(KEY, UAI)), Ok(())),
+        put(
+            "74 second layer later",
+            Some(enabled(KEY, UAI)),
+            Some(layered(KEY, "Enabled")),
+            Err("UserErrorCMKInfrastructureEncryptionCannotBeModified"),
+        ),
+        put(
+            "75 second layer taken away",
+            Some(layered(KEY, "Enabled")),
+            Some(layered(KEY, "Disabled")),
+            Err("UserErrorCMKInfrastructureEncryptionCannotBeModified"),
+        ),
+    ];
+    rows.push(Row {
+        rule: "51 by PATCH",
+        before: Some(enabled(KEY, UAI)),
+        verb: Verb::Patch,
+        body: json!({ "properties": { "securitySettings": { "encryptionSettings":
+            { "state": "Disabled" } } } }),
+        expected: cannot_return,
+    });
+    rows.push(Row {
+        rule: "34 detached identity",
+        before: Some(enabled(KEY, UAI)),
+        verb: Verb::Put,
+        body: json!({
+            "location": "westeurope",
+            "identity": { "type": "UserAssigned", "userAssignedIdentities": { UAI_2: {} } },
+            "properties": {},
+        }),
+        expected: Err("UserErrorCMKMissingMangedIdentityPermissionOnKeyVault"),
+    });
+    rows
+}
+
+#[test]
+fn encryption_rules() {
+    for Row { rule, before, verb, body, expected } in rows() {
+        let mut desk = Desk::new();
+        if let Some(before) = &before {
+            let applied: Option<EncryptionSettings> =
+                serde_json::from_value(before.clone()).unwrap();
+            desk.vault_in_force(applied);
+        }
+        let got = desk.ask(verb, body).map(drop);
+        assert_eq!(
+            got.as_ref().map_err(|refusal| refusal.code.as_ref()),
+            expected.as_ref().map_err(|code| *code),
+            "rule {rule}"
+        );
+        if expected.is_err() {
+            assert_eq!(desk.settings(), before.unwrap_or_default(), "rule {rule}: state unchanged");
+        }
+    }
+}
+
+/// Rules 85 and 86: a version in the key URI pins, its absence follows the newest.
+#[test]
+fn key_uris_pin_or_follow() {
+    let check = |uri: &str, follows: bool| {
+        let key = uri.parse().unwrap();
+        assert_eq!(custody_backup_vaults::rules::follows_newest_version(&key), follows, "{uri}");
+    };
+    check(KEY, true);
+    check(&format!("{KEY}/0123456789abcdef0123456789abcdef"), false);
+}
+
+/// Rule 52: any change in force is carried out by an operation, the same settings again as well.
+#[test]
+fn asking_begins_an_operation() {
+    let mut desk = Desk::new();
+    let created = desk.ask(Verb::Put, body(Some(enabled(KEY, UAI)))).unwrap();
+    assert!(created.operation.is_some());
+    let applied = serde_json::from_value(enabled(KEY, UAI)).unwrap();
+    desk.vault_in_force(Some(applied));
+    let tags = desk.ask(Verb::Patch, json!({ "tags": { "a": "b" } })).unwrap();
+    assert_eq!(tags.operation, None);
+    let again = desk.ask(Verb::Put, body(Some(enabled(KEY, UAI)))).unwrap();
+    assert!(again.operation.is_some(), "the same key again means: rewrap to its newest version");
+}
+
+/// While an update runs, clients see what is in force (recorded Azure traffic).
+#[test]
+fn the_old_key_shows_until_the_update_is_done() {
+    let mut desk = Desk::new();
+    let applied = serde_json::from_value(enabled(KEY, UAI)).unwrap();
+    desk.vault_in_force(Some(applied));
+    let answer = desk.ask(Verb::Put, body(Some(enabled(KEY_2, UAI)))).unwrap();
+    let shown = answer.body.unwrap();
+    let settings = &shown["properties"]["securitySettings"]["encryptionSettings"];
+    assert_eq!(settings["keyVaultProperties"]["keyUri"], KEY);
+    assert_eq!(shown["properties"]["provisioningState"], "Updating");
+}

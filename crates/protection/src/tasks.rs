@@ -1,0 +1,85 @@
+//! What the tasks on an item take as input.
+
+use serde::{Deserialize, Serialize};
+
+use crate::SourcePath;
+
+/// Takes a recovery point.
+pub const TASK_BACKUP: &str = "backup";
+/// Gives a recovery point back into a folder.
+pub const TASK_RESTORE: &str = "restore";
+/// Gives up recovery points by a retention rule or by name.
+pub const TASK_FORGET: &str = "forget";
+
+/// What to do with what stands at the target.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OverwritePolicy {
+    /// Keep it and say so.
+    #[default]
+    Never,
+    /// Replace it if it is older than the entry restored.
+    Older,
+    /// Replace it.
+    Always,
+}
+
+/// How owners are given back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OwnerPolicy {
+    /// By number.
+    #[default]
+    Numeric,
+    /// By name where this machine knows it, else by number.
+    Name,
+    /// Not at all.
+    None,
+}
+
+/// Body of `POST …/restore`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RestoreRequest {
+    /// `latest`, a point's id or a time: the newest point at or before it.
+    #[serde(default = "latest")]
+    pub point: String,
+    /// An absolute folder on this machine.
+    pub target: SourcePath,
+    /// What to restore, relative to the point's root; absent, all of it.
+    #[serde(default)]
+    pub path: Option<SourcePath>,
+    /// What to do with what stands there.
+    #[serde(default)]
+    pub overwrite: OverwritePolicy,
+    /// How owners are given back.
+    #[serde(default)]
+    pub owner: OwnerPolicy,
+}
+
+/// Body of `POST …/forget`: points by id, or how many of which age to keep. At least one field
+/// must be given.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct ForgetRequest {
+    /// Exactly these points.
+    pub points: Vec<String>,
+    /// Keep the newest so many.
+    pub keep_last: Option<u32>,
+    /// Keep the newest of so many hours that have one.
+    pub keep_hourly: Option<u32>,
+    /// The same by days.
+    pub keep_daily: Option<u32>,
+    /// The same by weeks (ISO 8601).
+    pub keep_weekly: Option<u32>,
+    /// The same by months.
+    pub keep_monthly: Option<u32>,
+    /// The same by years.
+    pub keep_yearly: Option<u32>,
+    /// Only say what would be kept and forgotten.
+    pub dry_run: bool,
+}
+
+fn latest() -> String {
+    "latest".to_owned()
+}

@@ -1,0 +1,141 @@
+//! custody's own requests: the installation, the ledger, recovery kits, dependants, status.
+
+use std::sync::Arc;
+
+use custody_activity::{HeadFile, Order};
+use custody_envelope::SecretBytes;
+use custody_names::{KeyUri, ResourceId};
+use custody_resources::Refusal;
+use custody_worker::{Platform, fault, kits, overview};
+use data_encoding::BASE64;
+use http::{Method, Response};
+use serde_json::{Value, json};
+
+use crate::reply::{self, Body};
+use crate::server::Call;
+
+/// Most ledger records in one answer.
+const RECORDS_MAX: usize = 10_000;
+
+/// Answers one request below `/custody/`.
+pub(crate) fn answer(platform: &Arc<Platform>, call: &Call<'_>) -> Result<Response<Body>, Refusal> {
+    let segments: Vec<&str> = call.path.split('/').filter(|part| !part.is_empty()).skip(1).collect();
+    let body = match (call.method, segments.as_slice()) {
+        (&Method::GET, ["installation"]) => overview::installation(platform)?,
+        (&Method::GET, ["status"]) => {
+            permit(platform, call, "Custody.Platform/status/read")?;
+            overview::status(platform)?
+        }
+        (&Method::GET, ["dependants"]) => dependants(platform, call)?,
+        (&Method::GET, ["ledger"]) => {
+            permit(platform, call, "Custody.Platform/ledger/read")?;
+            records(platform, call)?
+        }
+        (&Method::GET, ["ledger", "head"]) => {
+            permit(platform, call, "Custody.Platform/ledger/read")?;
+            let head = platform.ledger.export_head().map_err(|error| ledger_fault(&error))?;
+            json!(head)
+        }
+        (&Method::POST, ["ledger", "verify"]) => {
+            permit(platform, call, "Custody.Platform/ledger/read")?;
+            verify(platform, call)?
+        }
+        (&Method::POST, ["recoveryKit"]) => {
+            permit(platform, call, "Custody.Platform/recoveryKit/write")?;
+            kits::create(platform, &call.caller, &passphrase(&call.body)?)?
+        }
+        (&Method::POST, ["recoveryKit", "test"]) => {
+            permit(platform, call, "Custody.Platform/recoveryKit/write")?;
+            let kit = text(&call.body, "kit")?;
+            let bytes = BASE64.decode(kit.as_bytes()).map_err(|error| {
+                Refusal::bad_request(format!("the kit is no base64: {error}"))
+            })?;
+            kits::test(platform, &call.caller, &passphrase(&call.body)?, &bytes)?
+        }
+        _ => {
+            let text = format!("{} {} is not served", call.method, call.path);
+            return Err(Refusal::new(404, "InvalidPath", text));
+        }
+    };
+    Ok(reply::json(200, Some(&body)))
+}
+
+fn permit(platform: &Platform, call: &Call<'_>, permission: &str) -> Result<(), Refusal> {
+    let looked = platform.records.view(&mut |world| {
+        platform.engine.permit(&call.caller, permission, &ResourceId::root(), world)
+    });
+    looked.map_err(fault::of_apply)
+}
+
+fn dependants(platform: &Platform, call: &Call<'_>) -> Result<Value, Refusal> {
+    permit(platform, call, "Custody.Platform/dependants/read")?;
+    let wanted = |name: &str| {
+        call.parameter(name)
+            .ok_or_else(|| Refusal::bad_request(format!("the parameter {name} is missing")))
+    };
+    let bad = |error: custody_names::InvalidName| Refusal::bad_request(error.to_string());
+    let key = KeyUri {
+        vault: wanted("keyVault")?.parse().map_err(bad)?,
+        key: wanted("key")?.parse().map_err(bad)?,
+        version: call.parameter("version").map(str::parse).transpose().map_err(bad)?,
+    };
+    overview::dependants(platform, &key, call.correlation)
+}
+
+fn records(platform: &Platform, call: &Call<'_>) -> Result<Value, Refusal> {
+    let number = |name| call.parameter(name).and_then(|text: &str| text.parse::<u64>().ok());
+    let top = number("top").and_then(|top| usize::try_from(top).ok()).unwrap_or(100);
+    let order = if number("from").is_some() { Order::OldestFirst } else { Order::NewestFirst };
+    let from = number("from").unwrap_or(0);
+    let wanted: Vec<&str> = ["job", "key"].iter().filter_map(|name| call.parameter(name)).collect();
+    let mut shown = Vec::new();
+    for entry in platform.ledger.read(order).map_err(|error| ledger_fault(&error))? {
+        let entry = entry.map_err(|error| ledger_fault(&error))?;
+        let Some(record) = entry.record().filter(|_| entry.position.sequence >= from) else {
+            continue;
+        };
+        let text = record.to_string();
+        if wanted.iter().all(|word| text.contains(word)) {
+            shown.push(json!({
+                "sequence": entry.position.sequence,
+                "time": entry.time,
+                "hash": entry.position.hash,
+                "record": record,
+            }));
+        }
+        if shown.len() >= top.min(RECORDS_MAX) {
+            break;
+        }
+    }
+    Ok(json!({ "value": shown }))
+}
+
+fn verify(platform: &Platform, call: &Call<'_>) -> Result<Value, Refusal> {
+    let head = match call.body.get("head").filter(|head| !head.is_null()) {
+        Some(head) => {
+            Some(HeadFile::from_json(&head.to_string()).map_err(|error| ledger_fault(&error))?)
+        }
+        None => None,
+    };
+    let report = custody_activity::verify(&platform.folder.ledger(), head.as_ref())
+        .map_err(|error| ledger_fault(&error))?;
+    let mut body = json!(report);
+    if let Some(fields) = body.as_object_mut() {
+        fields.insert("ok".into(), report.passed().into());
+    }
+    Ok(body)
+}
+
+fn ledger_fault(error: &custody_activity::LedgerError) -> Refusal {
+    Refusal::new(500, error.code(), error.to_string())
+}
+
+fn text<'b>(body: &'b Value, name: &str) -> Result<&'b str, Refusal> {
+    body.get(name)
+        .and_then(Value::as_str)
+        .ok_or_else(|| Refusal::bad_request(format!("the body names no {name}")))
+}
+
+fn passphrase(body: &Value) -> Result<SecretBytes, Refusal> {
+    Ok(SecretBytes::new(text(body, "passphrase")?.as_bytes().to_vec()))
+}

@@ -1,0 +1,168 @@
+//! What would break: which vaults, items and recovery points hang on a key, version by version.
+//! Rule 124, from the reference index and the keyrings; nothing is changed by asking.
+
+use custody_ambient::Timestamp;
+use custody_backup_vaults::{BackupVault, rules};
+use custody_names::{KeyUri, KeyVersion};
+use custody_protection::{BackupInstance, RecoveryPoint};
+use custody_resources::{Kind as _, Stop, Stored, Target, World};
+use serde::Serialize;
+
+/// One version of the key, as the key vault tells it.
+#[derive(Clone, Debug)]
+pub struct VersionFacts {
+    /// The version.
+    pub version: KeyVersion,
+    /// Whether it may be used.
+    pub enabled: bool,
+    /// When it was made.
+    pub created: Timestamp,
+}
+
+/// The report of `drill revoke`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Dependants {
+    /// The key.
+    pub key: KeyUri,
+    /// Its versions, newest first.
+    pub versions: Vec<VersionReport>,
+    /// What would become unreadable if the whole key went.
+    pub summary: Summary,
+}
+
+/// Counts of what would become unreadable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Summary {
+    /// Vaults.
+    pub vaults: usize,
+    /// Items in them.
+    pub items: usize,
+    /// Recovery points of those.
+    pub recovery_points: usize,
+}
+
+/// One version and what hangs on it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VersionReport {
+    /// The version.
+    pub version: KeyVersion,
+    /// Whether it may be used now.
+    pub enabled: bool,
+    /// When it was made.
+    pub created: Timestamp,
+    /// Whether it is the newest.
+    pub newest: bool,
+    /// Whether it can be disabled or purged without losing anything.
+    pub retire_safely: bool,
+    /// Why, or why not.
+    pub because: String,
+    /// The vaults that it wraps keys of.
+    pub vaults: Vec<VaultReport>,
+}
+
+/// A vault that hangs on a version.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VaultReport {
+    /// Its resource id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// The generations of data keys that the version wraps.
+    pub generations: Vec<u32>,
+    /// Its items and how many recovery points each would lose.
+    pub items: Vec<ItemReport>,
+}
+
+/// An item that hangs on a version.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ItemReport {
+    /// Its name.
+    pub name: String,
+    /// Its recovery points.
+    pub recovery_points: usize,
+}
+
+/// Reports on a key whose versions are `facts`, newest first.
+pub fn dependants(key: &KeyUri, facts: &[VersionFacts], world: &World) -> Result<Dependants, Stop> {
+    let vaults: Result<Vec<_>, Stop> = world
+        .referrers(Target::key(key))?
+        .iter()
+        .filter(|record| record.id.resource_type().as_str().eq_ignore_ascii_case(BackupVault::TYPE))
+        .map(|record| Ok(Stored::<BackupVault>::read(record)?))
+        .collect();
+    let vaults = vaults?;
+    let mut versions = Vec::new();
+    for (place, fact) in facts.iter().enumerate() {
+        versions.push(report(key, fact, place == 0, &vaults, world)?);
+    }
+    let mut summary = Summary { vaults: vaults.len(), ..Summary::default() };
+    for vault in &vaults {
+        for item in items(vault, world)? {
+            summary.items += 1;
+            summary.recovery_points += item.recovery_points;
+        }
+    }
+    Ok(Dependants { key: key.versionless(), versions, summary })
+}
+
+fn report(
+    key: &KeyUri,
+    fact: &VersionFacts,
+    newest: bool,
+    vaults: &[Stored<BackupVault>],
+    world: &World,
+) -> Result<VersionReport, Stop> {
+    let version = key.at(fact.version.clone());
+    let mut hanging = Vec::new();
+    let mut awaited = 0_usize;
+    for vault in vaults {
+        let ring = vault.status.keyring.iter().flat_map(|ring| &ring.generations);
+        let generations: Vec<u32> = ring
+            .filter(|generation| generation.wraps.contains(&version))
+            .map(|generation| generation.generation)
+            .collect();
+        let applied = vault.status.applied.as_ref().and_then(|applied| applied.key());
+        let pinned = applied.is_some_and(|uri| uri.version.as_ref() == Some(&fact.version));
+        let follows = newest && applied.is_some_and(rules::follows_newest_version);
+        if generations.is_empty() {
+            awaited += usize::from(pinned || follows);
+            continue;
+        }
+        hanging.push(VaultReport {
+            id: vault.record.id.to_string(),
+            name: vault.record.id.name().unwrap_or_default().to_owned(),
+            generations,
+            items: items(vault, world)?,
+        });
+    }
+    let because = match (hanging.len(), awaited) {
+        (0, 0) => "no keyring is wrapped by it and no vault asks for it".to_owned(),
+        (0, waiting) => format!("{waiting} vault(s) will be rewrapped to it at their next job"),
+        (count, _) => format!("the keyrings of {count} vault(s) are wrapped by it"),
+    };
+    Ok(VersionReport {
+        version: fact.version.clone(),
+        enabled: fact.enabled,
+        created: fact.created,
+        newest,
+        retire_safely: hanging.is_empty() && awaited == 0,
+        because,
+        vaults: hanging,
+    })
+}
+
+fn items(vault: &Stored<BackupVault>, world: &World) -> Result<Vec<ItemReport>, Stop> {
+    let mut all = Vec::new();
+    for item in world.children(&vault.record.id, BackupInstance::TYPE)? {
+        all.push(ItemReport {
+            name: item.id.name().unwrap_or_default().to_owned(),
+            recovery_points: world.children(&item.id, RecoveryPoint::TYPE)?.len(),
+        });
+    }
+    Ok(all)
+}

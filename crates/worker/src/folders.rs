@@ -1,0 +1,100 @@
+//! From an item's settings to a source, and from a restore's to a target.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use custody_backup_vaults::BackupVault;
+use custody_entries::SourceError;
+use custody_names::ResourceId;
+use custody_protection::{self as protection, RestoreRequest, SourcePath};
+use custody_resources::{Kind as _, Refusal, Stored};
+use custody_sources::{
+    FolderOptions, FolderSource, FolderTarget, Marker, Overwrite, OwnerPolicy, TargetOptions,
+};
+
+use crate::{Platform, fault};
+
+/// What every repository begins with (docs/formats/repository.md, "Marker").
+const REPOSITORY_MARKER: (&str, &[u8]) = ("custody-repository", b"custody repository\n");
+/// What marks a data folder.
+const DATA_FOLDER_MARKER: &str = "installation.json";
+
+/// The folders of an item, with everything of custody's own left out.
+pub(crate) fn source(
+    platform: &Platform,
+    folder: &protection::FolderSource,
+) -> Result<FolderSource, Refusal> {
+    let paths: Result<Vec<PathBuf>, Refusal> = folder.paths.iter().map(to_path).collect();
+    let options = FolderOptions {
+        exclude: folder.exclude.clone(),
+        include: folder.include.clone(),
+        one_file_system: folder.one_file_system,
+        exclude_caches: folder.exclude_caches,
+        always_excluded: own_places(platform)?,
+        own_markers: vec![
+            Marker {
+                file_name: REPOSITORY_MARKER.0.to_owned(),
+                signature: REPOSITORY_MARKER.1.to_vec(),
+            },
+            Marker {
+                file_name: DATA_FOLDER_MARKER.to_owned(),
+                signature: b"{\n  \"format\":".to_vec(),
+            },
+        ],
+    };
+    FolderSource::new(&paths?, options).map_err(|error| source_fault(&error))
+}
+
+/// The folder that a restore goes to.
+pub(crate) fn target(request: &RestoreRequest) -> Result<FolderTarget, Refusal> {
+    let options = TargetOptions {
+        overwrite: match request.overwrite {
+            protection::OverwritePolicy::Never => Overwrite::Never,
+            protection::OverwritePolicy::Older => Overwrite::Older,
+            protection::OverwritePolicy::Always => Overwrite::Always,
+        },
+        owner: match request.owner {
+            protection::OwnerPolicy::Numeric => OwnerPolicy::Numeric,
+            protection::OwnerPolicy::Name => OwnerPolicy::Name,
+            protection::OwnerPolicy::None => OwnerPolicy::None,
+        },
+    };
+    let path = to_path(&request.target)?;
+    FolderTarget::open(&path, options).map_err(|error| {
+        Refusal::new(409, error.code, error.message).with_fix("custody restore ITEM --to ANOTHER_DIR")
+    })
+}
+
+/// A source that cannot be read as a whole.
+pub(crate) fn source_fault(error: &SourceError) -> Refusal {
+    let status = if error.code == "SourceNotFound" { 404 } else { 409 };
+    Refusal::new(status, error.code, error.message.clone())
+}
+
+/// The path of these bytes on this machine.
+pub(crate) fn to_path(path: &SourcePath) -> Result<PathBuf, Refusal> {
+    Ok(PathBuf::from(OsString::from_vec(path.bytes()?)))
+}
+
+/// Device and inode of custody's own places, wherever links may lead to them from.
+fn own_places(platform: &Platform) -> Result<Vec<(u64, u64)>, Refusal> {
+    let mut places = vec![platform.folder.root().to_owned(), platform.seal_place.clone()];
+    let looked = platform.records.view(&mut |world| {
+        places.truncate(2);
+        for record in world.below(&ResourceId::root(), BackupVault::TYPE)? {
+            let status = Stored::<BackupVault>::read(record)?.status;
+            places.extend(status.store_place.map(PathBuf::from));
+        }
+        Ok(())
+    });
+    looked.map_err(fault::of_apply)?;
+    Ok(places.iter().filter_map(|place| identity(place)).collect())
+}
+
+fn identity(place: &Path) -> Option<(u64, u64)> {
+    let status = fs::metadata(place).ok()?;
+    Some((status.dev(), status.ino()))
+}

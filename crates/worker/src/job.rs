@@ -1,0 +1,180 @@
+//! A running job: its progress, its warnings, and whether somebody asked it to stop.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use custody_backup_vaults::BackupVault;
+use custody_entries::{Warning, display_path};
+use custody_names::{OperationId, ResourceId};
+use custody_protection::BackupInstance;
+use custody_record_store::ApplyError;
+use custody_resources::{Operation, OperationState, Progress, Refusal, Stored};
+use serde_json::{Value, json};
+
+use crate::error::TaskError;
+use crate::key_access::Cause;
+use crate::{Platform, fault};
+
+/// Warnings listed with a job; all of them are counted.
+const WARNINGS_LISTED_MAX: usize = 200;
+/// How often progress is stored, and a request to stop noticed.
+const STORED_EVERY: Duration = Duration::from_millis(250);
+
+/// What a task sees of its own job.
+pub(crate) struct Job<'p> {
+    /// Where it runs.
+    pub(crate) platform: &'p Arc<Platform>,
+    /// The operation as it was begun.
+    pub(crate) operation: Operation,
+    stop: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    progress: Progress,
+    stored_at: Duration,
+    warnings: Vec<Value>,
+    warning_count: u64,
+    log: Vec<String>,
+}
+
+impl<'p> Job<'p> {
+    pub(crate) fn new(platform: &'p Arc<Platform>, operation: Operation) -> Self {
+        let stop = AtomicBool::new(operation.state == OperationState::Cancelling);
+        Self { platform, operation, stop, state: Mutex::default() }
+    }
+
+    pub(crate) fn id(&self) -> OperationId {
+        self.operation.id
+    }
+
+    pub(crate) fn resource(&self) -> &ResourceId {
+        &self.operation.resource
+    }
+
+    /// What ties requests to the key vault to this job.
+    pub(crate) fn cause(&self) -> Cause {
+        Cause { correlation: self.operation.correlation, job: Some(self.operation.id) }
+    }
+
+    /// The vault that the job works on: its resource, or the vault of the item that is.
+    pub(crate) fn vault(&self) -> Result<Stored<BackupVault>, Refusal> {
+        self.platform.vault_of(self.resource())
+    }
+
+    /// The item that the job works on.
+    pub(crate) fn item(&self) -> Result<Stored<BackupInstance>, Refusal> {
+        self.platform.stored(self.resource())
+    }
+
+    /// The flag that long loops look at.
+    pub(crate) fn stop_flag(&self) -> &AtomicBool {
+        &self.stop
+    }
+
+    /// Ends the task if somebody asked for it.
+    pub(crate) fn check(&self) -> Result<(), TaskError> {
+        if self.stop.load(Ordering::Relaxed) { Err(TaskError::Cancelled) } else { Ok(()) }
+    }
+
+    /// Names what is being done now.
+    pub(crate) fn phase(&self, phase: &str) -> Result<(), TaskError> {
+        let text = format!("{} {phase}", self.platform.clock.now());
+        self.lock().log.push(text);
+        self.report(|progress| phase.clone_into(&mut progress.phase));
+        self.store_progress()?;
+        self.check()
+    }
+
+    /// Changes the progress; it is stored a few times a second at most.
+    pub(crate) fn report(&self, change: impl FnOnce(&mut Progress)) {
+        let due = {
+            let mut state = self.lock();
+            change(&mut state.progress);
+            self.platform.clock.since_boot().saturating_sub(state.stored_at) >= STORED_EVERY
+        };
+        if due {
+            // Progress that cannot be stored is no reason to fail; the end of the job will be.
+            let _ = self.store_progress();
+        }
+    }
+
+    /// Keeps a warning for the job's record.
+    pub(crate) fn warn(&self, warning: &Warning) {
+        let mut state = self.lock();
+        state.warning_count += 1;
+        if state.warnings.len() < WARNINGS_LISTED_MAX {
+            state.warnings.push(json!({
+                "code": warning.code,
+                "path": display_path(&warning.path),
+                "message": warning.message,
+            }));
+        }
+    }
+
+    /// How many warnings there are.
+    pub(crate) fn warning_count(&self) -> u64 {
+        self.lock().warning_count
+    }
+
+    /// The progress as last reported.
+    pub(crate) fn progress(&self) -> Progress {
+        self.lock().progress.clone()
+    }
+
+    /// Adds warnings and log to what the task found.
+    pub(crate) fn with_notes(&self, mut result: Value) -> Value {
+        let state = self.lock();
+        if !result.is_object() {
+            result = json!({});
+        }
+        if let Some(all) = result.as_object_mut() {
+            // File names are the customer's data: they stay in the job's sealed warnings in the
+            // repository; here they are named only while the job's process lives.
+            all.insert("warningCount".into(), state.warning_count.into());
+            all.insert("log".into(), json!(state.log));
+        }
+        result
+    }
+
+    fn store_progress(&self) -> Result<(), TaskError> {
+        let progress = {
+            let mut state = self.lock();
+            state.stored_at = self.platform.clock.since_boot();
+            state.progress.clone()
+        };
+        let stored = self.platform.records.update_operation(
+            self.id(),
+            &self.platform.owner,
+            &mut |_world, operation| {
+                operation.progress = progress.clone();
+                Ok(Vec::new())
+            },
+        );
+        match stored {
+            Ok(tracked) => {
+                if tracked.operation.state == OperationState::Cancelling {
+                    self.stop.store(true, Ordering::Relaxed);
+                }
+                self.platform.announce();
+                Ok(())
+            }
+            Err(error) => Err(TaskError::Failed(apply_fault(error))),
+        }
+    }
+
+    /// The warnings as the job shows them while its process lives.
+    pub(crate) fn warnings(&self) -> Vec<Value> {
+        self.lock().warnings.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn apply_fault(error: ApplyError) -> Refusal {
+    fault::of_apply(error)
+}

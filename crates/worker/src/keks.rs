@@ -1,0 +1,251 @@
+//! The port to key encryption keys, spoken as a vault's identity to the embedded key vault.
+
+use std::sync::Arc;
+
+use custody_access::Principal;
+use custody_backup_vaults::{BackupVault, EncryptionSettings, IdentityType};
+use custody_envelope::{
+    KekError, KekFault, KekState, KeyEncryptionKeys, Ring, SecretBytes, WrapAlgorithm,
+};
+use custody_key_vault::{KeyAnswer, KeyOperation, KeyVaultError};
+use custody_names::{ClientId, KeyUri, KeyVersionUri, PrincipalId, VaultGuid};
+use custody_resources::{Refusal, Stored};
+
+use crate::Platform;
+use crate::key_access::{Cause, KeyVaultFacts, PLATFORM_KEY_VAULT, managed_identity};
+
+/// The document's code for an identity that is missing, detached or lacks permission; the
+/// spelling is the document's (rules 48, 63).
+const MISSING_PERMISSION: &str = "UserErrorCMKMissingMangedIdentityPermissionOnKeyVault";
+/// The document's code for a key or key vault that is not there or not reachable.
+const AUTH_FAILURE: &str = "UserErrorCMKKeyVaultAuthFailure";
+/// The document's recommended action for [`MISSING_PERMISSION`] (rule 49).
+const GRANT_ROLE: &str = "Key Vault Crypto Service Encryption User";
+
+/// Key encryption keys as one vault's identity may use them, for one operation.
+#[derive(Clone)]
+pub(crate) struct VaultKeks {
+    platform: Arc<Platform>,
+    speaker: Principal,
+    cause: Cause,
+}
+
+impl VaultKeks {
+    /// Speaks as the identity that `settings` name, or as the platform where there are none.
+    pub(crate) fn new(
+        platform: &Arc<Platform>,
+        vault: &Stored<BackupVault>,
+        settings: Option<&EncryptionSettings>,
+        cause: Cause,
+    ) -> Result<Self, Refusal> {
+        let tenant = platform.installation.tenant_id;
+        let speaker = match settings {
+            None => {
+                let guid = vault.status.vault_guid;
+                let guid = guid.ok_or_else(|| Refusal::bug("the vault has no GUID"))?;
+                let id = PrincipalId::from_bytes(*guid.as_bytes());
+                managed_identity(id, ClientId::from_bytes(*guid.as_bytes()), tenant)
+            }
+            Some(settings) => speaker(vault, settings, tenant)?,
+        };
+        Ok(Self { platform: Arc::clone(platform), speaker, cause })
+    }
+
+    /// Refuses a ring none of whose keys is enabled and in its time window: rule 17, read before
+    /// the job touches anything else.
+    pub(crate) fn require_usable(&self, ring: &Ring) -> Result<(), KekError> {
+        for version in ring.key_versions() {
+            let state = self.describe(&version.pinned())?;
+            state_is_active(&state, self.platform.clock.now())?;
+        }
+        Ok(())
+    }
+
+    fn facts(&self, key: &KeyUri) -> Result<KeyVaultFacts, KekError> {
+        let found = if key.vault.as_str() == PLATFORM_KEY_VAULT {
+            self.platform.platform_key_vault(&self.speaker).map(Some)
+        } else {
+            self.platform.key_vault(&key.vault)
+        };
+        let found = found.map_err(|refusal| KekError {
+            fault: KekFault::Unreachable,
+            code: AUTH_FAILURE,
+            message: format!("the records of the key vault cannot be read: {}", refusal.message),
+            fix: None,
+        })?;
+        found.ok_or_else(|| KekError {
+            fault: KekFault::Refused,
+            code: AUTH_FAILURE,
+            message: format!("the key vault {} does not exist or is deleted", key.vault),
+            fix: Some(format!("custody keyvault recover --name {}", key.vault)),
+        })
+    }
+
+    fn ask(&self, key: &KeyUri, operation: &KeyOperation<'_>) -> Result<KeyAnswer, KekError> {
+        let facts = self.facts(key)?;
+        self.platform
+            .ask_key_vault(&self.speaker, &facts, operation, self.cause)
+            .map_err(|error| self.translate(key, &facts, &error))
+    }
+
+    /// The key vault's error, with the document's code and the command that mends it.
+    fn translate(&self, key: &KeyUri, facts: &KeyVaultFacts, error: &KeyVaultError) -> KekError {
+        let (vault, name) = (&key.vault, &key.key);
+        let version = key.version.as_ref().map(|version| format!(" --version {version}"));
+        let version = version.unwrap_or_default();
+        let set = |what: &str| {
+            let flags = format!("--vault-name {vault} --name {name}{version} {what}");
+            Some(format!("custody keyvault key set-attributes {flags}"))
+        };
+        let (code, fix) = match error {
+            KeyVaultError::Denied(_) => {
+                let scope = &facts.vault.resource;
+                let assignee = self.speaker.id;
+                let role = format!("--assignee {assignee} --role \"{GRANT_ROLE}\" --scope {scope}");
+                (MISSING_PERMISSION, Some(format!("custody role assignment create {role}")))
+            }
+            KeyVaultError::KeyDisabled(_) => ("UserErrorCMKKeyDisabled", set("--enabled true")),
+            KeyVaultError::KeyExpired(_) => {
+                ("UserErrorCMKKeyExpired", set("--expires 2030-01-01T00:00:00Z"))
+            }
+            KeyVaultError::KeyNotYetValid(_) => {
+                ("UserErrorCMKKeyNotYetValid", set("--not-before 2020-01-01T00:00:00Z"))
+            }
+            KeyVaultError::KeyNotFound(_) | KeyVaultError::VaultNotFound(_) => (
+                AUTH_FAILURE,
+                Some(format!("custody keyvault key recover --vault-name {vault} --name {name}")),
+            ),
+            other => (other.code(), None),
+        };
+        KekError { fault: error.fault(), code, message: message(key, error), fix }
+    }
+}
+
+impl KeyEncryptionKeys for VaultKeks {
+    fn describe(&self, key: &KeyUri) -> Result<KekState, KekError> {
+        let operation = KeyOperation::Get { name: &key.key, version: key.version.as_ref() };
+        match self.ask(key, &operation)? {
+            KeyAnswer::Key(found) => Ok(KekState {
+                version: found.id,
+                enabled: found.attributes.enabled,
+                not_before: found.attributes.not_before,
+                expires: found.attributes.expires,
+            }),
+            _ => Err(unexpected()),
+        }
+    }
+
+    fn wrap(
+        &self,
+        key: &KeyVersionUri,
+        algorithm: WrapAlgorithm,
+        plain: &SecretBytes,
+    ) -> Result<Vec<u8>, KekError> {
+        let version = Some(&key.version);
+        let operation = KeyOperation::Wrap { name: &key.key, version, algorithm, plain };
+        match self.ask(&key.pinned(), &operation)? {
+            KeyAnswer::Wrapped { wrapped, .. } => Ok(wrapped),
+            _ => Err(unexpected()),
+        }
+    }
+
+    fn unwrap(
+        &self,
+        key: &KeyVersionUri,
+        algorithm: WrapAlgorithm,
+        wrapped: &[u8],
+    ) -> Result<SecretBytes, KekError> {
+        let version = Some(&key.version);
+        let operation = KeyOperation::Unwrap { name: &key.key, version, algorithm, wrapped };
+        match self.ask(&key.pinned(), &operation)? {
+            KeyAnswer::Unwrapped { plain, .. } => Ok(plain),
+            _ => Err(unexpected()),
+        }
+    }
+}
+
+/// The key of a vault: the customer's, or the platform's own for this vault (rule 1).
+pub(crate) fn key_of(
+    settings: Option<&EncryptionSettings>,
+    guid: VaultGuid,
+) -> Result<KeyUri, Refusal> {
+    if let Some(key) = settings.and_then(EncryptionSettings::key) {
+        return Ok(key.clone());
+    }
+    let bug = |_| Refusal::bug("the platform's own names are valid");
+    Ok(KeyUri {
+        vault: PLATFORM_KEY_VAULT.parse().map_err(bug)?,
+        key: guid.to_string().parse().map_err(bug)?,
+        version: None,
+    })
+}
+
+/// Rule 18: enabled, not before its `nbf`, not past its `exp`.
+pub(crate) fn state_is_active(
+    state: &KekState,
+    now: custody_ambient::Timestamp,
+) -> Result<(), KekError> {
+    let refuse = |code, what: &str, flag: &str| {
+        let KeyVersionUri { vault, key, version } = &state.version;
+        let place = format!("--vault-name {vault} --name {key} --version {version}");
+        Err(KekError {
+            fault: KekFault::Refused,
+            code,
+            message: format!("the key {} {what}", state.version),
+            fix: Some(format!("custody keyvault key set-attributes {place} {flag}")),
+        })
+    };
+    if !state.enabled {
+        return refuse("UserErrorCMKKeyDisabled", "is disabled", "--enabled true");
+    }
+    if state.not_before.is_some_and(|start| now < start) {
+        let flag = "--not-before 2020-01-01T00:00:00Z";
+        return refuse("UserErrorCMKKeyNotYetValid", "is not valid yet", flag);
+    }
+    if state.expires.is_some_and(|end| now >= end) {
+        let flag = "--expires 2030-01-01T00:00:00Z";
+        return refuse("UserErrorCMKKeyExpired", "has expired", flag);
+    }
+    Ok(())
+}
+
+/// The identity named in the settings, if it is still attached (rules 34, 62).
+fn speaker(
+    vault: &Stored<BackupVault>,
+    settings: &EncryptionSettings,
+    tenant: custody_names::TenantId,
+) -> Result<Principal, Refusal> {
+    let attached = vault.record.identity.as_ref();
+    let named = settings.kek_identity.as_ref();
+    let found = match named.map(|named| (named.identity_type, &named.identity_id)) {
+        Some((IdentityType::UserAssigned, Some(id))) => attached
+            .and_then(|identity| identity.user_assigned(id))
+            .map(|identity| (identity.principal_id, identity.client_id)),
+        Some((IdentityType::SystemAssigned, _)) => attached
+            .and_then(|identity| identity.system_assigned)
+            .map(|principal| (principal, ClientId::from_bytes(*principal.as_bytes()))),
+        _ => None,
+    };
+    let (principal, client) = found.ok_or_else(|| {
+        Refusal::new(
+            403,
+            MISSING_PERMISSION,
+            "the identity of the encryption settings is not attached to the vault any more",
+        )
+        .with_fix("attach it again, grant it access to the key and run the job again")
+    })?;
+    Ok(managed_identity(principal, client, tenant))
+}
+
+fn message(key: &KeyUri, error: &KeyVaultError) -> String {
+    format!("the key {key} cannot be used: {error}")
+}
+
+fn unexpected() -> KekError {
+    KekError {
+        fault: KekFault::Unreachable,
+        code: "InternalServerError",
+        message: "the key vault gave an answer of another kind; this is a bug in custody".into(),
+        fix: None,
+    }
+}

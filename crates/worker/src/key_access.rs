@@ -1,0 +1,128 @@
+//! The way to the embedded key vaults: what a request to one needs beside the request itself.
+
+use custody_access::{Grants, Principal, PrincipalKind, RoleAssignment};
+use custody_directory::grants_for;
+use custody_key_vault::{
+    KeyAnswer, KeyOperation, KeyVault, KeyVaultError, KeyVaultRef, RequestContext,
+    SOFT_DELETE_DAYS_MAX, key_vault_claim,
+};
+use custody_names::{
+    ClientId, CorrelationId, KeyVaultName, OperationId, PrincipalId, ResourceId, TenantId,
+};
+use custody_resources::{Caller, Query, Refusal, Stored};
+
+use crate::{Platform, fault};
+
+/// The key vault of the platform's own keys. Its name is no customer's to take.
+pub const PLATFORM_KEY_VAULT: &str = "custody-platform";
+
+/// A key vault and who may do what in it, as of one moment.
+pub struct KeyVaultFacts {
+    /// The key vault.
+    pub vault: KeyVaultRef,
+    /// Roles and policies that count there.
+    pub grants: Grants,
+}
+
+/// What ties a request to the key vault to its cause.
+#[derive(Clone, Copy, Debug)]
+pub struct Cause {
+    /// The request that set it off.
+    pub correlation: CorrelationId,
+    /// The job that needs the key.
+    pub job: Option<OperationId>,
+}
+
+impl Platform {
+    /// The key vault of this name, unless it is deleted or never was.
+    pub fn key_vault(&self, name: &KeyVaultName) -> Result<Option<KeyVaultFacts>, Refusal> {
+        if name.as_str() == PLATFORM_KEY_VAULT {
+            return Ok(None);
+        }
+        let mut found = None;
+        let looked = self.records.view(&mut |world| {
+            found = None;
+            let holders = world.ask(Query::Claim(key_vault_claim(name)))?;
+            let kind = <KeyVault as custody_resources::Kind>::TYPE;
+            let live = holders.first().filter(|record| {
+                record.id.resource_type().as_str().eq_ignore_ascii_case(kind)
+            });
+            let Some(record) = live else { return Ok(()) };
+            let stored = Stored::<KeyVault>::read(record)?;
+            let mut grants = grants_for(&record.id, world)?;
+            grants.permission_model = stored.spec.permission_model();
+            let vault = stored.key_vault_ref(self.installation.tenant_id)?;
+            found = Some(KeyVaultFacts { vault, grants });
+            Ok(())
+        });
+        looked.map_err(fault::of_apply)?;
+        Ok(found)
+    }
+
+    /// The platform's own key vault, with the right to use it for `principal`.
+    pub(crate) fn platform_key_vault(
+        &self,
+        principal: &Principal,
+    ) -> Result<KeyVaultFacts, Refusal> {
+        let bug = |_| Refusal::bug("the platform's own names are valid");
+        let resource: ResourceId =
+            format!("/providers/Custody.Platform/keyVaults/{PLATFORM_KEY_VAULT}")
+                .parse()
+                .map_err(bug)?;
+        let assignment = RoleAssignment {
+            id: resource.clone(),
+            principal: principal.id,
+            role: custody_access::KEY_VAULT_CRYPTO_OFFICER,
+            scope: resource.clone(),
+        };
+        let service = RoleAssignment {
+            role: custody_access::KEY_VAULT_CRYPTO_SERVICE_ENCRYPTION_USER,
+            ..assignment.clone()
+        };
+        let vault = KeyVaultRef {
+            tenant: self.installation.tenant_id,
+            vault: PLATFORM_KEY_VAULT.parse().map_err(bug)?,
+            resource,
+            soft_delete_days: SOFT_DELETE_DAYS_MAX,
+            purge_protection: true,
+        };
+        let grants = Grants { assignments: vec![assignment, service], ..Grants::default() };
+        Ok(KeyVaultFacts { vault, grants })
+    }
+
+    /// Asks a key vault as `principal`; the answer is on the ledger when this returns.
+    pub fn ask_key_vault(
+        &self,
+        principal: &Principal,
+        facts: &KeyVaultFacts,
+        operation: &KeyOperation<'_>,
+        cause: Cause,
+    ) -> Result<KeyAnswer, KeyVaultError> {
+        let context = RequestContext {
+            now: self.clock.now(),
+            correlation: cause.correlation,
+            job: cause.job,
+            client_address: None,
+            client_info: None,
+        };
+        self.key_vaults.perform(principal, &facts.vault, &facts.grants, operation, &context)
+    }
+}
+
+/// A caller as access decisions know it.
+pub fn principal_of(caller: &Caller) -> Principal {
+    Principal {
+        id: caller.principal,
+        tenant: caller.tenant,
+        kind: PrincipalKind::BootstrapAdministrator { os_user: caller.name.clone() },
+    }
+}
+
+/// A vault's identity as access decisions know it.
+pub(crate) fn managed_identity(
+    id: PrincipalId,
+    client: ClientId,
+    tenant: TenantId,
+) -> Principal {
+    Principal { id, tenant, kind: PrincipalKind::ManagedIdentity { client } }
+}

@@ -1,0 +1,200 @@
+//! What is where and how it stands: the installation, `status`, and what hangs on a key.
+
+use std::sync::Arc;
+
+use custody_backup_vaults::{BackupVault, rules};
+use custody_key_vault::{KeyAnswer, KeyOperation};
+use custody_names::{CorrelationId, KeyUri, ResourceId};
+use custody_protection::{BackupInstance, RecoveryPoint};
+use custody_record_store::OperationFilter;
+use custody_resources::{Kind as _, OperationState, ProvisioningState, Refusal, Stop, Stored, World};
+use serde_json::{Value, json};
+
+use crate::dependants::{VersionFacts, dependants as report};
+use crate::key_access::{Cause, principal_of};
+use crate::{Platform, fault, kits};
+
+/// How far back failed jobs are counted.
+const FAILED_WITHIN_DAYS: i64 = 7;
+/// Most jobs looked at for the overview.
+const JOBS_MAX: usize = 5_000;
+
+/// Who the installation is, and the names that `protect` uses unless told otherwise.
+pub fn installation(platform: &Platform) -> Result<Value, Refusal> {
+    let own = &platform.installation;
+    let key_vault = own.default_key_vault().map_err(|error| Refusal::bug(error.to_string()))?;
+    Ok(json!({
+        "installationId": own.installation_id,
+        "dataFolder": platform.folder.root(),
+        "tenantId": own.tenant_id,
+        "subscriptionId": own.subscription_id,
+        "administrator": { "principalId": own.administrator_id, "name": platform.administrator().name },
+        "location": own.location,
+        "created": own.created,
+        "version": env!("CARGO_PKG_VERSION"),
+        "defaults": {
+            "resourceGroup": "custody",
+            "keyVault": key_vault,
+            "key": "backup",
+            "backupVault": "main",
+            "identity": "main-identity",
+        },
+        "seal": seal(platform),
+        "recoveryKit": kits::state(platform)?,
+    }))
+}
+
+/// Everything an operator should see at one glance.
+pub fn status(platform: &Platform) -> Result<Value, Refusal> {
+    let mut vaults = Vec::new();
+    let mut warnings = Vec::new();
+    let looked = platform.records.view(&mut |world| {
+        vaults.clear();
+        warnings.clear();
+        for record in world.below(&ResourceId::root(), BackupVault::TYPE)? {
+            let vault = Stored::<BackupVault>::read(record)?;
+            vaults.push(vault_status(&vault, world, &mut warnings)?);
+        }
+        Ok(())
+    });
+    looked.map_err(fault::of_apply)?;
+    let kit = kits::state(platform)?;
+    if kit.get("upToDate") != Some(&Value::Bool(true)) {
+        warnings.push(json!({
+            "code": "RecoveryKitMissing",
+            "message": "no tested recovery kit covers the newest key: if this machine or its seal \
+                        is lost, the backups cannot be opened",
+            "fix": "custody recovery-kit create --file KIT, then custody recovery-kit test --file KIT",
+        }));
+    }
+    Ok(json!({
+        "vaults": vaults,
+        "warnings": warnings,
+        "seal": seal(platform),
+        "recoveryKit": kit,
+        "jobs": jobs(platform)?,
+        "ledger": ledger(platform)?,
+    }))
+}
+
+/// What hangs on a key, version by version; nothing is changed by asking (rule 124).
+pub fn dependants(
+    platform: &Arc<Platform>,
+    key: &KeyUri,
+    correlation: CorrelationId,
+) -> Result<Value, Refusal> {
+    let facts = platform.key_vault(&key.vault)?.ok_or_else(|| {
+        let text = format!("the key vault {} does not exist or is deleted", key.vault);
+        Refusal::new(404, "VaultNotFound", text)
+    })?;
+    let caller = principal_of(&platform.administrator());
+    let cause = Cause { correlation, job: None };
+    let answer = platform
+        .ask_key_vault(&caller, &facts, &KeyOperation::ListVersions { name: &key.key }, cause)
+        .map_err(|error| Refusal::new(error.answer().status, error.code(), error.to_string()))?;
+    let KeyAnswer::Keys(versions) = answer else {
+        return Err(Refusal::bug("the key vault gave an answer of another kind"));
+    };
+    let versions: Vec<VersionFacts> = versions
+        .into_iter()
+        .map(|found| VersionFacts {
+            version: found.id.version,
+            enabled: found.attributes.enabled,
+            created: found.attributes.created,
+        })
+        .collect();
+    let mut found = None;
+    let looked = platform.records.view(&mut |world| {
+        found = Some(report(key, &versions, world)?);
+        Ok(())
+    });
+    looked.map_err(fault::of_apply)?;
+    let mut report = found.ok_or_else(|| Refusal::bug("the world was not looked at"))?;
+    if let Some(wanted) = &key.version {
+        report.versions.retain(|version| version.version == *wanted);
+    }
+    serde_json::to_value(report).map_err(|error| Refusal::bug(error.to_string()))
+}
+
+fn seal(platform: &Platform) -> Value {
+    json!({
+        "kind": platform.seal_kind,
+        "protects": platform.key_vaults.store().protects(),
+        "place": platform.seal_place,
+    })
+}
+
+fn vault_status(
+    vault: &Stored<BackupVault>,
+    world: &World,
+    warnings: &mut Vec<Value>,
+) -> Result<Value, Stop> {
+    let id = &vault.record.id;
+    let items = world.children(id, BackupInstance::TYPE)?;
+    let points = world.below(id, RecoveryPoint::TYPE)?;
+    let newest = points
+        .iter()
+        .filter_map(|point| point.status.get("recoveryPointTime").and_then(Value::as_str))
+        .max();
+    let name = id.name().unwrap_or_default();
+    if let Some(error) = &vault.status.error {
+        warnings.push(json!({
+            "code": error.code,
+            "message": format!("vault {name}: {}", error.message),
+            "fix": error.fix,
+        }));
+    }
+    if vault.record.state == ProvisioningState::Failed {
+        warnings.push(json!({
+            "code": "VaultNotReady",
+            "message": format!("vault {name} protects nothing: its encryption was never applied"),
+            "fix": "mend the cause and repeat the request that created the vault",
+        }));
+    }
+    let ring = vault.status.keyring.as_ref();
+    let generations = ring.map(|ring| ring.generations.as_slice()).unwrap_or_default();
+    let version = generations.last().and_then(|newest| newest.wraps.first());
+    let applied = vault.status.applied.as_ref();
+    let key = applied.and_then(|applied| applied.key());
+    let older: Vec<u32> =
+        generations.iter().rev().skip(1).map(|generation| generation.generation).collect();
+    Ok(json!({
+        "id": id,
+        "name": name,
+        "items": items.len(),
+        "recoveryPoints": points.len(),
+        "newestPoint": newest,
+        "encryption": {
+            "type": if applied.is_some() { "CustomerManaged" } else { "PlatformManaged" },
+            "keyUri": key,
+            "keyVersion": version,
+            "followsNewestVersion": key.map(rules::follows_newest_version),
+            "state": vault.record.state,
+        },
+        "olderGenerations": older,
+        "storePlace": vault.status.store_place,
+    }))
+}
+
+fn jobs(platform: &Platform) -> Result<Value, Refusal> {
+    let now = platform.clock.now();
+    let recent = jiff::SignedDuration::from_hours(24 * FAILED_WITHIN_DAYS);
+    let found = platform
+        .records
+        .operations(&OperationFilter::All, JOBS_MAX)
+        .map_err(|error| fault::of_store(&error))?;
+    let running = found.iter().filter(|tracked| !tracked.operation.state.is_final()).count();
+    let failed = found.iter().filter(|tracked| {
+        tracked.operation.state == OperationState::Failed
+            && now.duration_since(tracked.operation.created) <= recent
+    });
+    Ok(json!({ "running": running, "failedLast7Days": failed.count() }))
+}
+
+fn ledger(platform: &Platform) -> Result<Value, Refusal> {
+    let head = platform
+        .ledger
+        .head()
+        .map_err(|error| Refusal::new(500, error.code(), error.to_string()))?;
+    Ok(json!({ "headSequence": head.map(|head| head.sequence) }))
+}

@@ -1,0 +1,299 @@
+//! One process's hold on an installation: its stores, its key vault, its ledger, its engine.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use custody_activity::{Ledger, Signer};
+use custody_ambient::{Clock, Entropy};
+use custody_backup_vaults::BackupVault;
+use custody_directory as directory;
+use custody_envelope::SecretBytes;
+use custody_key_vault::{
+    DeletedKeyVault, FileSeal, KeyStore, KeyVault, KeyVaults, PassphraseSeal, Seal,
+};
+use custody_names::{OperationId, ResourceId};
+use custody_protection::{BackupInstance, RecoveryPoint};
+use custody_record_store::{RecordStore, SqliteRecords, TrackedOperation};
+use custody_resources::{Caller, Engine, Kind, Refusal, Registry, Stored};
+use serde_json::Value;
+
+use crate::audit::LedgerSink;
+use crate::error::{StartError, part};
+use crate::installation::{DataFolder, Installation};
+use crate::{fault, orphans};
+
+/// How long a waiter sleeps before it looks for changes that another process made.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// The setting that says that keys were made, so that a missing keys.db is noticed.
+const SETTING_KEYS_MADE: &str = "keys-made";
+/// The name of the secret that signs the ledger's heads and the log entries made without a key.
+const SIGNING_SECRET: &str = "signing";
+
+/// How the root key of the embedded key vault is kept.
+pub enum SealChoice {
+    /// A file (0600) in this folder, named after the installation.
+    File {
+        /// A folder outside the data folder.
+        folder: PathBuf,
+    },
+    /// The same, sealed under a passphrase.
+    Passphrase {
+        /// A folder outside the data folder.
+        folder: PathBuf,
+        /// The passphrase.
+        passphrase: SecretBytes,
+    },
+}
+
+/// What a platform is opened with.
+pub struct PlatformOptions {
+    /// The data folder.
+    pub data_folder: PathBuf,
+    /// The seal.
+    pub seal: SealChoice,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness for keys.
+    pub entropy: Arc<dyn Entropy>,
+    /// The operating system's name of the user, for the ledger.
+    pub os_user: String,
+}
+
+/// One process's hold on an installation.
+pub struct Platform {
+    /// The data folder.
+    pub folder: DataFolder,
+    /// Which installation it is.
+    pub installation: Installation,
+    /// The records.
+    pub records: Arc<dyn RecordStore>,
+    /// The engine.
+    pub engine: Engine,
+    /// The embedded key vault, authorised and audited.
+    pub key_vaults: KeyVaults,
+    /// The ledger.
+    pub ledger: Arc<Ledger>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// This process, as operations name it.
+    pub owner: String,
+    /// The seal's file.
+    pub seal_place: PathBuf,
+    pub(crate) os_user: String,
+    pub(crate) signing_seed: SecretBytes,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    warnings: Mutex<HashMap<OperationId, Vec<Value>>>,
+    changed: (Mutex<u64>, Condvar),
+}
+
+impl Platform {
+    /// Opens a data folder, setting it up if it is empty, and winds up what dead processes left.
+    pub fn open(options: PlatformOptions) -> Result<Arc<Self>, StartError> {
+        let PlatformOptions { data_folder, seal, clock, entropy, os_user } = options;
+        let folder = DataFolder::open_or_create(&data_folder)?;
+        let installation = match folder.installation()? {
+            Some(installation) => installation,
+            None => folder.install(&Installation::mint(entropy.as_ref(), clock.now())?)?,
+        };
+        let records = SqliteRecords::open(&folder.records(), Arc::clone(&entropy))
+            .map_err(|error| part(error.code(), &error))?;
+        let (seal, seal_place) = open_seal(seal, &folder, &installation, &entropy)?;
+        let keys = Arc::new(open_keys(&folder, &records, seal, &entropy)?);
+        let signing_seed =
+            keys.server_secret(SIGNING_SECRET).map_err(|error| part(error.code(), &error))?;
+        let ledger = Arc::new(open_ledger(&folder, &signing_seed, &clock)?);
+        let sink = Arc::new(LedgerSink::new(Arc::clone(&ledger)));
+        let platform = Arc::new(Self {
+            key_vaults: KeyVaults::new(keys, sink),
+            engine: Engine::new(registry(), Box::new(directory::RoleAuthorizer)),
+            owner: orphans::this_process().map_err(|error| part("HostUnreadable", &error))?,
+            records: Arc::new(records),
+            folder,
+            installation,
+            ledger,
+            clock,
+            entropy,
+            os_user,
+            seal_place,
+            signing_seed,
+            threads: Mutex::default(),
+            warnings: Mutex::default(),
+            changed: (Mutex::new(0), Condvar::new()),
+        });
+        platform.bootstrap()?;
+        orphans::wind_up(&platform)?;
+        Ok(platform)
+    }
+
+    /// Who acts for whoever can open the seal (DESIGN §8).
+    pub fn administrator(&self) -> Caller {
+        Caller {
+            principal: self.installation.administrator_id,
+            tenant: self.installation.tenant_id,
+            name: self.os_user.clone(),
+        }
+    }
+
+    /// Waits, `seconds` at most, until the operation has a later revision than `after`.
+    pub fn wait_for_change(
+        &self,
+        mut tracked: TrackedOperation,
+        after: u64,
+        seconds: u64,
+    ) -> Result<TrackedOperation, Refusal> {
+        let id = tracked.operation.id;
+        let until = self.clock.since_boot() + Duration::from_secs(seconds);
+        while tracked.revision <= after && self.clock.since_boot() < until {
+            let (count, condition) = &self.changed;
+            let count = count.lock().unwrap_or_else(PoisonError::into_inner);
+            drop(condition.wait_timeout(count, LOOK_EVERY));
+            let found = self.records.operation(id).map_err(|error| fault::of_store(&error))?;
+            tracked = found.ok_or_else(|| Refusal::bug("an operation vanished"))?;
+        }
+        Ok(tracked)
+    }
+
+    /// The warnings of an operation that this process carried out. They name files, so they are
+    /// kept in memory and in the sealed recovery point, never in the records.
+    pub fn warnings_of(&self, id: OperationId) -> Option<Vec<Value>> {
+        lock(&self.warnings).get(&id).cloned()
+    }
+
+    /// Waits until every operation begun here has ended, and signs the ledger's head.
+    pub fn join(&self) {
+        let threads = std::mem::take(&mut *lock(&self.threads));
+        for thread in threads {
+            // A task's panic is settled within its thread; nothing is left to do with it here.
+            let _ = thread.join();
+        }
+        // An unsigned head is signed by the next process.
+        let _ = self.ledger.sign_head();
+    }
+
+    /// One record, read as its kind.
+    pub(crate) fn stored<K: Kind>(&self, id: &ResourceId) -> Result<Stored<K>, Refusal> {
+        let mut found = None;
+        let looked = self.records.view(&mut |world| {
+            found = Some(world.expect::<K>(id)?);
+            Ok(())
+        });
+        looked.map_err(fault::of_apply)?;
+        found.ok_or_else(|| Refusal::bug("a record was read but not found"))
+    }
+
+    /// The vault that `id` is or lies in.
+    pub(crate) fn vault_of(&self, id: &ResourceId) -> Result<Stored<BackupVault>, Refusal> {
+        let vault = id.lineage().find(|id| {
+            id.resource_type().as_str().eq_ignore_ascii_case(BackupVault::TYPE)
+        });
+        self.stored(&vault.ok_or_else(|| Refusal::bug(format!("{id} lies in no vault")))?)
+    }
+
+    pub(crate) fn remember_thread(&self, thread: JoinHandle<()>) {
+        lock(&self.threads).push(thread);
+    }
+
+    pub(crate) fn keep_warnings(&self, job: &crate::job::Job<'_>) {
+        lock(&self.warnings).insert(job.id(), job.warnings());
+    }
+
+    /// Wakes whoever waits for an operation to change.
+    pub(crate) fn announce(&self) {
+        let (count, condition) = &self.changed;
+        *lock(count) += 1;
+        condition.notify_all();
+    }
+
+    /// The records that every installation has; made again if the record store was lost.
+    fn bootstrap(&self) -> Result<(), StartError> {
+        let facts = directory::BootstrapFacts {
+            subscription: self.installation.subscription_id,
+            administrator: self.administrator(),
+            now: self.clock.now(),
+        };
+        self.records
+            .apply(&mut |world| directory::bootstrap(&facts, world))
+            .map_err(|error| StartError::refused(&fault::of_apply(error)))
+    }
+}
+
+/// Every kind of resource the platform serves.
+fn registry() -> Registry {
+    directory::register(Registry::new())
+        .with::<KeyVault>()
+        .with::<DeletedKeyVault>()
+        .with::<BackupVault>()
+        .with::<BackupInstance>()
+        .with::<RecoveryPoint>()
+}
+
+fn open_seal(
+    choice: SealChoice,
+    folder: &DataFolder,
+    installation: &Installation,
+    entropy: &Arc<dyn Entropy>,
+) -> Result<(Arc<dyn Seal>, PathBuf), StartError> {
+    let name = format!("{}.seal", installation.installation_id);
+    let opened: Result<(Arc<dyn Seal>, PathBuf), _> = match choice {
+        SealChoice::File { folder: place } => {
+            let path = place.join(name);
+            FileSeal::at(&path, folder.root()).map(|seal| (Arc::new(seal) as Arc<dyn Seal>, path))
+        }
+        SealChoice::Passphrase { folder: place, passphrase } => {
+            let path = place.join(name);
+            PassphraseSeal::at(&path, folder.root(), passphrase, Arc::clone(entropy))
+                .map(|seal| (Arc::new(seal) as Arc<dyn Seal>, path))
+        }
+    };
+    opened.map_err(|error| part(error.code(), &error))
+}
+
+/// Opens keys.db, or makes it for a new installation; a lost one is never replaced in silence.
+fn open_keys(
+    folder: &DataFolder,
+    records: &SqliteRecords,
+    seal: Arc<dyn Seal>,
+    entropy: &Arc<dyn Entropy>,
+) -> Result<KeyStore, StartError> {
+    let path = folder.keys();
+    let made = records
+        .setting(SETTING_KEYS_MADE)
+        .map_err(|error| part(error.code(), &error))?
+        .is_some();
+    if made && !path.exists() {
+        return Err(StartError::KeysMissing(folder.root().to_owned()));
+    }
+    let opened = if made {
+        KeyStore::open(&path, seal, Arc::clone(entropy))
+    } else {
+        KeyStore::create(&path, seal, Arc::clone(entropy))
+    };
+    let keys = opened.map_err(|error| part(error.code(), &error))?;
+    if !made {
+        records
+            .set_setting(SETTING_KEYS_MADE, &Value::Bool(true))
+            .map_err(|error| part(error.code(), &error))?;
+    }
+    Ok(keys)
+}
+
+fn open_ledger(
+    folder: &DataFolder,
+    seed: &SecretBytes,
+    clock: &Arc<dyn Clock>,
+) -> Result<Ledger, StartError> {
+    let seed: &[u8; 32] =
+        seed.expose().try_into().map_err(|_| StartError::Bug("a server secret has 32 bytes"))?;
+    let signer = Signer::from_seed(seed).map_err(|error| part(error.code(), &error))?;
+    Ledger::open(&folder.ledger(), Some(signer), Arc::clone(clock))
+        .map_err(|error| part(error.code(), &error))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

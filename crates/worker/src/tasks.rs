@@ -1,0 +1,69 @@
+//! The tasks: one file each. A task does its work and says what becomes of the records.
+
+mod apply_encryption;
+mod backup;
+mod delete_vault;
+mod forget;
+mod prune;
+mod repair;
+mod restore;
+mod verify;
+
+use custody_backup_vaults::{
+    BackupVault, TASK_APPLY_ENCRYPTION, TASK_DELETE_VAULT, TASK_PRUNE, TASK_REPAIR, TASK_VERIFY,
+};
+use custody_key_vault::TASK_PURGE_KEY_VAULT;
+use custody_protection::{TASK_BACKUP, TASK_FORGET, TASK_RESTORE};
+use custody_resources::{
+    Kind as _, Operation, OperationState, ProvisioningState, Refusal, Stop, Stored, World, Write,
+};
+
+use crate::error::TaskError;
+use crate::job::Job;
+use crate::runner::Outcome;
+
+pub(crate) use forget::choose;
+
+/// Carries out whatever the job's operation asks for.
+pub(crate) fn run(job: &Job<'_>) -> Result<Outcome, TaskError> {
+    job.check()?;
+    match job.operation.task.name.as_str() {
+        TASK_APPLY_ENCRYPTION => apply_encryption::run(job),
+        TASK_BACKUP => backup::run(job),
+        TASK_RESTORE => restore::run(job),
+        TASK_FORGET => forget::run(job),
+        TASK_VERIFY => verify::run(job),
+        TASK_PRUNE => prune::run(job),
+        TASK_REPAIR => repair::run(job),
+        TASK_DELETE_VAULT => delete_vault::run(job),
+        TASK_PURGE_KEY_VAULT => delete_vault::purge_key_vault(job),
+        other => Err(TaskError::Failed(Refusal::bug(format!("no task is called {other}")))),
+    }
+}
+
+/// What becomes of the records when an operation fails, is cancelled or its process died.
+pub(crate) fn undo(operation: &Operation, world: &World) -> Result<Vec<Write>, Stop> {
+    let Some(record) = world.record(&operation.resource)? else { return Ok(Vec::new()) };
+    match operation.task.name.as_str() {
+        TASK_APPLY_ENCRYPTION => {
+            let mut vault = Stored::<BackupVault>::read(record)?;
+            apply_encryption::give_up(&mut vault, operation);
+            Ok(vec![vault.into_write()?])
+        }
+        TASK_DELETE_VAULT | TASK_FORGET if record.state == ProvisioningState::Deleting => {
+            let mut staying = record.clone();
+            staying.state = ProvisioningState::Succeeded;
+            staying.revision += 1;
+            Ok(vec![Write::Put(Box::new(staying))])
+        }
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// Whether the operation failed for a reason that its vault should show.
+pub(crate) fn failure(operation: &Operation) -> Option<&Refusal> {
+    match operation.state {
+        OperationState::Failed => operation.error.as_ref(),
+        _ => None,
+    }
+}

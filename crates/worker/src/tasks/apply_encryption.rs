@@ -1,0 +1,248 @@
+//! Makes a vault's keyring what its settings ask for: creates it, rewraps it under another version
+//! or changes the key. Nothing of the vault's data is touched.
+
+use std::sync::Arc;
+
+use custody_backup_vaults::{
+    ApplyEncryption, BackupVault, EncryptionSettings, InfrastructureEncryption, VaultStatus,
+};
+use custody_blob_store::{BlobStore, DiskStore};
+use custody_envelope::{
+    Failover, KeyEncryptionKeys as _, KeyTarget, RewrapStep, Ring, WrapAlgorithm, WrapKey,
+    begin_rewrap, create, finish_key_change, finish_rewrap, prove_wraps, rewrap_step, unwrap, Trust,
+};
+use custody_names::{KeyUri, KeyVersionUri, VaultGuid};
+use custody_repository::{Repository, RepositoryError, Rings};
+use custody_resources::{Operation, ProvisioningState, Refusal, Stored};
+use serde::Deserialize as _;
+use serde_json::json;
+
+use crate::error::TaskError;
+use crate::job::Job;
+use crate::keks::{self, VaultKeks};
+use crate::runner::Outcome;
+use crate::vault_session::{KeyWay, VaultSession, note_ring, store_place};
+use crate::{Platform, fault};
+
+/// Name of the platform's key for the second layer of a vault, before the vault's GUID.
+const SECOND_LAYER: &str = "layer-";
+
+pub(super) fn run(job: &Job<'_>) -> Result<Outcome, TaskError> {
+    let input = ApplyEncryption::deserialize(&job.operation.task.input)
+        .map_err(|error| Refusal::bug(error.to_string()))?;
+    let vault = job.vault()?;
+    let ring = if vault.status.keyring.is_none() {
+        job.phase("create")?;
+        make_repository(job, vault, input.wanted.as_ref())?
+    } else {
+        job.phase("rewrap")?;
+        change_ring(job, &vault, input.wanted.as_ref())?
+    };
+    let id = job.resource().clone();
+    let now = job.platform.clock.now();
+    let generations = ring.generations().len();
+    let number = ring.number();
+    let result = json!({ "keyring": number, "generations": generations });
+    Ok(Outcome {
+        result,
+        writes: Box::new(move |world| {
+            let mut vault = world.expect::<BackupVault>(&id)?;
+            note_ring(&mut vault.status, &ring);
+            vault.status.applied.clone_from(&input.wanted);
+            vault.status.applied_at = Some(now);
+            vault.status.error = None;
+            vault.spec.security_settings.encryption_settings.clone_from(&input.wanted);
+            vault.record.state = ProvisioningState::Succeeded;
+            Ok(vec![vault.into_write()?])
+        }),
+    })
+}
+
+/// The settings in force stay in force; a vault that never had any refuses protection and says
+/// why, and the same request may be repeated.
+pub(super) fn give_up(vault: &mut Stored<BackupVault>, operation: &Operation) {
+    let made = vault.status.keyring.is_some();
+    vault.status.error = super::failure(operation).cloned();
+    vault.record.state =
+        if made { ProvisioningState::Succeeded } else { ProvisioningState::Failed };
+    if made {
+        let applied = vault.status.applied.clone();
+        vault.spec.security_settings.encryption_settings = applied;
+    }
+}
+
+/// Makes keyring and repository of a new vault. Its GUID and place are on record before anything
+/// is made, so that a second attempt finds what a first one left.
+fn make_repository(
+    job: &Job<'_>,
+    mut vault: Stored<BackupVault>,
+    wanted: Option<&EncryptionSettings>,
+) -> Result<Ring, TaskError> {
+    let platform = job.platform;
+    let guid = match vault.status.vault_guid {
+        Some(guid) => guid,
+        None => note_place(job, &mut vault)?,
+    };
+    let place = store_place(platform, &vault.status, guid);
+    let store: Arc<dyn BlobStore> =
+        Arc::new(DiskStore::create(&place).map_err(RepositoryError::from)?);
+    let way = way(job, &vault, wanted, guid)?;
+    let target = target(job, wanted, guid, &way.keks)?;
+    let entropy = platform.entropy.as_ref();
+    let (ring, keys) = way
+        .with(platform, |access| create(guid, &target, access, entropy))
+        .map_err(|error| fault::of_envelope(&error))?;
+    Repository::create(store, &ring, keys, job.surroundings())?;
+    Ok(ring)
+}
+
+/// Puts GUID and place of the repository on record.
+fn note_place(job: &Job<'_>, vault: &mut Stored<BackupVault>) -> Result<VaultGuid, TaskError> {
+    let platform = job.platform;
+    let guid = VaultGuid::mint(platform.entropy.as_ref())
+        .map_err(|error| Refusal::bug(error.to_string()))?;
+    let place = match &vault.spec.store {
+        Some(store) => store.path.clone(),
+        None => platform.folder.repository(guid).to_string_lossy().into_owned(),
+    };
+    let id = job.resource().clone();
+    let mut noted = None;
+    let stored = platform.records.apply(&mut |world| {
+        let mut found = world.expect::<BackupVault>(&id)?;
+        let note = |status: &mut VaultStatus| {
+            status.vault_guid = Some(guid);
+            status.store_place = Some(place.clone());
+        };
+        note(&mut found.status);
+        noted = Some(found.clone());
+        Ok(vec![found.into_write()?])
+    });
+    stored.map_err(fault::of_apply)?;
+    *vault = noted.ok_or_else(|| Refusal::bug("the vault was not read"))?;
+    Ok(guid)
+}
+
+/// Rewraps an existing ring: the same key's newest version keeps the data keys, another key also
+/// begins a new generation wrapped by that key alone (DESIGN §5).
+fn change_ring(
+    job: &Job<'_>,
+    vault: &Stored<BackupVault>,
+    wanted: Option<&EncryptionSettings>,
+) -> Result<Ring, TaskError> {
+    let platform = job.platform;
+    let keks = VaultKeks::new(platform, vault, vault.status.applied.as_ref(), job.cause())?;
+    let session = VaultSession::open(platform, vault, keks)?;
+    let guid = session.ring.vault();
+    let mut way = way(job, vault, wanted, guid)?;
+    let mut allowed: Vec<KeyUri> = session.way.allowed.as_ref().clone();
+    allowed.extend(way.allowed.iter().cloned());
+    way.allowed = Arc::new(allowed);
+    let target = target(job, wanted, guid, &way.keks)?;
+    let old_key = keks::key_of(vault.status.applied.as_ref(), guid)?;
+    let new_key = keks::key_of(wanted, guid)?;
+    let same_key = old_key.versionless() == new_key.versionless();
+    rewrap(platform, &session, &way, &target, same_key)
+}
+
+/// The steps of a rewrap, each stored before the next: at any crash point every data key has a
+/// working recorded wrap, and afterwards no ring in the store opens with the old key.
+fn rewrap(
+    platform: &Platform,
+    session: &VaultSession,
+    way: &KeyWay,
+    target: &KeyTarget,
+    same_key: bool,
+) -> Result<Ring, TaskError> {
+    let rings = Rings::new(session.store.as_ref());
+    let keys = &session.keys;
+    let fault = |error| TaskError::Failed(fault::of_envelope(&error));
+    let mut ring = session.ring.clone();
+    let mut changed = false;
+    loop {
+        let next = match rewrap_step(&ring, target) {
+            RewrapStep::Begin => {
+                way.with(platform, |access| begin_rewrap(&ring, keys, target, access))
+            }
+            RewrapStep::Finish => way.with(platform, |access| {
+                let proven = prove_wraps(&ring, keys, target, access)?;
+                if same_key {
+                    finish_rewrap(&ring, keys, &proven, access)
+                } else {
+                    finish_key_change(&ring, keys, &proven, access, platform.entropy.as_ref())
+                }
+            }),
+            RewrapStep::Done => break,
+        };
+        let next = next.map_err(fault)?;
+        rings.create(next.number(), next.encoded())?;
+        changed = true;
+        ring = next;
+    }
+    if changed {
+        let trust = Trust::Chained(session.ring.known());
+        let proof = way.with(platform, |access| unwrap(&ring, &trust, access)).map_err(fault)?;
+        keys.lease().extend(proof).map_err(fault)?;
+        session.repository(platform)?.note_ring(&ring)?;
+    }
+    rings.delete_below(ring.number())?;
+    Ok(ring)
+}
+
+fn way(
+    job: &Job<'_>,
+    vault: &Stored<BackupVault>,
+    wanted: Option<&EncryptionSettings>,
+    guid: VaultGuid,
+) -> Result<KeyWay, TaskError> {
+    let keks = VaultKeks::new(job.platform, vault, wanted, job.cause())?;
+    let mut allowed = vec![keks::key_of(wanted, guid)?];
+    allowed.push(platform_key(&format!("{SECOND_LAYER}{guid}"))?);
+    Ok(KeyWay { keks, allowed: Arc::new(allowed) })
+}
+
+/// What the ring is to be wrapped by: the version that the settings mean now, proven enabled and
+/// in its time window (rules 17, 18, 85, 86).
+fn target(
+    job: &Job<'_>,
+    wanted: Option<&EncryptionSettings>,
+    guid: VaultGuid,
+    keks: &VaultKeks,
+) -> Result<KeyTarget, TaskError> {
+    let key = keks::key_of(wanted, guid)?;
+    if wanted.is_none() {
+        job.platform.ensure_platform_key(&key, job.cause())?;
+    }
+    let version = usable_version(job, keks, &key)?;
+    let mut target = KeyTarget::one_key(version, WrapAlgorithm::RsaOaep256);
+    target.failover = Failover::Stop;
+    let layered = wanted.is_some_and(|wanted| {
+        wanted.infrastructure_encryption == InfrastructureEncryption::Enabled
+    });
+    if layered {
+        let layer = platform_key(&format!("{SECOND_LAYER}{guid}"))?;
+        job.platform.ensure_platform_key(&layer, job.cause())?;
+        let key = usable_version(job, keks, &layer)?;
+        target.infrastructure = vec![WrapKey { key, algorithm: WrapAlgorithm::RsaOaep256 }];
+    }
+    Ok(target)
+}
+
+fn usable_version(
+    job: &Job<'_>,
+    keks: &VaultKeks,
+    key: &KeyUri,
+) -> Result<KeyVersionUri, TaskError> {
+    let state = keks.describe(key).map_err(|error| fault::of_key(&error))?;
+    keks::state_is_active(&state, job.platform.clock.now())
+        .map_err(|error| fault::of_key(&error))?;
+    Ok(state.version)
+}
+
+fn platform_key(name: &str) -> Result<KeyUri, Refusal> {
+    let bug = |_| Refusal::bug("the platform's own names are valid");
+    Ok(KeyUri {
+        vault: crate::key_access::PLATFORM_KEY_VAULT.parse().map_err(bug)?,
+        key: name.parse().map_err(bug)?,
+        version: None,
+    })
+}

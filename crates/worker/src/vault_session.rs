@@ -1,0 +1,304 @@
+//! A vault open for one job: its ring unlocked, its repository at hand, its keys watched.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use custody_backup_vaults::{
+    BackupVault, EncryptionSettings, GenerationSummary, IdentityType, KeyringSummary, VaultStatus,
+};
+use custody_blob_store::{BlobStore, DiskStore};
+use custody_envelope::{
+    EnvelopeError, Fingerprint, KekFault, KeyAccess, KnownRing, LeaseEnd, Ring, Trust, VaultKeys,
+    unlock, unwrap,
+};
+use custody_names::{KeyUri, KeyVersionUri, VaultGuid};
+use custody_repository::{RepositoryError, Rings};
+use custody_resources::{Refusal, Stored};
+use data_encoding::{BASE64, HEXLOWER};
+
+use crate::error::TaskError;
+use crate::keks::{self, VaultKeks};
+use crate::{Platform, fault};
+
+/// How often a lease holder looks whether something changed that may revoke (DESIGN §5).
+pub(crate) const REVOCATION_LOOK_EVERY: Duration = Duration::from_millis(200);
+/// A lease is extended when less than this part of a minute is left.
+const EXTEND_WHEN_LEFT: Duration = Duration::from_secs(30);
+
+/// What is needed to speak to a vault's keys for one operation.
+#[derive(Clone)]
+pub(crate) struct KeyWay {
+    /// Who speaks to the key vault.
+    pub(crate) keks: VaultKeks,
+    /// The keys of the vault's record: what a ring names beside them is a hint of nobody.
+    pub(crate) allowed: Arc<Vec<KeyUri>>,
+}
+
+impl KeyWay {
+    /// Runs `work` with the envelope's view of this way.
+    pub(crate) fn with<T>(
+        &self,
+        platform: &Platform,
+        work: impl FnOnce(&KeyAccess<'_>) -> Result<T, EnvelopeError>,
+    ) -> Result<T, EnvelopeError> {
+        let allowed = |version: &KeyVersionUri| {
+            self.allowed.iter().any(|key| key.versionless() == version.versionless())
+        };
+        work(&KeyAccess { keys: &self.keks, allowed: &allowed, clock: &platform.clock })
+    }
+}
+
+/// A vault open for one job.
+pub(crate) struct VaultSession {
+    /// The store of the repository.
+    pub(crate) store: Arc<dyn BlobStore>,
+    /// The ring in force.
+    pub(crate) ring: Ring,
+    /// Its keys, under a lease that a watcher extends and ends.
+    pub(crate) keys: VaultKeys,
+    /// The way to the keys that wrap them.
+    pub(crate) way: KeyWay,
+    watcher: Option<Watcher>,
+}
+
+/// Ends the watch when it goes.
+struct Watcher {
+    done: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl VaultSession {
+    /// Opens a vault. Reads the key's attributes first: a disabled key, or one outside its time
+    /// window, fails the job before a byte is read (rule 17).
+    pub(crate) fn open(
+        platform: &Arc<Platform>,
+        vault: &Stored<BackupVault>,
+        keks: VaultKeks,
+    ) -> Result<Self, Refusal> {
+        let status = &vault.status;
+        let known = known_ring(status)?;
+        let store = open_store(platform, status)?;
+        let allowed = Arc::new(vec![keks::key_of(status.applied.as_ref(), known.vault)?]);
+        let way = KeyWay { keks, allowed };
+        let unlocked = Self::unlock_newest(platform, store.as_ref(), &known, status, &way);
+        let (ring, keys) = unlocked.map_err(|error| repository_fault(&error))?;
+        way.keks.require_usable(&ring).map_err(|error| fault::of_key(&error))?;
+        let mut session = Self { store, ring, keys, way, watcher: None };
+        session.watch(platform, known);
+        Ok(session)
+    }
+
+    /// The newest ring of the store that is genuine; copies that are not are mended from it, and
+    /// if the store has lost it, the record store's copy serves.
+    fn unlock_newest(
+        platform: &Platform,
+        store: &dyn BlobStore,
+        known: &KnownRing,
+        status: &VaultStatus,
+        way: &KeyWay,
+    ) -> Result<(Ring, VaultKeys), RepositoryError> {
+        let rings = Rings::new(store);
+        let newest = rings.newest(known.number)?.unwrap_or(known.number);
+        let mut candidates = rings.candidates(newest)?;
+        let kept = status.ring.as_ref().and_then(|text| BASE64.decode(text.as_bytes()).ok());
+        candidates.extend(kept);
+        let trust = Trust::Chained(known.clone());
+        let mut first_fault = None;
+        for bytes in &candidates {
+            let tried = Ring::parse(bytes).and_then(|ring| {
+                let keys = way.with(platform, |access| unlock(&ring, &trust, access))?;
+                Ok((ring, keys))
+            });
+            match tried {
+                Ok((ring, keys)) => {
+                    if ring.number() == newest {
+                        rings.mend(newest, bytes)?;
+                    }
+                    return Ok((ring, keys));
+                }
+                // A refusal is about the key, not about this copy: no other copy is asked.
+                Err(error @ EnvelopeError::Kek(_)) => return Err(error.into()),
+                Err(error) => first_fault = first_fault.or(Some(error)),
+            }
+        }
+        let lost = || EnvelopeError::RingDamaged { why: format!("ring {newest} is missing") };
+        Err(first_fault.unwrap_or_else(lost).into())
+    }
+
+    /// Begins to watch the lease: extends it by a fresh unwrap, at once when something changed
+    /// that may revoke, and ends it on a refusal.
+    fn watch(&mut self, platform: &Arc<Platform>, known: KnownRing) {
+        let done = Arc::new(AtomicBool::new(false));
+        let watch = Watch {
+            platform: Arc::clone(platform),
+            store: Arc::clone(&self.store),
+            keys: self.keys.clone(),
+            way: self.way.clone(),
+            known,
+            done: Arc::clone(&done),
+        };
+        let spawned = thread::Builder::new().name("key-watch".into()).spawn(move || watch.run());
+        // Without a watcher the lease simply runs out: safe, and the job says so.
+        self.watcher = spawned.ok().map(|thread| Watcher { done, thread: Some(thread) });
+    }
+}
+
+impl Drop for VaultSession {
+    fn drop(&mut self) {
+        drop(self.watcher.take());
+        let reason = LeaseEnd { code: "JobEnded", message: "the job has ended".to_owned() };
+        self.keys.lease().end(reason);
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.done.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            // The watcher holds nothing that a panic of its own could spoil.
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Watch {
+    platform: Arc<Platform>,
+    store: Arc<dyn BlobStore>,
+    keys: VaultKeys,
+    way: KeyWay,
+    known: KnownRing,
+    done: Arc<AtomicBool>,
+}
+
+impl Watch {
+    fn run(self) {
+        let mut seen = self.counters();
+        while !self.done.load(Ordering::Acquire) {
+            thread::park_timeout(REVOCATION_LOOK_EVERY);
+            if self.done.load(Ordering::Acquire) || self.keys.lease().ended().is_some() {
+                return;
+            }
+            let now = self.counters();
+            let due = self.keys.lease().remaining() < EXTEND_WHEN_LEFT;
+            if now == seen && !due {
+                continue;
+            }
+            seen = now;
+            if let Err(error) = self.renew() {
+                self.judge(&error);
+            }
+        }
+    }
+
+    /// Counters that rise with every change that may revoke. One that cannot be read counts as
+    /// changed: the unwrap that follows decides.
+    fn counters(&self) -> (Option<u64>, Option<u64>) {
+        (self.platform.records.revocation_counter().ok(), self.platform.key_vaults.changes().ok())
+    }
+
+    /// Unwraps the present ring afresh: a rotation may have replaced the one the job began with.
+    fn renew(&self) -> Result<(), RepositoryError> {
+        let rings = Rings::new(self.store.as_ref());
+        let held = self.keys.lease().ring();
+        let newest = rings.newest(held.number)?.unwrap_or(held.number);
+        let trust = Trust::Chained(if held.number >= self.known.number { held } else { self.known.clone() });
+        let mut fault = EnvelopeError::RingDamaged { why: format!("ring {newest} is missing") };
+        for bytes in rings.candidates(newest)? {
+            let tried = Ring::parse(&bytes)
+                .and_then(|ring| self.way.with(&self.platform, |access| unwrap(&ring, &trust, access)))
+                .and_then(|proof| self.keys.lease().extend(proof));
+            match tried {
+                Ok(()) => return Ok(()),
+                Err(error) => fault = error,
+            }
+        }
+        Err(fault.into())
+    }
+
+    /// A definite no ends the lease; no answer lets it run out unless the next try succeeds.
+    fn judge(&self, error: &RepositoryError) {
+        let RepositoryError::Envelope(error) = error else { return };
+        if let EnvelopeError::Kek(kek) = error
+            && kek.fault == KekFault::Unreachable
+        {
+            return;
+        }
+        let reason = LeaseEnd { code: error.code(), message: error.to_string() };
+        self.keys.lease().end(reason);
+    }
+}
+
+/// The vault's ring as its record knows it.
+pub(crate) fn known_ring(status: &VaultStatus) -> Result<KnownRing, Refusal> {
+    let broken = |what: &str| Refusal::bug(format!("the vault's record holds no valid {what}"));
+    let vault = status.vault_guid.ok_or_else(|| broken("vault GUID"))?;
+    let ring = status.keyring.as_ref().ok_or_else(|| broken("keyring"))?;
+    let hash = HEXLOWER.decode(ring.hash.as_bytes()).ok().and_then(|hash| hash.try_into().ok());
+    let fingerprint: Option<Fingerprint> =
+        status.fingerprint.as_ref().and_then(|text| text.parse().ok());
+    Ok(KnownRing {
+        vault,
+        number: ring.number,
+        hash: hash.ok_or_else(|| broken("ring hash"))?,
+        fingerprint: fingerprint.ok_or_else(|| broken("fingerprint"))?,
+    })
+}
+
+/// Notes a ring in the vault's record.
+pub(crate) fn note_ring(status: &mut VaultStatus, ring: &Ring) {
+    let generations = ring.generations().map(|key| GenerationSummary {
+        generation: key.generation(),
+        wraps: key.wraps().iter().map(|wrap| wrap.key().clone()).collect(),
+    });
+    status.keyring = Some(KeyringSummary {
+        number: ring.number(),
+        hash: HEXLOWER.encode(&ring.hash()),
+        generations: generations.collect(),
+    });
+    status.ring = Some(BASE64.encode(ring.encoded()));
+    status.fingerprint = Some(ring.fingerprint().to_string());
+}
+
+/// The folder of a vault's repository.
+pub(crate) fn store_place(platform: &Platform, status: &VaultStatus, guid: VaultGuid) -> PathBuf {
+    match &status.store_place {
+        Some(place) => PathBuf::from(place),
+        None => platform.folder.repository(guid),
+    }
+}
+
+fn open_store(
+    platform: &Platform,
+    status: &VaultStatus,
+) -> Result<Arc<dyn BlobStore>, Refusal> {
+    let guid = status.vault_guid.ok_or_else(|| Refusal::bug("the vault has no GUID"))?;
+    let place = store_place(platform, status, guid);
+    let store = DiskStore::open(&place).map_err(|error| repository_fault(&error.into()))?;
+    Ok(Arc::new(store))
+}
+
+/// A fault of the repository as a job shows it.
+pub(crate) fn repository_fault(error: &RepositoryError) -> Refusal {
+    fault::of_repository(error)
+}
+
+/// Which identity the vault speaks to its key vault with.
+pub(crate) fn identity_of(
+    settings: &EncryptionSettings,
+) -> Option<(IdentityType, Option<&custody_names::ResourceId>)> {
+    let identity = settings.kek_identity.as_ref()?;
+    Some((identity.identity_type, identity.identity_id.as_ref()))
+}
+
+impl From<RepositoryError> for TaskError {
+    fn from(error: RepositoryError) -> Self {
+        match error {
+            RepositoryError::Cancelled => Self::Cancelled,
+            other => Self::Failed(fault::of_repository(&other)),
+        }
+    }
+}
