@@ -14,6 +14,8 @@ pub enum Query {
     Record(String),
     /// The records of a type directly below a place (canonical identifier, lower-case type).
     Children(String, String),
+    /// All records directly below a place, whatever their type (canonical identifier).
+    Members(String),
     /// The records of a type anywhere below a place.
     Below(String, String),
     /// The records that name a target.
@@ -60,9 +62,19 @@ impl World {
         self.ask(Query::Children(place.canonical(), kind.to_lowercase()))
     }
 
+    /// All records directly below `place`, whatever their kind.
+    pub fn members(&self, place: &ResourceId) -> Result<&[Record], Stop> {
+        self.ask(Query::Members(place.canonical()))
+    }
+
     /// The records of `kind` anywhere below `place`.
     pub fn below(&self, place: &ResourceId, kind: &str) -> Result<&[Record], Stop> {
         self.ask(Query::Below(place.canonical(), kind.to_lowercase()))
+    }
+
+    /// The record that holds the claimed name `claim` (`KIND:NAME`).
+    pub fn claimant(&self, claim: &str) -> Result<Option<&Record>, Stop> {
+        Ok(self.ask(Query::Claim(claim.to_owned()))?.first())
     }
 
     /// The records that name `target`.

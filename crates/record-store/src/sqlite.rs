@@ -1,0 +1,220 @@
+//! The record store over one SQLite file.
+
+mod load;
+mod queue;
+mod schema;
+mod write;
+
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use custody_names::{OperationId, ResourceId};
+use custody_resources::{ActivityEvent, Stop, World};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
+use serde_json::Value;
+
+use crate::{
+    Advance, ApplyError, ChangeSetting, Decide, Look, OperationFilter, ROUNDS_MAX, RecordStore,
+    StoreError, TrackedOperation,
+};
+
+/// Records in an SQLite file, or in memory.
+///
+/// Readers have a connection of their own, so that nobody who reads waits for a writer.
+pub struct SqliteRecords {
+    writer: Mutex<Connection>,
+    reader: Option<Mutex<Connection>>,
+}
+
+impl SqliteRecords {
+    /// Opens the file, and makes it if there is none. A newer format, or another program's
+    /// database, is refused before anything is written.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let (writer, reader) = schema::open(path)?;
+        Ok(Self { writer: Mutex::new(writer), reader: Some(Mutex::new(reader)) })
+    }
+
+    /// An empty store that lives as long as this value.
+    pub fn memory() -> Result<Self, StoreError> {
+        Ok(Self { writer: Mutex::new(schema::memory()?), reader: None })
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Connection> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reader(&self) -> MutexGuard<'_, Connection> {
+        let mutex = self.reader.as_ref().unwrap_or(&self.writer);
+        mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `work` in one write transaction: all of it, durably, or nothing.
+    fn write<T, E: From<rusqlite::Error>>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut connection = self.writer();
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let done = work(&transaction)?;
+        transaction.commit()?;
+        Ok(done)
+    }
+
+    /// The same for work that a plan may refuse. What the refusal wants kept is stored: plans
+    /// refuse before anything is written, and a conflict among writes keeps nothing.
+    fn decide<T>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, ApplyError>,
+    ) -> Result<T, ApplyError> {
+        self.write(|transaction| match work(transaction) {
+            Err(ApplyError::Refused(mut refusal)) if !refusal.writes.is_empty() => {
+                write::apply(transaction, std::mem::take(&mut refusal.writes))?;
+                Ok(Err(ApplyError::Refused(refusal)))
+            }
+            outcome => outcome.map(Ok),
+        })?
+    }
+}
+
+/// Asks until the world holds what the plan must see.
+fn settle<T>(
+    connection: &Connection,
+    mut plan: impl FnMut(&World) -> Result<T, Stop>,
+) -> Result<T, ApplyError> {
+    let mut world = World::new();
+    for _ in 0..ROUNDS_MAX {
+        match plan(&world) {
+            Ok(planned) => return Ok(planned),
+            Err(Stop::Refused(refusal)) => return Err(ApplyError::Refused(refusal)),
+            Err(Stop::Needs(query)) => {
+                let records = load::answer(connection, &query)?;
+                world.learn(query, records);
+            }
+        }
+    }
+    Err(StoreError::Unsettled(ROUNDS_MAX).into())
+}
+
+impl RecordStore for SqliteRecords {
+    fn apply(&self, decide: &mut Decide<'_>) -> Result<(), ApplyError> {
+        self.decide(|transaction| write::apply(transaction, settle(transaction, decide)?))
+    }
+
+    fn view(&self, look: &mut Look<'_>) -> Result<(), ApplyError> {
+        let mut connection = self.reader();
+        let snapshot = connection.transaction_with_behavior(TransactionBehavior::Deferred)?;
+        settle(&snapshot, look)
+    }
+
+    fn operation(&self, id: OperationId) -> Result<Option<TrackedOperation>, StoreError> {
+        Ok(queue::find(&self.reader(), id)?.map(|row| row.tracked))
+    }
+
+    fn operations(
+        &self,
+        filter: &OperationFilter,
+        limit: usize,
+    ) -> Result<Vec<TrackedOperation>, StoreError> {
+        queue::list(&self.reader(), filter, limit)
+    }
+
+    fn update_operation(
+        &self,
+        id: OperationId,
+        owner: &str,
+        advance: &mut Advance<'_>,
+    ) -> Result<TrackedOperation, ApplyError> {
+        self.decide(|transaction| {
+            let row = queue::expect_owned(transaction, id, owner)?;
+            let (operation, writes) = settle(transaction, |world| {
+                let mut operation = row.tracked.operation.clone();
+                let writes = advance(world, &mut operation)?;
+                Ok((operation, writes))
+            })?;
+            write::apply(transaction, writes)?;
+            Ok(queue::update(transaction, row, operation)?)
+        })
+    }
+
+    fn claim(&self, id: OperationId, owner: &str) -> Result<Option<TrackedOperation>, StoreError> {
+        self.write(|transaction| queue::claim(transaction, id, owner))
+    }
+
+    fn take_over(
+        &self,
+        id: OperationId,
+        old_owner: &str,
+        new_owner: &str,
+    ) -> Result<bool, StoreError> {
+        self.write(|transaction| queue::take_over(transaction, id, old_owner, new_owner))
+    }
+
+    fn request_cancel(&self, id: OperationId) -> Result<Option<TrackedOperation>, StoreError> {
+        self.write(|transaction| queue::request_cancel(transaction, id))
+    }
+
+    fn revocation_counter(&self) -> Result<u64, StoreError> {
+        let connection = self.reader();
+        let mut statement =
+            connection.prepare_cached("SELECT value FROM counters WHERE name = 'revocation'")?;
+        Ok(unsigned(statement.query_row([], |row| row.get(0))?))
+    }
+
+    fn activity(
+        &self,
+        within: Option<&ResourceId>,
+        limit: usize,
+    ) -> Result<Vec<ActivityEvent>, StoreError> {
+        load::activity(&self.reader(), within, limit)
+    }
+
+    fn setting(&self, name: &str) -> Result<Option<Value>, StoreError> {
+        setting(&self.reader(), name)
+    }
+
+    fn change_setting(&self, name: &str, change: &mut ChangeSetting<'_>) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            match change(setting(transaction, name)?) {
+                Some(value) => transaction.execute(
+                    "INSERT INTO settings (name, value) VALUES (?1, ?2) \
+                     ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                    params![name, value.to_string()],
+                )?,
+                None => transaction.execute("DELETE FROM settings WHERE name = ?1", [name])?,
+            };
+            Ok(())
+        })
+    }
+}
+
+fn setting(connection: &Connection, name: &str) -> Result<Option<Value>, StoreError> {
+    let mut statement = connection.prepare_cached("SELECT value FROM settings WHERE name = ?1")?;
+    let text: Option<String> = statement.query_row([name], |row| row.get(0)).optional()?;
+    text.map(|text| parse(&text)).transpose()
+}
+
+/// A stored JSON text as what it must be.
+fn parse<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, StoreError> {
+    serde_json::from_str(text).map_err(|error| StoreError::Damaged(error.to_string()))
+}
+
+/// The JSON text that is stored for `value`.
+fn text(value: &impl serde::Serialize) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|error| StoreError::Damaged(error.to_string()))
+}
+
+/// The bounds between which the canonical identifiers of everything below a place lie.
+fn below(canonical: &str) -> (String, String) {
+    let place = canonical.trim_end_matches('/');
+    // '0' is the character after '/'.
+    (format!("{place}/"), format!("{place}0"))
+}
+
+/// SQLite's integers are signed; no counter here comes near the end of them.
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or_default()
+}

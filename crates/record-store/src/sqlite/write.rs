@@ -1,0 +1,123 @@
+//! Writing: what an answer changes.
+
+use custody_names::ResourceId;
+use custody_resources::{ActivityEvent, Record, Refusal, Write};
+use rusqlite::{OptionalExtension as _, Transaction, params};
+
+use super::{below, queue, signed, text};
+use crate::{ApplyError, EVENTS_MAX, StoreError};
+
+/// Applies the writes in their order. Claims are given up first, so that a name may pass between
+/// records of one answer, as a key vault's does when it is deleted softly.
+pub(super) fn apply(transaction: &Transaction<'_>, writes: Vec<Write>) -> Result<(), ApplyError> {
+    for write in &writes {
+        match write {
+            Write::Put(record) => release(transaction, &record.id)?,
+            Write::Remove(id) => release(transaction, id)?,
+            Write::Operation(_) | Write::Activity(_) | Write::RaiseRevocation => {}
+        }
+    }
+    for write in writes {
+        match write {
+            Write::Put(record) => put(transaction, &record)?,
+            Write::Remove(id) => remove(transaction, &id)?,
+            Write::Operation(operation) => queue::add(transaction, &operation)?,
+            Write::Activity(event) => log(transaction, &event)?,
+            Write::RaiseRevocation => {
+                transaction.execute(
+                    "UPDATE counters SET value = value + 1 WHERE name = 'revocation'",
+                    [],
+                )?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn release(transaction: &Transaction<'_>, id: &ResourceId) -> Result<(), StoreError> {
+    transaction
+        .prepare_cached("DELETE FROM claims WHERE holder = ?1")?
+        .execute([id.canonical()])?;
+    Ok(())
+}
+
+fn put(transaction: &Transaction<'_>, record: &Record) -> Result<(), ApplyError> {
+    let id = record.id.canonical();
+    let stored: Option<i64> = transaction
+        .prepare_cached("SELECT revision FROM records WHERE id = ?1")?
+        .query_row([&id], |row| row.get(0))
+        .optional()?;
+    if stored.unwrap_or(0).checked_add(1) != Some(signed(record.revision)) {
+        return Err(changed_meanwhile(&record.id).into());
+    }
+    let parent = record.id.parent().map(|parent| parent.canonical()).unwrap_or_default();
+    transaction
+        .prepare_cached(
+            "INSERT INTO records (id, parent, type, revision, body) VALUES (?1, ?2, ?3, ?4, ?5) \
+             ON CONFLICT (id) DO UPDATE SET revision = excluded.revision, body = excluded.body",
+        )?
+        .execute(params![
+            id,
+            parent,
+            record.id.resource_type().as_str().to_lowercase(),
+            signed(record.revision),
+            text(record)?,
+        ])?;
+    point(transaction, &id, record)?;
+    claim(transaction, &id, record)
+}
+
+/// Renews the record's edges in the reference index.
+fn point(transaction: &Transaction<'_>, id: &str, record: &Record) -> Result<(), StoreError> {
+    transaction.prepare_cached("DELETE FROM edges WHERE source = ?1")?.execute([id])?;
+    let mut insert = transaction.prepare_cached(
+        "INSERT OR IGNORE INTO edges (source, relation, sort, target) VALUES (?1, ?2, ?3, ?4)",
+    )?;
+    for reference in &record.references {
+        let (sort, target) = reference.to.index_key();
+        insert.execute(params![id, reference.relation, sort, target])?;
+    }
+    Ok(())
+}
+
+fn claim(transaction: &Transaction<'_>, id: &str, record: &Record) -> Result<(), ApplyError> {
+    let Some(name) = &record.claim else { return Ok(()) };
+    let taken = transaction
+        .prepare_cached("INSERT OR IGNORE INTO claims (name, holder) VALUES (?1, ?2)")?
+        .execute(params![name, id])?;
+    if taken == 1 { Ok(()) } else { Err(name_taken(name).into()) }
+}
+
+fn remove(transaction: &Transaction<'_>, id: &ResourceId) -> Result<(), StoreError> {
+    let id = id.canonical();
+    let (first, end) = below(&id);
+    transaction
+        .prepare_cached("DELETE FROM records WHERE id = ?1 OR (id >= ?2 AND id < ?3)")?
+        .execute(params![id, first, end])?;
+    Ok(())
+}
+
+fn log(transaction: &Transaction<'_>, event: &ActivityEvent) -> Result<(), StoreError> {
+    transaction
+        .prepare_cached("INSERT INTO activity (resource, body) VALUES (?1, ?2)")?
+        .execute(params![event.resource.canonical(), text(event)?])?;
+    transaction
+        .prepare_cached("DELETE FROM activity WHERE sequence <= ?1")?
+        .execute([transaction.last_insert_rowid() - i64::from(EVENTS_MAX)])?;
+    Ok(())
+}
+
+fn changed_meanwhile(id: &ResourceId) -> Refusal {
+    Refusal::new(
+        412,
+        "PreconditionFailed",
+        format!("{id} was changed by another request meanwhile"),
+    )
+    .with_fix("read the resource again and repeat the change on what it is now")
+}
+
+fn name_taken(claim: &str) -> Refusal {
+    let name = claim.split_once(':').map_or(claim, |(_, name)| name);
+    Refusal::new(409, "NameNotAvailable", format!("the name '{name}' is already taken"))
+        .with_fix("choose another name; names of this kind are unique over all tenants")
+}
