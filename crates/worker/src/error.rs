@@ -128,3 +128,14 @@ impl From<Refusal> for TaskError {
         Self::Failed(refusal)
     }
 }
+
+impl From<custody_resources::Stop> for TaskError {
+    fn from(stop: custody_resources::Stop) -> Self {
+        match stop {
+            custody_resources::Stop::Refused(refusal) => Self::Failed(*refusal),
+            custody_resources::Stop::Needs(query) => {
+                Self::Failed(Refusal::bug(format!("{query:?} was asked outside a transaction")))
+            }
+        }
+    }
+}

@@ -84,6 +84,7 @@ pub struct Platform {
     pub owner: String,
     /// The seal's file.
     pub seal_place: PathBuf,
+    pub(crate) seal_kind: &'static str,
     pub(crate) os_user: String,
     pub(crate) signing_seed: SecretBytes,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -102,6 +103,10 @@ impl Platform {
         };
         let records = SqliteRecords::open(&folder.records(), Arc::clone(&entropy))
             .map_err(|error| part(error.code(), &error))?;
+        let seal_kind = match &seal {
+            SealChoice::File { .. } => "file",
+            SealChoice::Passphrase { .. } => "passphrase",
+        };
         let (seal, seal_place) = open_seal(seal, &folder, &installation, &entropy)?;
         let keys = Arc::new(open_keys(&folder, &records, seal, &entropy)?);
         let signing_seed =
@@ -120,6 +125,7 @@ impl Platform {
             entropy,
             os_user,
             seal_place,
+            seal_kind,
             signing_seed,
             threads: Mutex::default(),
             warnings: Mutex::default(),
@@ -184,6 +190,21 @@ impl Platform {
         });
         looked.map_err(fault::of_apply)?;
         found.ok_or_else(|| Refusal::bug("a record was read but not found"))
+    }
+
+    /// Changes what the server writes of one record, and returns it as it is then.
+    pub(crate) fn change<K: Kind>(
+        &self,
+        id: &ResourceId,
+        change: impl Fn(&mut Stored<K>),
+    ) -> Result<Stored<K>, Refusal> {
+        let stored = self.records.apply(&mut |world| {
+            let mut found = world.expect::<K>(id)?;
+            change(&mut found);
+            Ok(vec![found.into_write()?])
+        });
+        stored.map_err(fault::of_apply)?;
+        self.stored(id)
     }
 
     /// The vault that `id` is or lies in.

@@ -22,6 +22,7 @@ use crate::error::TaskError;
 use crate::job::Job;
 use crate::runner::Outcome;
 
+pub(crate) use apply_encryption::follow_newest;
 pub(crate) use forget::choose;
 
 /// Carries out whatever the job's operation asks for.

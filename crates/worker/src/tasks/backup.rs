@@ -3,7 +3,6 @@
 use std::num::NonZeroUsize;
 use std::thread::available_parallelism;
 
-use custody_entries::Warning;
 use custody_protection::BackupInstance;
 use custody_repository::log::ObjectName;
 use custody_repository::{BackupOptions, CommittedPoint, PointId};
@@ -28,13 +27,9 @@ pub(super) fn run(job: &Job<'_>) -> Result<Outcome, TaskError> {
     let options = options(&item, newest_point(&repository, &item))?;
     let committed = repository.backup(&mut source, &options, job)?;
     for warning in &committed.warnings {
-        job.warn(&Warning {
-            code: crate::codes::known(&warning.code),
-            path: warning.path.clone(),
-            message: warning.message.clone(),
-        });
+        job.warn(&warning.code, &warning.path, &warning.message);
     }
-    job.count_unlisted(committed.warnings_total);
+    job.count_to(committed.warnings_total);
     let view = PointsView::read(&repository)?;
     let vault_id = vault.record.id.clone();
     Ok(Outcome {

@@ -31,7 +31,7 @@ pub(super) fn run(job: &Job<'_>) -> Result<Outcome, TaskError> {
     let threads = available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let report = repository.restore(point, &path, &mut target, threads, job)?;
     for warning in report.warnings.iter().chain(&target.complete()) {
-        job.warn(warning);
+        job.warn(warning.code, &warning.path, &warning.message);
     }
     target.sync().map_err(|error| Refusal::new(503, error.code, error.message))?;
     Ok(Outcome::only(json!({
