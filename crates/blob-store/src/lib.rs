@@ -3,9 +3,14 @@
 //! The contract asks for nothing an object store cannot give: no rename, no append, no fresh
 //! listing. See [`BlobStore`].
 
+mod disk;
+mod memory;
 mod name;
+pub mod suite;
 
-pub use name::BlobName;
+pub use disk::DiskStore;
+pub use memory::MemoryStore;
+pub use name::{BlobName, InvalidBlobName};
 
 /// Largest object, in bytes: a pack is at most 32 MiB before sealing (DESIGN §6).
 pub const BLOB_BYTES_MAX: usize = 64 << 20;
@@ -14,7 +19,8 @@ pub const BLOB_BYTES_MAX: usize = 64 << 20;
 ///
 /// * `create` has exactly one winner among all callers, in this process or another, on this host
 ///   or another. An object is never visible in part.
-/// * When a call returns `Ok`, its effect outlives a crash of process, machine and power.
+/// * When a call returns `Ok`, its effect outlives a crash of process, machine and power; an
+///   object that `create` answers [`Creation::Exists`] for does so too.
 /// * After an error the effect may or may not have happened: the caller reads the object and
 ///   knows its own by a nonce in it.
 /// * `list` may lag behind creates and deletes; nothing but the search for garbage relies on it.
@@ -83,4 +89,17 @@ pub enum StoreError {
     /// A device or file system fault (EIO, a failed fsync): the object is not to be trusted.
     #[error("the store's device failed: {0}")]
     Device(String),
+}
+
+impl StoreError {
+    /// A code that stays the same in every version.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Full(_) => "StoreFull",
+            Self::Unavailable(_) => "StoreUnavailable",
+            Self::Refused(_) => "StoreRefused",
+            Self::Short { .. } => "StoreObjectShort",
+            Self::Device(_) => "StoreDeviceFailed",
+        }
+    }
 }

@@ -1,8 +1,9 @@
-//! Fixed clock, seeded randomness and key encryption keys in memory, for tests alone.
+//! Fixed clock, seeded randomness, fault injection and keys in memory, for tests alone.
 //!
 //! No crate may name this one outside `[dev-dependencies]` (`cargo xtask layers` checks it), so
 //! predictable randomness can never reach the binary.
 
+pub mod faults;
 pub mod keks;
 
 use std::sync::Mutex;
