@@ -87,9 +87,12 @@ impl Drop for Knife {
 
 impl Knife {
     pub(crate) fn new(keys: &VaultKeys) -> Result<Self, RepositoryError> {
-        let name_key = keys.id_key(IdPurpose::ChunkName)?;
-        let table_key = keys.id_key(IdPurpose::ChunkerTable)?;
-        Ok(Self::from_keys(*name_key, &table_key))
+        let [names, table] = [IdPurpose::ChunkNames, IdPurpose::ChunkerTable];
+        let (names, table) = (keys.id_key(names)?, keys.id_key(table)?);
+        match (names.expose().try_into(), table.expose().try_into()) {
+            (Ok(names), Ok(table)) => Ok(Self::from_keys(names, table)),
+            _ => Err(RepositoryError::Bug("an id key is not 32 bytes long")),
+        }
     }
 
     fn from_keys(name_key: [u8; 32], table_key: &[u8; 32]) -> Self {
