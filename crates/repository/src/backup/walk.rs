@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use crossbeam_channel::Sender;
 use custody_entries::{Content as Source, Entry, EntryKind, EntryName, Flow, Sink, Warning};
 
-use super::session::Session;
+use super::shared::Shared;
 use super::tree::Folder;
 use super::worker::{FileJob, Job};
 use crate::RepositoryError;
@@ -21,7 +21,7 @@ const BATCH_FILES: usize = 256;
 
 /// Where the walk is: the folders from the top down.
 pub(super) struct Walk<'s, 'r> {
-    session: &'s Session<'r>,
+    shared: &'s Shared<'r>,
     jobs: Sender<Job>,
     batch: Vec<FileJob>,
     batch_bytes: u64,
@@ -36,9 +36,9 @@ struct Level {
 
 impl<'s, 'r> Walk<'s, 'r> {
     /// A walk that has not begun; `earlier` is what the parent point holds at its top.
-    pub(super) fn new(session: &'s Session<'r>, jobs: Sender<Job>, earlier: Vec<Node>) -> Self {
+    pub(super) fn new(shared: &'s Shared<'r>, jobs: Sender<Job>, earlier: Vec<Node>) -> Self {
         let stack = vec![Level { folder: Folder::root(), earlier }];
-        Self { session, jobs, batch: Vec::new(), batch_bytes: 0, stack }
+        Self { shared, jobs, batch: Vec::new(), batch_bytes: 0, stack }
     }
 
     /// The walk has ended: whatever is still held goes to the workers.
@@ -60,7 +60,7 @@ impl<'s, 'r> Walk<'s, 'r> {
     /// A job that no worker takes belongs to a backup that has failed already.
     fn hand_on(&self, job: Job) {
         if self.jobs.send(job).is_err() {
-            self.session.fail(RepositoryError::Cancelled);
+            self.shared.fail(RepositoryError::Cancelled);
         }
     }
 
@@ -73,10 +73,10 @@ impl<'s, 'r> Walk<'s, 'r> {
     }
 
     fn flow(&self) -> Flow {
-        match self.session.keep_going() {
+        match self.shared.keep_going() {
             Ok(()) => Flow::Continue,
             Err(error) => {
-                self.session.fail(error);
+                self.shared.fail(error);
                 Flow::Stop
             }
         }
@@ -95,8 +95,8 @@ impl<'s, 'r> Walk<'s, 'r> {
         let node = self.earlier(&file.name).filter(|node| file.is_unchanged_since(&node.entry))?;
         match &node.body {
             Body::File { content, changed: false } => {
-                let whole = self.session.reader.for_each_chunk(content, &mut |name| {
-                    self.session.take_over(name)
+                let whole = self.shared.reader.for_each_chunk(content, &mut |name| {
+                    self.shared.take_over(name)
                 });
                 matches!(whole, Ok(true)).then(|| content.clone())
             }
@@ -109,14 +109,14 @@ impl Sink for Walk<'_, '_> {
     fn folder(&mut self, folder: Entry) -> Flow {
         // A lost listing only means that the files below are read again.
         let earlier = match self.earlier(&folder.name).map(|node| &node.body) {
-            Some(Body::Folder(content)) => self.session.reader.listing(content).unwrap_or_default(),
+            Some(Body::Folder(content)) => self.shared.reader.listing(content).unwrap_or_default(),
             _ => Vec::new(),
         };
         if let Some(level) = self.stack.last() {
             let folder = Folder::within(&level.folder, folder);
             self.stack.push(Level { folder, earlier });
         }
-        self.session.tally.folders.fetch_add(1, Relaxed);
+        self.shared.tally.folders.fetch_add(1, Relaxed);
         self.flow()
     }
 
@@ -130,18 +130,18 @@ impl Sink for Walk<'_, '_> {
     fn file(&mut self, file: Entry, content: Box<dyn Source>) -> Flow {
         let Some(level) = self.stack.last() else { return Flow::Stop };
         let EntryKind::File { size } = file.kind else {
-            self.session.fail(RepositoryError::Bug("a source called something else a file"));
+            self.shared.fail(RepositoryError::Bug("a source called something else a file"));
             return Flow::Stop;
         };
         if let Some(content) = self.unchanged(&file) {
             level.folder.add(Node { entry: file, body: Body::File { content, changed: false } });
-            let tally = &self.session.tally;
+            let tally = &self.shared.tally;
             tally.files.fetch_add(1, Relaxed);
             tally.unchanged_files.fetch_add(1, Relaxed);
             tally.bytes.fetch_add(size, Relaxed);
             tally.read_bytes.fetch_add(size, Relaxed);
             if tally.unchanged_files.load(Relaxed).is_multiple_of(BATCH_FILES as u64) {
-                self.session.report(Phase::Reading);
+                self.shared.report(Phase::Reading);
             }
             return self.flow();
         }
@@ -159,11 +159,11 @@ impl Sink for Walk<'_, '_> {
         if let Some(level) = self.stack.last() {
             level.folder.add(Node { entry, body: Body::None });
         }
-        self.session.tally.others.fetch_add(1, Relaxed);
+        self.shared.tally.others.fetch_add(1, Relaxed);
         self.flow()
     }
 
     fn warn(&mut self, warning: Warning) {
-        self.session.warn(warning);
+        self.shared.warn(warning);
     }
 }

@@ -8,7 +8,7 @@ use custody_entries::{
     Content as Source, ContentReader, Entry, EntryKind, Segment, Settlement, SourceError, Warning,
 };
 
-use super::session::Session;
+use super::shared::Shared;
 use super::tree::Folder;
 use crate::RepositoryError;
 use crate::chunk::{CHUNK_BYTES_MAX, Chunker, Continuation};
@@ -59,7 +59,7 @@ impl Class {
 }
 
 pub(super) struct Worker<'s, 'r> {
-    session: &'s Session<'r>,
+    shared: &'s Shared<'r>,
     jobs: Receiver<Job>,
     groups_in: Receiver<GroupDraft>,
     /// Closed groups for whichever worker is free; none once this one reads no more.
@@ -79,12 +79,12 @@ enum Outcome {
 
 impl<'s, 'r> Worker<'s, 'r> {
     pub(super) fn new(
-        session: &'s Session<'r>,
+        shared: &'s Shared<'r>,
         jobs: Receiver<Job>,
         groups: (Sender<GroupDraft>, Receiver<GroupDraft>),
     ) -> Result<Self, RepositoryError> {
         Ok(Self {
-            session,
+            shared,
             jobs,
             groups_in: groups.1,
             groups_out: Some(groups.0),
@@ -122,7 +122,7 @@ impl<'s, 'r> Worker<'s, 'r> {
     }
 
     fn work(&mut self, job: Job) -> Result<(), RepositoryError> {
-        self.session.keep_going()?;
+        self.shared.keep_going()?;
         match job {
             Job::Listing(folder) => self.store_listing(folder)?,
             Job::Files(files) => {
@@ -131,7 +131,7 @@ impl<'s, 'r> Worker<'s, 'r> {
                 }
             }
         }
-        self.session.report(Phase::Reading);
+        self.shared.report(Phase::Reading);
         Ok(())
     }
 
@@ -147,7 +147,7 @@ impl<'s, 'r> Worker<'s, 'r> {
             outcome = self.read(&entry, source.as_ref())?;
         }
         let warn = |code, message| {
-            self.session.warn(Warning { code, path: source.path().to_vec(), message });
+            self.shared.warn(Warning { code, path: source.path().to_vec(), message });
         };
         let node = match outcome {
             Outcome::Unreadable(error) => {
@@ -161,7 +161,7 @@ impl<'s, 'r> Worker<'s, 'r> {
                         mix two states";
                     warn("SourceFileChanged", message.to_owned());
                 }
-                let tally = &self.session.tally;
+                let tally = &self.shared.tally;
                 tally.files.fetch_add(1, Relaxed);
                 tally.bytes.fetch_add(content.size, Relaxed);
                 let entry = Entry { kind: EntryKind::File { size: content.size }, ..entry };
@@ -217,13 +217,13 @@ impl<'s, 'r> Worker<'s, 'r> {
             let start = buffer.get(..run.filled).filter(|_| data > 0);
             let choose = || Chunker::for_file(entry.name.as_bytes(), size, start);
             let chunker = *run.chunker.get_or_insert_with(choose);
-            self.session.tally.read_bytes.fetch_add(data as u64, Relaxed);
+            self.shared.tally.read_bytes.fetch_add(data as u64, Relaxed);
             match segment {
                 Segment::Data(1..) => self.cut_run(&mut run, buffer, Continuation::More)?,
                 Segment::Hole(length) => {
                     self.cut_run(&mut run, buffer, Continuation::End)?;
                     run.skip(length);
-                    self.session.tally.read_bytes.fetch_add(length, Relaxed);
+                    self.shared.tally.read_bytes.fetch_add(length, Relaxed);
                 }
                 Segment::Data(0) | Segment::End => {
                     self.cut_run(&mut run, buffer, Continuation::End)?;
@@ -231,7 +231,7 @@ impl<'s, 'r> Worker<'s, 'r> {
                 }
             }
             if data >= READ_BYTES / 2 {
-                self.session.keep_going()?;
+                self.shared.keep_going()?;
             }
         }
     }
@@ -246,7 +246,7 @@ impl<'s, 'r> Worker<'s, 'r> {
         let chunker = run.chunker.unwrap_or(Chunker::ContentDefined);
         let class = if chunker == Chunker::Fixed { Class::Image } else { Class::Data };
         let mut rest = buffer.get(..run.filled).unwrap_or_default();
-        while let Some(length) = self.session.knife.cut(chunker, rest, run.offset, more) {
+        while let Some(length) = self.shared.knife.cut(chunker, rest, run.offset, more) {
             let (chunk, after) = rest.split_at_checked(length).unwrap_or_default();
             run.extents.push(self.store_chunk(class, chunk)?);
             run.offset += length as u64;
@@ -260,9 +260,9 @@ impl<'s, 'r> Worker<'s, 'r> {
 
     /// Names a chunk and, if it is new, adds it to a group.
     fn store_chunk(&mut self, class: Class, bytes: &[u8]) -> Result<Extent, RepositoryError> {
-        let name = self.session.knife.name(bytes);
-        if self.session.claim(name) {
-            self.session.tally.new_bytes.fetch_add(bytes.len() as u64, Relaxed);
+        let name = self.shared.knife.name(bytes);
+        if self.shared.claim(name) {
+            self.shared.tally.new_bytes.fetch_add(bytes.len() as u64, Relaxed);
             let draft = self.draft(class);
             draft.add(name, bytes)?;
             if draft.plain.len() >= class.group_bytes() {
@@ -276,7 +276,7 @@ impl<'s, 'r> Worker<'s, 'r> {
     /// Stores a listing or extent list.
     fn store_bytes(&mut self, bytes: &[u8]) -> Result<Vec<Extent>, RepositoryError> {
         let (mut extents, mut rest, mut offset) = (Vec::new(), bytes, 0);
-        let knife = self.session.knife;
+        let knife = self.shared.knife;
         while let Some(length) =
             knife.cut(Chunker::ContentDefined, rest, offset, Continuation::End)
         {
@@ -312,7 +312,7 @@ impl<'s, 'r> Worker<'s, 'r> {
             let extents = self.store_bytes(&bytes)?;
             let content = self.describe(Chunker::ContentDefined, bytes.len() as u64, extents)?;
             let (Some((up, place)), Some(entry)) = (&folder.up, &folder.entry) else {
-                *locked(&self.session.root) = Some(content);
+                *locked(&self.shared.root) = Some(content);
                 return Ok(());
             };
             let node = Node { entry: entry.clone(), body: Body::Folder(content) };
@@ -340,7 +340,7 @@ impl<'s, 'r> Worker<'s, 'r> {
         }
         let plain_length = length_u32(plain.len())?;
         let (compression, bytes) = self.compressor.compress(plain)?;
-        self.session.add_group(PackedGroup { bytes, plain: plain_length, compression, members })
+        self.shared.add_group(PackedGroup { bytes, plain: plain_length, compression, members })
     }
 
     fn draft(&mut self, class: Class) -> &mut GroupDraft {

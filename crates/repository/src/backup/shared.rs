@@ -22,7 +22,7 @@ use crate::RepositoryError;
 const SHARDS: usize = 64;
 
 /// One backup in progress: deduplication, the open pack, counters, warnings, the first failure.
-pub(super) struct Session<'r> {
+pub(super) struct Shared<'r> {
     pub(super) store: &'r dyn BlobStore,
     pub(super) keys: Keys<'r>,
     pub(super) knife: &'r Knife,
@@ -56,7 +56,7 @@ pub(super) struct Tally {
     pub(super) unchanged_files: AtomicU64,
 }
 
-impl<'r> Session<'r> {
+impl<'r> Shared<'r> {
     pub(super) fn new(
         store: &'r dyn BlobStore,
         keys: Keys<'r>,

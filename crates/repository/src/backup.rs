@@ -1,0 +1,6 @@
+//! Backing up.
+
+mod shared;
+mod tree;
+mod walk;
+mod worker;
