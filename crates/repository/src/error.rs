@@ -6,6 +6,8 @@ use custody_entries::{SourceError, TargetError};
 use custody_envelope::EnvelopeError;
 use custody_names::VaultGuid;
 
+use crate::log::LogError;
+
 /// Why the repository cannot do what it was asked. [`RepositoryError::code`] is stable.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -56,10 +58,10 @@ pub enum RepositoryError {
     /// A chunk that the new point needs is lost; the files that hold it must be read again.
     #[error("a chunk taken over from an earlier point is lost; run the backup again")]
     ChunkLost,
-    /// Another process ended this session because its heartbeat stood still; nothing was committed.
-    #[error("this session was ended by another process; run the backup again")]
-    SessionEnded,
 
+    /// The log refuses, or cannot be read or written.
+    #[error(transparent)]
+    Log(#[from] LogError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -98,8 +100,8 @@ impl RepositoryError {
             Self::ForeignVault { .. } => "RepositoryForeignVault",
             Self::Damaged { .. } => "RepositoryDamaged",
             Self::ChunkLost => "RepositoryChunkLost",
-            Self::SessionEnded => "RepositorySessionEnded",
-            Self::Store(error) => store_code(error),
+            Self::Log(error) => error.code(),
+            Self::Store(error) => error.code(),
             Self::Envelope(error) => error.code(),
             Self::Source(error) => error.code,
             Self::Target(error) => error.code,
@@ -116,16 +118,6 @@ impl RepositoryError {
     /// Whether only one object is at fault, so that others are still worth reading.
     pub(crate) fn is_local(&self) -> bool {
         matches!(self, Self::Damaged { .. } | Self::Store(StoreError::Short { .. }))
-    }
-}
-
-fn store_code(error: &StoreError) -> &'static str {
-    match error {
-        StoreError::Full(_) => "StoreFull",
-        StoreError::Unavailable(_) => "StoreUnavailable",
-        StoreError::Refused(_) => "StoreRefused",
-        StoreError::Device(_) => "StoreDeviceFailed",
-        _ => "RepositoryDamaged",
     }
 }
 

@@ -1,13 +1,13 @@
 //! Where every chunk is: the union of the index objects, in memory, 44 bytes a chunk.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use custody_envelope::HEADER_BYTES;
 
 use crate::RepositoryError;
 use crate::chunk::ChunkName;
 use crate::error::Malformed;
-use crate::object::ObjectId;
+use crate::log::ObjectName;
 use crate::pack::{GroupShape, PackSummary};
 use crate::sealed::length_u32;
 
@@ -38,14 +38,14 @@ pub(crate) struct Group {
 /// A pack that the index knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Pack {
-    pub(crate) id: ObjectId,
+    pub(crate) id: ObjectName,
     pub(crate) length: u64,
     /// No new point may rely on it: a prune wants it gone, or it is marked bad as a whole.
     pub(crate) leaving: bool,
 }
 
 /// Which chunks are known to be damaged, by pack; an empty set marks the whole pack.
-pub(crate) type BadMarks = HashMap<ObjectId, HashSet<ChunkName>>;
+pub(crate) type BadMarks = HashMap<ObjectName, HashSet<ChunkName>>;
 
 /// All chunks of a repository.
 #[derive(Default)]
@@ -98,13 +98,23 @@ impl Index {
 }
 
 /// Gathers packs into an [`Index`].
-#[derive(Default)]
-pub(crate) struct IndexBuilder {
+pub(crate) struct IndexBuilder<'l> {
     index: Index,
-    known: HashSet<ObjectId>,
+    /// The packs that stand, by the log; others are ignored.
+    live: &'l BTreeSet<ObjectName>,
+    known: HashSet<ObjectName>,
 }
 
-impl IndexBuilder {
+impl<'l> IndexBuilder<'l> {
+    pub(crate) fn new(live: &'l BTreeSet<ObjectName>) -> Self {
+        Self { index: Index::default(), live, known: HashSet::new() }
+    }
+
+    /// Live packs that nothing added so far describes.
+    pub(crate) fn missing(&self) -> Vec<ObjectName> {
+        self.live.iter().filter(|pack| !self.known.contains(pack)).copied().collect()
+    }
+
     /// Adds a pack by its directory; one that is known already adds nothing.
     pub(crate) fn add(&mut self, summary: &PackSummary) -> Result<(), RepositoryError> {
         let mut table = Table::default();
@@ -122,7 +132,7 @@ impl IndexBuilder {
         // Which group of the index each group of the table becomes.
         let mut groups = Vec::with_capacity(table.group_count());
         for (pack, shapes) in &table.packs {
-            let is_new = self.known.insert(pack.id);
+            let is_new = self.live.contains(&pack.id) && self.known.insert(pack.id);
             let number = u32::try_from(self.index.packs.len()).map_err(|_| too_many())?;
             if is_new {
                 self.index.packs.push(*pack);
@@ -146,7 +156,7 @@ impl IndexBuilder {
     }
 
     /// The index, where no new point relies on what is marked bad or is `leaving`.
-    pub(crate) fn finish(mut self, bad: &BadMarks, leaving: &HashSet<ObjectId>) -> Index {
+    pub(crate) fn finish(mut self, bad: &BadMarks, leaving: &BTreeSet<ObjectName>) -> Index {
         self.index.places.sort_unstable();
         self.index.places.shrink_to_fit();
         for pack in &mut self.index.packs {

@@ -1,54 +1,26 @@
 //! Names of immutable objects: the SHA-256 of their bytes.
 
-use std::fmt;
-use std::str::FromStr;
-
 use aws_lc_rs::digest;
 use custody_blob_store::{BlobName, BlobStore, Creation};
 use data_encoding::HEXLOWER;
 
 use crate::RepositoryError;
+use crate::log::ObjectName;
 
-/// The SHA-256 of an object's bytes: its name, checkable without any key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ObjectId([u8; 32]);
-
-impl ObjectId {
-    /// The name of an object with these bytes.
+impl ObjectName {
+    /// The name of an object with these bytes: their SHA-256, checkable without any key.
     pub fn of(bytes: &[u8]) -> Self {
-        let mut id = [0; 32];
-        for (to, from) in id.iter_mut().zip(digest::digest(&digest::SHA256, bytes).as_ref()) {
+        let mut name = [0; 32];
+        for (to, from) in name.iter_mut().zip(digest::digest(&digest::SHA256, bytes).as_ref()) {
             *to = *from;
         }
-        Self(id)
+        Self::from_bytes(name)
     }
 
-    /// The name made of this digest.
-    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-
-    /// The digest.
-    pub const fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-}
-
-impl fmt::Display for ObjectId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&HEXLOWER.encode(&self.0))
-    }
-}
-
-impl FromStr for ObjectId {
-    type Err = RepositoryError;
-
-    fn from_str(text: &str) -> Result<Self, RepositoryError> {
-        let bytes = HEXLOWER.decode(text.as_bytes()).ok();
-        bytes
-            .and_then(|bytes| bytes.try_into().ok())
-            .map(Self)
-            .ok_or_else(|| RepositoryError::PointNotFound(text.chars().take(100).collect()))
+    /// The name written as 64 lower-case hexadecimal digits.
+    pub(crate) fn from_hex(text: &str) -> Option<Self> {
+        let bytes = HEXLOWER.decode(text.as_bytes()).ok()?;
+        bytes.try_into().ok().map(Self::from_bytes)
     }
 }
 
@@ -73,7 +45,7 @@ impl Family {
     }
 
     /// The object's name in the store.
-    pub(crate) fn name(self, id: ObjectId) -> Result<BlobName, RepositoryError> {
+    pub(crate) fn name(self, id: ObjectName) -> Result<BlobName, RepositoryError> {
         let hex = id.to_string();
         let folder = match (self, hex.get(..2)) {
             (Self::Pack, Some(two)) => format!("{two}/"),
@@ -83,8 +55,8 @@ impl Family {
     }
 
     /// The id in a name of this family, or none if it is no such name.
-    pub(crate) fn id_in(self, name: &BlobName) -> Option<ObjectId> {
-        let id = name.as_str().rsplit('/').next()?.parse().ok()?;
+    pub(crate) fn id_in(self, name: &BlobName) -> Option<ObjectName> {
+        let id = ObjectName::from_hex(name.as_str().rsplit('/').next()?)?;
         (self.name(id).ok()?.as_str() == name.as_str()).then_some(id)
     }
 }
@@ -94,8 +66,8 @@ pub(crate) fn put(
     store: &dyn BlobStore,
     family: Family,
     bytes: &[u8],
-) -> Result<ObjectId, RepositoryError> {
-    let id = ObjectId::of(bytes);
+) -> Result<ObjectName, RepositoryError> {
+    let id = ObjectName::of(bytes);
     let name = family.name(id)?;
     let standing = match store.create(&name, bytes)? {
         Creation::Created => store.size(&name)? == Some(bytes.len() as u64),
@@ -113,11 +85,11 @@ pub(crate) fn put(
 pub(crate) fn get(
     store: &dyn BlobStore,
     family: Family,
-    id: ObjectId,
+    id: ObjectName,
 ) -> Result<Vec<u8>, RepositoryError> {
     let name = family.name(id)?;
     let bytes = store.read(&name)?.ok_or_else(|| RepositoryError::damaged(&name, "it is missing"))?;
-    if ObjectId::of(&bytes) == id {
+    if ObjectName::of(&bytes) == id {
         Ok(bytes)
     } else {
         Err(RepositoryError::damaged(name, "its bytes do not match its name"))

@@ -10,7 +10,8 @@ use crate::chunk::{CHUNK_BYTES_MAX, ChunkName, Knife};
 use crate::compress::{Compression, Decompressor};
 use crate::content::{array_of, array32, end, length_of_array};
 use crate::error::Malformed;
-use crate::object::{self, Family, ObjectId};
+use crate::log::ObjectName;
+use crate::object::{self, Family};
 use crate::sealed::{Footer, Keys, length_u32, open_position};
 
 /// A pack is closed when its groups reach this many bytes.
@@ -55,7 +56,7 @@ pub(crate) struct Directory {
 /// A pack and what it holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PackSummary {
-    pub(crate) id: ObjectId,
+    pub(crate) id: ObjectName,
     pub(crate) length: u64,
     pub(crate) directory: Directory,
 }

@@ -10,7 +10,7 @@ use minicbor::{Decoder, Encoder};
 use crate::RepositoryError;
 use crate::content::{Content, array_of, array32, end, length_of_array};
 use crate::error::Malformed;
-use crate::object::ObjectId;
+use crate::log::ObjectName;
 use crate::sealed::Keys;
 
 /// Most warnings that a point keeps; all are counted.
@@ -18,7 +18,7 @@ pub const WARNINGS_MAX: usize = 1_000;
 
 /// A point's id: the SHA-256 of its object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PointId(pub ObjectId);
+pub struct PointId(pub ObjectName);
 
 impl fmt::Display for PointId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -30,7 +30,8 @@ impl FromStr for PointId {
     type Err = RepositoryError;
 
     fn from_str(text: &str) -> Result<Self, RepositoryError> {
-        text.parse().map(Self)
+        let unknown = || RepositoryError::PointNotFound(text.chars().take(100).collect());
+        ObjectName::from_hex(text).map(Self).ok_or_else(unknown)
     }
 }
 
@@ -143,7 +144,7 @@ impl Point {
                 cbor.null()?;
                 None
             }
-            _ => Some(PointId(ObjectId::from_bytes(array32(&mut cbor)?))),
+            _ => Some(PointId(ObjectName::from_bytes(array32(&mut cbor)?))),
         };
         array_of(&mut cbor, 7)?;
         let counts = Counts {

@@ -1,6 +1,7 @@
 //! Restoring: a point, or a part of it, into a target.
 
 use std::collections::HashMap;
+use std::io::{self, Read, Write};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -376,4 +377,20 @@ pub(crate) fn below(path: &[u8], entry: &Entry) -> Vec<u8> {
     }
     below.extend_from_slice(entry.name.as_bytes());
     below
+}
+
+/// Writes a file's bytes in order.
+pub(crate) fn write_out(
+    content: &Content,
+    reader: &ChunkReader<'_>,
+    output: &mut dyn Write,
+) -> Result<(), RepositoryError> {
+    for extent in reader.extents(content)? {
+        let written = match &extent.chunk {
+            Some(name) => output.write_all(reader.chunk(name)?.as_ref()),
+            None => io::copy(&mut io::repeat(0).take(extent.length), output).map(drop),
+        };
+        written.map_err(|error| RepositoryError::Output(error.to_string()))?;
+    }
+    Ok(())
 }

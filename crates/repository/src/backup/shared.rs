@@ -10,7 +10,7 @@ use custody_entries::Warning;
 use crate::chunk::{ChunkName, Knife};
 use crate::content::Content;
 use crate::index::Index;
-use crate::object::ObjectId;
+use crate::log::ObjectName;
 use crate::pack::{self, PackDraft, PackSummary, PackedGroup};
 use crate::point::{Counts, PointWarning, WARNINGS_MAX};
 use crate::progress::{Phase, Progress, Status};
@@ -138,7 +138,7 @@ impl<'r> Shared<'r> {
     }
 
     /// The packs stored before this session that the point relies on.
-    pub(super) fn used_packs(&self) -> Vec<ObjectId> {
+    pub(super) fn used_packs(&self) -> Vec<ObjectName> {
         let packs = self.index.packs().iter().zip(&self.used);
         packs.filter(|(_, used)| used.load(Ordering::Relaxed)).map(|(pack, _)| pack.id).collect()
     }

@@ -1,0 +1,283 @@
+//! The log that orders everything that happens to a repository (docs/formats/repository-log.md).
+//!
+//! [`Log`] reads and appends entries; [`History`] is what they say; [`Session`] is one run of a
+//! writer; [`SessionWatch`] finds writers that died; [`Prune`] deletes packs under their eyes.
+//! Nothing here needs a lock, a rename or a fresh listing: of two writers that want the same
+//! number one wins, and the other reads what it lost to and thinks again.
+
+mod authenticator;
+mod body;
+mod entry;
+mod error;
+mod history;
+mod host;
+mod identifiers;
+mod pin;
+mod prune;
+mod session;
+mod survey;
+mod watch;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use custody_ambient::{Clock, Entropy, random_array};
+use custody_blob_store::{BlobName, BlobStore, Creation, StoreError};
+use custody_names::VaultGuid;
+
+pub use authenticator::{
+    Authenticator, KeyUnusable, KeyedTag, LogAuthenticator, ServerAuthenticator, ServerSignature,
+    TrustedServers, Verdict,
+};
+pub use body::{
+    Body, Checkpoint, Confirmed, EndReason, ForgetReason, Genesis, HostFacts, KeyringHead,
+    PointCommitted, PointForgotten, PruneFinished, PruneIntent, SessionBegun, SessionEnded,
+};
+pub use entry::{Entry, SealedEntry};
+pub use error::{LogError, LogFault};
+pub use history::{Effect, History, LivingSession, OpenIntent, Point, Tombstone, VoidReason};
+pub use host::{HostProbe, Liveness, ProcHost};
+pub use identifiers::{EntryHash, ItemGuid, ObjectName, SessionId};
+pub use pin::HeadPin;
+pub use prune::{PRUNE_POLL_INTERVAL, Prune, PruneOutcome};
+pub use session::{HEARTBEAT_INTERVAL, NewIntent, NewPoint, SESSION_LEASE, Session};
+pub use survey::{GAP_ENTRIES_MAX, Survey, survey};
+pub use watch::SessionWatch;
+
+use entry::object_name;
+
+/// How often an append may lose its number to other writers.
+const APPEND_ATTEMPTS_MAX: u32 = 1_000;
+
+/// How often an entry is sent when no clear answer comes.
+const SEND_ATTEMPTS_MAX: u32 = 3;
+
+/// What a log needs of the world around it.
+#[derive(Clone)]
+pub struct LogParts {
+    /// Where the entries are.
+    pub store: Arc<dyn BlobStore>,
+    /// The vault, from its record: never read from the store.
+    pub vault: VaultGuid,
+    /// Makes and checks authenticators.
+    pub authenticator: Arc<dyn LogAuthenticator>,
+    /// Times entries, leases and waits.
+    pub clock: Arc<dyn Clock>,
+    /// Gives nonces and session ids.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+/// The log of one repository, as far as it has been read. Threads may share it.
+pub struct Log {
+    parts: LogParts,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    history: Arc<History>,
+    /// Unconfirmed entries whose signer this reader does not know.
+    strangers: std::collections::BTreeSet<u64>,
+}
+
+impl Log {
+    /// Begins a log in a store that holds none.
+    ///
+    /// # Errors
+    /// [`LogError::Present`] if it holds one.
+    pub fn create(parts: LogParts, genesis: Genesis) -> Result<Self, LogError> {
+        let log = Self { parts, state: Mutex::default() };
+        log.append(&mut |history| match history.head() {
+            None => Ok(Body::Genesis(genesis.clone())),
+            Some(_) => Err(LogError::Present),
+        })?;
+        Ok(log)
+    }
+
+    /// Reads the log to its head. With `start`, the pin of a checkpoint that the caller keeps,
+    /// reading begins there.
+    ///
+    /// # Errors
+    /// [`LogError::Absent`] without a log, [`LogError::RolledBack`] if `start` is not what stands
+    /// in the store, [`LogError::Fault`] for the first entry that is damaged, forged or missing.
+    pub fn open(parts: LogParts, start: Option<HeadPin>) -> Result<Self, LogError> {
+        let log = Self { parts, state: Mutex::default() };
+        if let Some(pin) = start {
+            log.check_pin(pin)?;
+            log.start_at(pin)?;
+        }
+        log.refresh()?;
+        if log.history().head().is_none() {
+            return Err(LogError::Absent);
+        }
+        Ok(log)
+    }
+
+    /// What the log says, as far as it has been read.
+    pub fn history(&self) -> Arc<History> {
+        Arc::clone(&self.state().history)
+    }
+
+    /// Reads what others appended and gives the new state.
+    pub fn refresh(&self) -> Result<Arc<History>, LogError> {
+        let mut state = self.state();
+        self.read_on(&mut state)?;
+        Ok(Arc::clone(&state.history))
+    }
+
+    /// Appends the entry whose body `decide` gives for the newest state; it is asked again when
+    /// another writer was faster, and may refuse. It must not call this log.
+    ///
+    /// # Errors
+    /// What `decide` gives; [`LogError::Refused`] if the entry would be void (a fenced session's
+    /// commit); [`LogError::Unclear`] if nobody can say whether it was written.
+    pub fn append(
+        &self,
+        decide: &mut dyn FnMut(&History) -> Result<Body, LogError>,
+    ) -> Result<HeadPin, LogError> {
+        let mut state = self.state();
+        for _ in 0..APPEND_ATTEMPTS_MAX {
+            self.read_on(&mut state)?;
+            let body = decide(&state.history)?;
+            let next = state.history.next();
+            let time_ms = self.parts.clock.now().as_millisecond();
+            let nonce = random_array(&*self.parts.entropy)?;
+            let entry = Entry::new(self.parts.vault, next, time_ms, nonce, body);
+            let (bytes, sealed) = entry.seal(&*self.parts.authenticator)?;
+            state
+                .history
+                .judge(next.0, &sealed.entry.body, sealed.keyed)
+                .map_err(|reason| LogError::Refused { kind: sealed.entry.body.kind(), reason })?;
+            if self.send(next.0, &bytes)? {
+                state.take(&sealed)?;
+                return Ok(HeadPin { number: next.0, hash: sealed.hash });
+            }
+        }
+        Err(LogError::Busy(APPEND_ATTEMPTS_MAX))
+    }
+
+    /// Reads entry `number` again, whole.
+    pub fn read_entry(&self, number: u64) -> Result<Option<SealedEntry>, LogError> {
+        read_entry(&self.parts, number)
+    }
+
+    /// Marks a point as forgotten. Needs no key.
+    pub fn forget(&self, point: ObjectName, why: ForgetReason) -> Result<HeadPin, LogError> {
+        self.append(&mut |_| Ok(Body::PointForgotten(PointForgotten { point, why })))
+    }
+
+    /// Confirms every entry made without the key, except what servers made that the
+    /// authenticator does not trust: that is rejected. `None` if there is nothing to confirm.
+    pub fn confirm(&self) -> Result<Option<HeadPin>, LogError> {
+        if self.refresh()?.unconfirmed().is_empty() {
+            return Ok(None);
+        }
+        let strangers = self.state().strangers.clone();
+        self.append(&mut |history| {
+            let up_to = history.unconfirmed().last().copied().unwrap_or_default();
+            let rejected = strangers.iter().copied().filter(|number| *number <= up_to).collect();
+            Ok(Body::Confirmed(Confirmed { up_to, rejected }))
+        })
+        .map(Some)
+    }
+
+    /// Records the keyring in force.
+    pub fn keyring_changed(&self, ring: KeyringHead) -> Result<HeadPin, LogError> {
+        self.append(&mut |_| Ok(Body::KeyringHead(ring.clone())))
+    }
+
+    /// Writes a checkpoint; its pin, kept by the caller, lets [`Log::open`] begin there.
+    pub fn checkpoint(&self) -> Result<HeadPin, LogError> {
+        self.append(&mut |history| history.to_checkpoint().map(Body::Checkpoint))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the state from the checkpoint under `pin`, whose hash has been checked.
+    fn start_at(&self, pin: HeadPin) -> Result<(), LogError> {
+        let wrong = |fault| LogError::Fault { number: pin.number, fault };
+        let sealed = self.read_entry(pin.number)?.ok_or(wrong(LogFault::Missing))?;
+        let Body::Checkpoint(checkpoint) = &sealed.entry.body else {
+            return Err(wrong(LogFault::Damaged("it is no checkpoint")));
+        };
+        let mut history: History = entry::decode(&checkpoint.state)
+            .ok_or(wrong(LogFault::Damaged("its state cannot be decoded")))?;
+        match history.apply(&sealed) {
+            Ok(Effect::Applied) => {}
+            Ok(Effect::Void(_)) | Err(_) => return Err(wrong(LogFault::ChainBroken)),
+        }
+        self.state().history = Arc::new(history);
+        Ok(())
+    }
+
+    fn read_on(&self, state: &mut State) -> Result<(), LogError> {
+        loop {
+            let (number, _) = state.history.next();
+            match read_entry(&self.parts, number)? {
+                Some(sealed) => state.take(&sealed)?,
+                None if self.is_gap(number)? => {
+                    return Err(LogError::Fault { number, fault: LogFault::Missing });
+                }
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Whether entry `number`, seen to be absent, is missing while the next one stands. Another
+    /// writer may have appended both since, so it is looked for once more.
+    fn is_gap(&self, number: u64) -> Result<bool, LogError> {
+        let store = &self.parts.store;
+        let next_stands = store.size(&object_name(number + 1)?)?.is_some();
+        Ok(next_stands && store.size(&object_name(number)?)?.is_none())
+    }
+
+    /// Creates entry `number`; `false` if another writer's stands there.
+    fn send(&self, number: u64, bytes: &[u8]) -> Result<bool, LogError> {
+        let name = object_name(number)?;
+        let mut unclear = None;
+        for _ in 0..SEND_ATTEMPTS_MAX {
+            match self.parts.store.create(&name, bytes) {
+                Ok(Creation::Created) => return Ok(true),
+                Ok(Creation::Exists) if unclear.is_none() => return Ok(false),
+                Ok(Creation::Exists) => {
+                    return Ok(self.parts.store.read(&name)?.as_deref() == Some(bytes));
+                }
+                Err(error) => unclear = Some(error),
+            }
+        }
+        match unclear {
+            Some(error) => Err(self.unsent(number, &name, error)),
+            None => Err(LogError::Bug("nothing was sent and nothing failed")),
+        }
+    }
+
+    /// What to say after the last attempt failed: a store that is full or refuses, and holds
+    /// nothing under the name, has clearly not taken the entry.
+    fn unsent(&self, number: u64, name: &BlobName, error: StoreError) -> LogError {
+        let may_come_late = matches!(error, StoreError::Unavailable(_));
+        match self.parts.store.size(name) {
+            Ok(None) if !may_come_late => LogError::Store(error),
+            _ => LogError::Unclear { number, source: error },
+        }
+    }
+}
+
+impl State {
+    fn take(&mut self, sealed: &SealedEntry) -> Result<(), LogError> {
+        let number = sealed.entry.number;
+        Arc::make_mut(&mut self.history)
+            .apply(sealed)
+            .map_err(|fault| LogError::Fault { number, fault })?;
+        if sealed.verdict == Verdict::Unchecked && !sealed.keyed {
+            self.strangers.insert(number);
+        }
+        Ok(())
+    }
+}
+
+/// Entry `number` as it stands in the store, if it does.
+fn read_entry(parts: &LogParts, number: u64) -> Result<Option<SealedEntry>, LogError> {
+    let Some(bytes) = parts.store.read(&object_name(number)?)? else { return Ok(None) };
+    SealedEntry::open(&bytes, number, parts.vault, &*parts.authenticator).map(Some)
+}
