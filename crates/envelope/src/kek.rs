@@ -6,11 +6,14 @@ use custody_names::{KeyUri, KeyVersionUri};
 use crate::SecretBytes;
 
 /// How a data key is wrapped. Vault keys use RSA-OAEP alone; RSA1_5 is never offered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+#[cbor(index_only)]
 pub enum WrapAlgorithm {
     /// RSA-OAEP with SHA-256 and MGF1-SHA-256 (`RSA-OAEP-256`), the default.
+    #[n(1)]
     RsaOaep256,
     /// RSA-OAEP with SHA-1 (`RSA-OAEP`), for providers that have nothing better.
+    #[n(2)]
     RsaOaep,
 }
 

@@ -1,9 +1,10 @@
-//! Fixed clock, seeded randomness and fault injection, for tests alone.
+//! Fixed clock, seeded randomness, key encryption keys in memory and faulty stores, for tests alone.
 //!
 //! No crate may name this one outside `[dev-dependencies]` (`cargo xtask layers` checks it), so
 //! predictable randomness can never reach the binary.
 
 pub mod faults;
+pub mod keks;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
