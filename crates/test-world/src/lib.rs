@@ -1,4 +1,4 @@
-//! Fixed clock, seeded randomness, fault injection and keys in memory, for tests alone.
+//! Fixed clock, seeded randomness, key encryption keys in memory and faulty stores, for tests alone.
 //!
 //! No crate may name this one outside `[dev-dependencies]` (`cargo xtask layers` checks it), so
 //! predictable randomness can never reach the binary.
