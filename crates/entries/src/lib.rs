@@ -4,10 +4,12 @@
 //! knows the other (ARCHITECTURE.md, "Walls that were moved"). How an entry is stored is
 //! `repository`'s business (`docs/formats/repository.md`), not this crate's.
 
+mod display_path;
 mod entry;
 mod source;
 mod target;
 
+pub use display_path::display_path;
 pub use entry::{
     DeviceNumber, Entry, EntryKind, EntryName, FileIdentity, Metadata, TimeSpec, Xattr,
 };

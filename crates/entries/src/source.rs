@@ -1,6 +1,6 @@
 //! The port through which a backup reads.
 
-use crate::{Entry, Warning};
+use crate::{Entry, Metadata, Warning};
 
 /// Something that can be backed up: it walks itself and tells a [`Sink`] what it finds.
 pub trait Source: Send {
@@ -23,6 +23,12 @@ pub enum Flow {
 
 /// Takes what a [`Source`] finds. The calls nest: `folder`, then its entries, then `leave`.
 pub trait Sink {
+    /// The metadata of the top folder itself, told before anything else. The top is no entry: what
+    /// lies in it is told directly. Not called when the top is made up, as for several paths.
+    fn root(&mut self, _metadata: Metadata) -> Flow {
+        Flow::Continue
+    }
+
     /// A folder begins; what follows until the matching [`Sink::leave`] lies in it.
     fn folder(&mut self, folder: Entry) -> Flow;
 

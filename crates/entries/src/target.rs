@@ -1,6 +1,6 @@
 //! The port through which a restore writes.
 
-use crate::{Entry, Warning};
+use crate::{Entry, Metadata, Warning};
 
 /// Where entries are restored to. Calls nest as for a [`crate::Sink`]. A target never leaves its
 /// own top, never follows a link that stands in the way, and never overwrites against its policy.
@@ -8,7 +8,13 @@ use crate::{Entry, Warning};
 /// What cannot be set (an owner, an attribute) is not an error: it is kept for
 /// [`Target::take_warnings`] and the restore goes on.
 pub trait Target: Send {
-    /// Makes or enters a folder. `Landing::Skipped` means that nothing in it can be restored.
+    /// Says what metadata the top itself shall have once everything in it stands.
+    fn root(&mut self, _metadata: &Metadata) -> Result<(), TargetError> {
+        Ok(())
+    }
+
+    /// Makes or enters a folder. `Landing::Skipped` means that nothing in it can be restored; it
+    /// was not entered, so no [`Target::leave`] follows.
     fn folder(&mut self, folder: &Entry) -> Result<Landing, TargetError>;
 
     /// Sets the metadata of the folder entered last, now that its entries stand, and leaves it.

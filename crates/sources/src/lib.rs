@@ -1,1 +1,40 @@
 //! What can be read and restored: folders.
+//!
+//! [`FolderSource`] walks one or several paths and tells a [`custody_entries::Sink`] what it
+//! finds; [`FolderTarget`] gives it back. Both treat the tree as hostile: someone else may swap
+//! folders for links, files for pipes and names for others at any moment. So every step is taken
+//! from an open folder by a single name and without following links; a path is only ever put
+//! together to be shown (DESIGN §6, "Restores"; reference/quality-bar.md B3, rows 48–54).
+
+mod accounts;
+mod content;
+mod dress;
+mod entering;
+mod error;
+mod file_writer;
+mod folder;
+mod folder_source;
+mod folder_target;
+mod handle;
+mod linking;
+mod listing;
+mod marker;
+mod patterns;
+mod policy;
+mod proc_path;
+mod restoration;
+mod site;
+mod special;
+mod status;
+mod summary;
+mod tally;
+mod temporary;
+mod walk;
+mod xattrs;
+
+pub use error::{source_code, target_code};
+pub use folder_source::{FolderOptions, FolderSource};
+pub use folder_target::{FolderTarget, TargetOptions};
+pub use marker::Marker;
+pub use policy::{Overwrite, OwnerPolicy};
+pub use summary::{LeftOut, LeftOutReason, WalkSummary};

@@ -1,0 +1,305 @@
+//! The walk itself: depth first, without recursion, one open folder at a time.
+
+use std::sync::Arc;
+
+use custody_entries::{Entry, EntryKind, EntryName, Flow, Metadata, Sink, Warning};
+use rustix::fd::OwnedFd;
+use rustix::fs::{FileType, Mode, openat, readlinkat};
+use rustix::io::{self, Errno};
+
+use crate::accounts::Accounts;
+use crate::content::FileContent;
+use crate::error::{entry_warning, reason, source_code};
+use crate::folder::{Folder, OPEN_FOLDER};
+use crate::folder_source::{Rules, TopRefused};
+use crate::listing::Listing;
+use crate::marker::{Marker, cache_tag};
+use crate::proc_path;
+use crate::status::Status;
+use crate::summary::{LeftOutReason, WalkSummary};
+use crate::xattrs::XattrReader;
+
+/// A walk under way.
+pub(crate) struct Walk<'a> {
+    rules: &'a Rules,
+    sink: &'a mut dyn Sink,
+    summary: WalkSummary,
+    accounts: Accounts,
+    xattrs: Option<XattrReader>,
+    cache_tag: Option<Marker>,
+    /// The device of the path being walked.
+    device: u64,
+    /// The path below the top of what is being looked at.
+    path: Vec<u8>,
+    frames: Vec<Frame>,
+}
+
+/// A folder whose entries are being told.
+struct Frame {
+    folder: Arc<Folder>,
+    listing: Listing,
+    next: usize,
+    /// How long `Walk::path` is without the names in this folder.
+    path_length: usize,
+    /// Whether the sink was told of it as a folder, which the top of the source is not.
+    is_entry: bool,
+}
+
+/// What to do with a folder that was opened.
+enum Verdict {
+    Take(Listing),
+    LeaveOut,
+}
+
+impl<'a> Walk<'a> {
+    pub(crate) fn new(rules: &'a Rules, sink: &'a mut dyn Sink) -> Self {
+        Self {
+            rules,
+            sink,
+            summary: WalkSummary::default(),
+            accounts: Accounts::of_this_machine(),
+            xattrs: Some(XattrReader::new()),
+            cache_tag: rules.options.exclude_caches.then(cache_tag),
+            device: 0,
+            path: Vec::new(),
+            frames: Vec::new(),
+        }
+    }
+
+    pub(crate) fn into_summary(self) -> WalkSummary {
+        self.summary
+    }
+
+    /// Walks a folder that the operator named: the top itself, or the entry `name` in it.
+    pub(crate) fn top(
+        &mut self,
+        folder: Arc<Folder>,
+        name: Option<EntryName>,
+    ) -> Result<Flow, TopRefused> {
+        let descriptor = folder.descriptor().map_err(TopRefused::System)?;
+        let status = Status::of_open(&*descriptor).map_err(TopRefused::System)?;
+        self.begin(&descriptor, status.identity.device);
+        self.path.extend(name.iter().flat_map(EntryName::as_bytes));
+        if self.is_own(&status) {
+            return Err(TopRefused::Own);
+        }
+        let (listing, outcome) = Listing::read(&*descriptor);
+        outcome.map_err(TopRefused::System)?;
+        let Verdict::Take(listing) = self.judge(&descriptor, listing) else {
+            return Err(TopRefused::Own);
+        };
+        let metadata = self.metadata(&descriptor, b".", &status).map_err(TopRefused::System)?;
+        let is_entry = name.is_some();
+        let flow = match name {
+            None => self.sink.root(metadata),
+            Some(name) => self.tell_folder(Entry { name, kind: EntryKind::Folder, metadata }),
+        };
+        self.enter(folder, listing, is_entry);
+        Ok(if flow == Flow::Continue { self.run() } else { Flow::Stop })
+    }
+
+    /// Tells of one entry that the operator named and that is no folder.
+    pub(crate) fn single(&mut self, folder: &Arc<Folder>, name: &EntryName) -> Flow {
+        match folder.descriptor() {
+            Ok(descriptor) => self.begin(&descriptor, 0),
+            Err(errno) => return self.warn_entry(errno),
+        }
+        self.path.extend_from_slice(name.as_bytes());
+        self.visit(folder, name.clone())
+    }
+
+    fn begin(&mut self, descriptor: &OwnedFd, device: u64) {
+        self.device = device;
+        self.path.clear();
+        if self.xattrs.is_some() && !proc_path::works(descriptor) {
+            self.xattrs = None;
+            let message = "extended attributes and ACLs are not taken: /proc is not mounted";
+            self.warn(source_code::XATTR_UNREADABLE, message.to_owned());
+        }
+    }
+
+    fn run(&mut self) -> Flow {
+        while let Some(frame) = self.frames.last_mut() {
+            self.path.truncate(frame.path_length);
+            let Some(name) = frame.listing.name(frame.next) else {
+                if self.leave() == Flow::Stop {
+                    return Flow::Stop;
+                }
+                continue;
+            };
+            frame.next += 1;
+            if !self.path.is_empty() {
+                self.path.push(b'/');
+            }
+            self.path.extend_from_slice(name);
+            let folder = Arc::clone(&frame.folder);
+            let flow = match EntryName::new(name) {
+                Ok(name) => self.visit(&folder, name),
+                Err(_) => self.warn_entry(Errno::ILSEQ),
+            };
+            if flow == Flow::Stop {
+                return Flow::Stop;
+            }
+        }
+        Flow::Continue
+    }
+
+    fn enter(&mut self, folder: Arc<Folder>, listing: Listing, is_entry: bool) {
+        let path_length = self.path.len();
+        self.frames.push(Frame { folder, listing, next: 0, path_length, is_entry });
+    }
+
+    fn leave(&mut self) -> Flow {
+        let Some(frame) = self.frames.pop() else { return Flow::Stop };
+        frame.folder.reopen_parent();
+        if frame.is_entry { self.sink.leave() } else { Flow::Continue }
+    }
+
+    fn visit(&mut self, folder: &Arc<Folder>, name: EntryName) -> Flow {
+        match self.look_at(folder, name) {
+            Ok(flow) => flow,
+            Err(errno) => self.warn_entry(errno),
+        }
+    }
+
+    fn look_at(&mut self, folder: &Arc<Folder>, name: EntryName) -> io::Result<Flow> {
+        let descriptor = folder.descriptor()?;
+        let status = Status::of(&*descriptor, name.as_bytes())?;
+        if self.is_own(&status) {
+            self.summary.leave_out(&self.path, LeftOutReason::Own);
+            return Ok(Flow::Continue);
+        }
+        if self.rules.patterns.exclude(&self.path, status.kind.is_dir()) {
+            self.summary.excluded_by_pattern += 1;
+            return Ok(Flow::Continue);
+        }
+        if status.kind.is_dir() {
+            return self.open_folder(folder, &descriptor, name);
+        }
+        let kind = kind_of(&descriptor, &name, &status)?;
+        let metadata = self.metadata(&descriptor, name.as_bytes(), &status)?;
+        if status.kind.is_file() {
+            self.summary.files += 1;
+            self.summary.bytes += status.size_bytes;
+            let content = FileContent::new(folder, name.clone(), status);
+            return Ok(self.sink.file(Entry { name, kind, metadata }, Box::new(content)));
+        }
+        self.summary.other += 1;
+        Ok(self.sink.other(Entry { name, kind, metadata }))
+    }
+
+    /// Opens a folder and judges by what was opened, not by what was seen before.
+    fn open_folder(
+        &mut self,
+        parent: &Arc<Folder>,
+        at: &OwnedFd,
+        name: EntryName,
+    ) -> io::Result<Flow> {
+        let descriptor = openat(at, name.as_bytes(), OPEN_FOLDER, Mode::empty())?;
+        let status = Status::of_open(&descriptor)?;
+        if self.is_own(&status) {
+            self.summary.leave_out(&self.path, LeftOutReason::Own);
+            return Ok(Flow::Continue);
+        }
+        let metadata = self.metadata(&descriptor, b".", &status)?;
+        let entry = Entry { name: name.clone(), kind: EntryKind::Folder, metadata };
+        if is_elsewhere(self.rules.options.one_file_system, self.device, &status) {
+            self.summary.leave_out(&self.path, LeftOutReason::OtherFileSystem);
+            let flow = self.tell_folder(entry);
+            return Ok(if flow == Flow::Continue { self.sink.leave() } else { Flow::Stop });
+        }
+        let (listing, outcome) = Listing::read(&descriptor);
+        if let Err(errno) = outcome {
+            let message = format!("some of its entries are missing: {}", reason(errno));
+            self.warn(source_code::ENTRY_UNREADABLE, message);
+        }
+        let Verdict::Take(listing) = self.judge(&descriptor, listing) else {
+            self.summary.leave_out(&self.path, LeftOutReason::Own);
+            return Ok(Flow::Continue);
+        };
+        let folder = parent.child(name, descriptor, status.place());
+        let flow = self.tell_folder(entry);
+        self.enter(folder, listing, true);
+        Ok(flow)
+    }
+
+    /// What the names in a folder say about it.
+    fn judge(&mut self, descriptor: &OwnedFd, mut listing: Listing) -> Verdict {
+        let says = |marker: &Marker| {
+            listing.holds(marker.file_name.as_bytes()) && marker.marks(descriptor)
+        };
+        if self.rules.options.own_markers.iter().any(says) {
+            return Verdict::LeaveOut;
+        }
+        if let Some(tag) = self.cache_tag.as_ref().filter(|tag| says(tag)) {
+            listing.keep_only(tag.file_name.as_bytes());
+            self.summary.leave_out(&self.path, LeftOutReason::Cache);
+        }
+        Verdict::Take(listing)
+    }
+
+    fn is_own(&self, status: &Status) -> bool {
+        self.rules.options.always_excluded.contains(&status.place())
+    }
+
+    fn tell_folder(&mut self, entry: Entry) -> Flow {
+        self.summary.folders += 1;
+        self.sink.folder(entry)
+    }
+
+    fn metadata(&mut self, at: &OwnedFd, name: &[u8], status: &Status) -> io::Result<Metadata> {
+        let mut refused = Vec::new();
+        let xattrs = match &mut self.xattrs {
+            Some(reader) => reader.read(at, name, |name, errno| {
+                refused.push((String::from_utf8_lossy(name).into_owned(), errno));
+            })?,
+            None => Vec::new(),
+        };
+        for (name, errno) in refused {
+            let message = format!("attribute {name:?} was not taken: {}", reason(errno));
+            self.warn(source_code::XATTR_UNREADABLE, message);
+        }
+        Ok(Metadata {
+            mode: status.mode,
+            uid: status.uid,
+            gid: status.gid,
+            user: self.accounts.users.name(status.uid),
+            group: self.accounts.groups.name(status.gid),
+            modified: status.modified,
+            xattrs,
+            identity: status.identity,
+        })
+    }
+
+    fn warn_entry(&mut self, errno: Errno) -> Flow {
+        self.summary.warnings += 1;
+        self.sink.warn(entry_warning(&self.path, errno));
+        Flow::Continue
+    }
+
+    fn warn(&mut self, code: &'static str, message: String) {
+        self.summary.warnings += 1;
+        self.sink.warn(Warning { code, path: self.path.clone(), message });
+    }
+}
+
+/// What an entry other than a folder is. Nothing is opened.
+fn kind_of(at: &OwnedFd, name: &EntryName, status: &Status) -> io::Result<EntryKind> {
+    Ok(match status.kind {
+        FileType::RegularFile => EntryKind::File { size: status.size_bytes },
+        FileType::Symlink => {
+            let target = readlinkat(at, name.as_bytes(), Vec::new())?;
+            EntryKind::Symlink { target: target.into_bytes() }
+        }
+        FileType::Fifo => EntryKind::Fifo,
+        FileType::Socket => EntryKind::Socket,
+        FileType::BlockDevice => EntryKind::BlockDevice(status.device_number),
+        FileType::CharacterDevice => EntryKind::CharDevice(status.device_number),
+        FileType::Directory | FileType::Unknown => return Err(Errno::STALE),
+    })
+}
+
+/// Whether a folder's content is left out because it lies on another file system.
+fn is_elsewhere(one_file_system: bool, device: u64, folder: &Status) -> bool {
+    one_file_system && folder.identity.device != device
+}
