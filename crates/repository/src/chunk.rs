@@ -172,9 +172,7 @@ mod tests {
         while start < bytes.len() {
             end = (end + window).min(bytes.len()).max(end);
             let more = if end < bytes.len() { Continuation::More } else { Continuation::End };
-            while let Some(length) =
-                knife.cut(chunker, &bytes[start..end], start as u64, more)
-            {
+            while let Some(length) = knife.cut(chunker, &bytes[start..end], start as u64, more) {
                 lengths.push(length);
                 start += length;
             }

@@ -32,7 +32,9 @@ pub enum RepositoryError {
     #[error("the store holds no custody repository (no object {0:?})", crate::marker::MARKER)]
     NotFound,
     /// The repository was written by a newer version; nothing was read or written.
-    #[error("the repository has format {found}, this version knows up to {known}; use a newer custody")]
+    #[error(
+        "the repository has format {found}, this version knows up to {known}; use a newer custody"
+    )]
     NewerFormat {
         /// The repository's format version.
         found: u64,

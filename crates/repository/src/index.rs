@@ -123,11 +123,7 @@ impl<'l> IndexBuilder<'l> {
     }
 
     /// Adds the packs of an index object and the places in them.
-    pub(crate) fn add_table(
-        &mut self,
-        table: &Table,
-        places: Vec<Place>,
-    ) -> Result<(), Malformed> {
+    pub(crate) fn add_table(&mut self, table: &Table, places: Vec<Place>) -> Result<(), Malformed> {
         let too_many = || Malformed::from("the repository has more groups than this version reads");
         // Which group of the index each group of the table becomes.
         let mut groups = Vec::with_capacity(table.group_count());
@@ -160,8 +156,8 @@ impl<'l> IndexBuilder<'l> {
         self.index.places.sort_unstable();
         self.index.places.shrink_to_fit();
         for pack in &mut self.index.packs {
-            pack.leaving = leaving.contains(&pack.id)
-                || bad.get(&pack.id).is_some_and(HashSet::is_empty);
+            pack.leaving =
+                leaving.contains(&pack.id) || bad.get(&pack.id).is_some_and(HashSet::is_empty);
         }
         let marked: HashSet<ChunkName> = bad.values().flatten().copied().collect();
         let mut marks = HashSet::new();

@@ -88,7 +88,8 @@ pub(crate) fn get(
     id: ObjectName,
 ) -> Result<Vec<u8>, RepositoryError> {
     let name = family.name(id)?;
-    let bytes = store.read(&name)?.ok_or_else(|| RepositoryError::damaged(&name, "it is missing"))?;
+    let bytes =
+        store.read(&name)?.ok_or_else(|| RepositoryError::damaged(&name, "it is missing"))?;
     if ObjectName::of(&bytes) == id {
         Ok(bytes)
     } else {

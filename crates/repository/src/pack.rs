@@ -66,7 +66,8 @@ pub(crate) fn seal(
     groups: Vec<PackedGroup>,
     keys: Keys<'_>,
 ) -> Result<(Vec<u8>, Directory), RepositoryError> {
-    let capacity = groups.iter().map(|group| group.bytes.len() + group.members.len() * 40 + 64).sum();
+    let capacity =
+        groups.iter().map(|group| group.bytes.len() + group.members.len() * 40 + 64).sum();
     let mut writer = keys.writer(ObjectType::Pack, capacity)?;
     let mut directory = Directory { groups: Vec::with_capacity(groups.len()) };
     for PackedGroup { bytes, plain, compression, members } in groups {

@@ -300,7 +300,8 @@ fn log_parts(parts: &RepositoryParts) -> LogParts {
 /// Removes the ring and genesis of a `create` that died before its marker. Anything more than
 /// those is a repository that lost its marker, and is left alone.
 fn clear_dead_attempt(store: &dyn BlobStore) -> Result<(), RepositoryError> {
-    const LEFT_BEHIND: [&str; 3] = ["keys/ring-0000000001", "keys/ring-0000000001.copy", "log/0000000001"];
+    const LEFT_BEHIND: [&str; 3] =
+        ["keys/ring-0000000001", "keys/ring-0000000001.copy", "log/0000000001"];
     let mut more = false;
     for prefix in ["keys/", "log/", "packs/", "index/", "points/"] {
         store.list(prefix, &mut |name, _| more |= !LEFT_BEHIND.contains(&name.as_str()))?;

@@ -125,8 +125,10 @@ impl Footer {
 
     fn encode(self) -> [u8; Self::BYTES] {
         let mut bytes = [0; Self::BYTES];
-        let fields =
-            Self::MAGIC.into_iter().chain(self.positions.to_be_bytes()).chain(self.last_length.to_be_bytes());
+        let fields = Self::MAGIC
+            .into_iter()
+            .chain(self.positions.to_be_bytes())
+            .chain(self.last_length.to_be_bytes());
         for (to, from) in bytes.iter_mut().zip(fields) {
             *to = from;
         }

@@ -68,7 +68,9 @@ impl Repository {
             let received = received(known.received_ms);
             points.push(ListedPoint { id, item: known.item, received, point });
         }
-        points.sort_by_key(|point| (point.received, history.points().get(&point.id.0).map(|p| p.number)));
+        points.sort_by_key(|point| {
+            (point.received, history.points().get(&point.id.0).map(|p| p.number))
+        });
         Ok(points)
     }
 
@@ -82,10 +84,8 @@ impl Repository {
         selector: &PointSelector,
     ) -> Result<PointId, RepositoryError> {
         let history = self.log.refresh()?;
-        let of_item = history
-            .points()
-            .iter()
-            .filter(|(_, point)| item.is_none_or(|item| point.item == item));
+        let of_item =
+            history.points().iter().filter(|(_, point)| item.is_none_or(|item| point.item == item));
         let order = |point: &crate::log::Point| (point.received_ms, point.number);
         let found = match selector {
             PointSelector::Latest => of_item.max_by_key(|(_, point)| order(point)),

@@ -169,9 +169,8 @@ fn view(platform: &Platform, call: &Call<'_>) -> Result<Option<Response<Body>>, 
         (&Method::GET, [.., kind]) if kind.eq_ignore_ascii_case("roleDefinitions") => {
             let wanted = call.parameter("roleName");
             let roles = built_in_roles().iter();
-            let shown = roles.filter(|role| {
-                wanted.is_none_or(|name| role.role_name.eq_ignore_ascii_case(name))
-            });
+            let shown = roles
+                .filter(|role| wanted.is_none_or(|name| role.role_name.eq_ignore_ascii_case(name)));
             json!({ "value": shown.map(render_role).collect::<Vec<_>>() })
         }
         _ => return Ok(None),
@@ -207,7 +206,12 @@ fn vault_id(segments: &[&str]) -> Result<ResourceId, Refusal> {
 }
 
 /// The vault must be there, and the caller allowed on its jobs.
-fn permit(platform: &Platform, call: &Call<'_>, vault: &ResourceId, verb: &str) -> Result<(), Refusal> {
+fn permit(
+    platform: &Platform,
+    call: &Call<'_>,
+    vault: &ResourceId,
+    verb: &str,
+) -> Result<(), Refusal> {
     let permission = format!("{}/{JOBS}/{verb}", BackupVault::TYPE);
     let look = platform.records.view(&mut |world| {
         platform.engine.permit(&call.caller, &permission, vault, world)?;
@@ -298,8 +302,10 @@ fn find(
     id: &str,
     belongs: impl Fn(&TrackedOperation) -> bool,
 ) -> Result<TrackedOperation, Refusal> {
-    let absent = || Refusal::new(404, "JobNotFound", format!("there is no job {id}"))
-        .with_fix("custody job list");
+    let absent = || {
+        Refusal::new(404, "JobNotFound", format!("there is no job {id}"))
+            .with_fix("custody job list")
+    };
     let id: OperationId = id.parse().map_err(|_| absent())?;
     let found = platform.records.operation(id).map_err(|error| fault::of_store(&error))?;
     found.filter(belongs).ok_or_else(absent)

@@ -19,7 +19,8 @@ const RECORDS_MAX: usize = 10_000;
 
 /// Answers one request below `/custody/`.
 pub(crate) fn answer(platform: &Arc<Platform>, call: &Call<'_>) -> Result<Response<Body>, Refusal> {
-    let segments: Vec<&str> = call.path.split('/').filter(|part| !part.is_empty()).skip(1).collect();
+    let segments: Vec<&str> =
+        call.path.split('/').filter(|part| !part.is_empty()).skip(1).collect();
     let body = match (call.method, segments.as_slice()) {
         (&Method::GET, ["installation"]) => overview::installation(platform)?,
         (&Method::GET, ["status"]) => {
@@ -47,9 +48,9 @@ pub(crate) fn answer(platform: &Arc<Platform>, call: &Call<'_>) -> Result<Respon
         (&Method::POST, ["recoveryKit", "test"]) => {
             permit(platform, call, "Custody.Platform/recoveryKit/write")?;
             let kit = text(&call.body, "kit")?;
-            let bytes = BASE64.decode(kit.as_bytes()).map_err(|error| {
-                Refusal::bad_request(format!("the kit is no base64: {error}"))
-            })?;
+            let bytes = BASE64
+                .decode(kit.as_bytes())
+                .map_err(|error| Refusal::bad_request(format!("the kit is no base64: {error}")))?;
             kits::test(platform, &call.caller, &passphrase(&call.body)?, &bytes)?
         }
         _ => {

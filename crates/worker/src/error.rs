@@ -95,7 +95,9 @@ impl StartError {
     /// The command or step that mends it.
     pub fn fix(&self) -> Option<String> {
         match self {
-            Self::Folder { full: true, .. } => Some("free some room and run the command again".into()),
+            Self::Folder { full: true, .. } => {
+                Some("free some room and run the command again".into())
+            }
             Self::NewerFormat { .. } => Some("use the newer custody that wrote it".into()),
             Self::KeysMissing(_) => {
                 Some("custody recovery-kit restore --kit FILE --data-dir EMPTY_FOLDER".into())

@@ -190,4 +190,3 @@ impl<'p> Job<'p> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
-

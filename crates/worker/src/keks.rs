@@ -81,7 +81,7 @@ impl VaultKeks {
         let found = if key.vault.as_str() == PLATFORM_KEY_VAULT {
             self.platform.platform_key_vault(&self.speaker).map(Some)
         } else {
-            self.platform.key_vault(&key.vault)
+            self.platform.key_vault(&key.vault, Some(&key.key))
         };
         let found = found.map_err(|refusal| KekError {
             fault: KekFault::Unreachable,

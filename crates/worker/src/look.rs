@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use custody_entries::{
-    Content, Entry, EntryKind, Flow, Sink, Source as _, Warning, display_path,
-};
+use custody_entries::{Content, Entry, EntryKind, Flow, Sink, Source as _, Warning, display_path};
 use custody_names::OperationId;
 use custody_protection::{BackupInstance, ForgetRequest, SourcePath};
 use custody_repository::{PointId, PointSelector, Repository};
@@ -46,11 +44,12 @@ pub fn content(
 ) -> Result<Box<dyn Read + Send>, Refusal> {
     let (item, session, repository) = open(platform, request)?;
     let point = resolve(&repository, &item, text(&request.body, "point").unwrap_or("latest"))?;
-    let wanted = path(&request.body)?
-        .ok_or_else(|| Refusal::bad_request("the body names no path"))?;
+    let wanted =
+        path(&request.body)?.ok_or_else(|| Refusal::bad_request("the body names no path"))?;
     // Whether the file is there is answered with a status, not with a broken stream.
     let found = repository.list(point, &wanted).map_err(|error| fault::of_repository(&error))?;
-    let is_file = matches!(found.as_slice(), [entry] if matches!(entry.kind, EntryKind::File { .. }));
+    let is_file =
+        matches!(found.as_slice(), [entry] if matches!(entry.kind, EntryKind::File { .. }));
     if !is_file {
         let text = format!("{} is no file in this recovery point", display_path(&wanted));
         return Err(Refusal::new(400, "NotAFile", text).with_fix("custody ls ITEM PATH"));

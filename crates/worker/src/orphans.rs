@@ -33,8 +33,7 @@ pub(crate) fn wind_up(platform: &Arc<Platform>) -> Result<(), StartError> {
         .map_err(|error| part(error.code(), &error))?;
     for tracked in unfinished {
         if is_dead(&tracked.operation.owner) {
-            wind_up_one(platform, &tracked)
-                .map_err(|refusal| StartError::refused(&refusal))?;
+            wind_up_one(platform, &tracked).map_err(|refusal| StartError::refused(&refusal))?;
         }
     }
     Ok(())
@@ -50,7 +49,8 @@ fn wind_up_one(platform: &Platform, tracked: &TrackedOperation) -> Result<(), Re
         return Ok(());
     }
     let now = platform.clock.now();
-    let text = "the process that carried it out ended before it was done; nothing committed is lost";
+    let text =
+        "the process that carried it out ended before it was done; nothing committed is lost";
     let stored = platform.records.update_operation(
         operation.id,
         &platform.owner,

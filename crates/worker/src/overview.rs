@@ -7,7 +7,9 @@ use custody_key_vault::{KeyAnswer, KeyOperation};
 use custody_names::{CorrelationId, KeyUri, ResourceId};
 use custody_protection::{BackupInstance, RecoveryPoint};
 use custody_record_store::OperationFilter;
-use custody_resources::{Kind as _, OperationState, ProvisioningState, Refusal, Stop, Stored, World};
+use custody_resources::{
+    Kind as _, OperationState, ProvisioningState, Refusal, Stop, Stored, World,
+};
 use serde_json::{Value, json};
 
 use crate::dependants::{VersionFacts, dependants as report};
@@ -83,7 +85,7 @@ pub fn dependants(
     key: &KeyUri,
     correlation: CorrelationId,
 ) -> Result<Value, Refusal> {
-    let facts = platform.key_vault(&key.vault)?.ok_or_else(|| {
+    let facts = platform.key_vault(&key.vault, Some(&key.key))?.ok_or_else(|| {
         let text = format!("the key vault {} does not exist or is deleted", key.vault);
         Refusal::new(404, "VaultNotFound", text)
     })?;

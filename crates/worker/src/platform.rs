@@ -14,7 +14,7 @@ use custody_envelope::SecretBytes;
 use custody_key_vault::{
     DeletedKeyVault, FileSeal, KeyStore, KeyVault, KeyVaults, PassphraseSeal, Seal,
 };
-use custody_names::{OperationId, ResourceId};
+use custody_names::{CorrelationId, OperationId, ResourceId};
 use custody_protection::{BackupInstance, RecoveryPoint};
 use custody_record_store::{RecordStore, SqliteRecords, TrackedOperation};
 use custody_resources::{Caller, Engine, Kind, Refusal, Registry, Stored};
@@ -101,8 +101,8 @@ impl Platform {
             Some(installation) => installation,
             None => folder.install(&Installation::mint(entropy.as_ref(), clock.now())?)?,
         };
-        let records = SqliteRecords::open(&folder.records(), Arc::clone(&entropy))
-            .map_err(|error| part(error.code(), &error))?;
+        let records =
+            SqliteRecords::open(&folder.records()).map_err(|error| part(error.code(), &error))?;
         let seal_kind = match &seal {
             SealChoice::File { .. } => "file",
             SealChoice::Passphrase { .. } => "passphrase",
@@ -209,9 +209,9 @@ impl Platform {
 
     /// The vault that `id` is or lies in.
     pub(crate) fn vault_of(&self, id: &ResourceId) -> Result<Stored<BackupVault>, Refusal> {
-        let vault = id.lineage().find(|id| {
-            id.resource_type().as_str().eq_ignore_ascii_case(BackupVault::TYPE)
-        });
+        let vault = id
+            .lineage()
+            .find(|id| id.resource_type().as_str().eq_ignore_ascii_case(BackupVault::TYPE));
         self.stored(&vault.ok_or_else(|| Refusal::bug(format!("{id} lies in no vault")))?)
     }
 
@@ -232,14 +232,23 @@ impl Platform {
 
     /// The records that every installation has; made again if the record store was lost.
     fn bootstrap(&self) -> Result<(), StartError> {
-        let facts = directory::BootstrapFacts {
+        let subscription = ResourceId::subscription(self.installation.subscription_id);
+        let facts = directory::Founding {
+            tenant: self.installation.tenant_id,
             subscription: self.installation.subscription_id,
-            administrator: self.administrator(),
+            subscription_name: "custody".to_owned(),
+            administrator: self.installation.administrator_id,
+            administrator_name: self.os_user.clone(),
             now: self.clock.now(),
+            correlation: CorrelationId::mint(self.entropy.as_ref())?,
         };
-        self.records
-            .apply(&mut |world| directory::bootstrap(&facts, world))
-            .map_err(|error| StartError::refused(&fault::of_apply(error)))
+        let founded = self.records.apply(&mut |world| {
+            if world.record(&subscription)?.is_some() {
+                return Ok(Vec::new());
+            }
+            Ok(directory::found(&facts)?)
+        });
+        founded.map_err(|error| StartError::refused(&fault::of_apply(error)))
     }
 }
 
@@ -282,10 +291,8 @@ fn open_keys(
     entropy: &Arc<dyn Entropy>,
 ) -> Result<KeyStore, StartError> {
     let path = folder.keys();
-    let made = records
-        .setting(SETTING_KEYS_MADE)
-        .map_err(|error| part(error.code(), &error))?
-        .is_some();
+    let made =
+        records.setting(SETTING_KEYS_MADE).map_err(|error| part(error.code(), &error))?.is_some();
     if made && !path.exists() {
         return Err(StartError::KeysMissing(folder.root().to_owned()));
     }

@@ -15,7 +15,7 @@ use custody_backup_vaults::{
 use custody_key_vault::TASK_PURGE_KEY_VAULT;
 use custody_protection::{TASK_BACKUP, TASK_FORGET, TASK_RESTORE};
 use custody_resources::{
-    Kind as _, Operation, OperationState, ProvisioningState, Refusal, Stop, Stored, World, Write,
+    Operation, OperationState, ProvisioningState, Refusal, Stop, Stored, World, Write,
 };
 
 use crate::error::TaskError;

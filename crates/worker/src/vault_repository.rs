@@ -74,7 +74,8 @@ pub(crate) fn keyless_log(
 
 /// The store of a vault that has one.
 pub(crate) fn open_store(status: &VaultStatus) -> Result<Arc<dyn BlobStore>, Refusal> {
-    let place = status.store_place.as_ref().ok_or_else(|| Refusal::bug("the vault has no store"))?;
+    let place =
+        status.store_place.as_ref().ok_or_else(|| Refusal::bug("the vault has no store"))?;
     let store =
         DiskStore::open(place.as_ref()).map_err(|error| fault::of_repository(&error.into()))?;
     Ok(Arc::new(store))

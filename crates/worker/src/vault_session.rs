@@ -5,9 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use custody_backup_vaults::{
-    BackupVault, GenerationSummary, KeyringSummary, VaultStatus,
-};
+use custody_backup_vaults::{BackupVault, GenerationSummary, KeyringSummary, VaultStatus};
 use custody_blob_store::BlobStore;
 use custody_envelope::{
     EnvelopeError, Fingerprint, KekFault, KeyAccess, KnownRing, LeaseEnd, Ring, Trust, VaultKeys,
@@ -199,7 +197,10 @@ impl Watch {
     /// Counters that rise with every change that may revoke. One that cannot be read counts as
     /// changed: the unwrap that follows decides.
     fn counters(&self) -> (Option<u64>, Option<u64>) {
-        (self.platform.records.revocation_counter().ok(), self.platform.key_vaults.changes().ok())
+        (
+            self.platform.records.revocation_counter().ok(),
+            self.platform.key_vaults.store().changes().ok(),
+        )
     }
 
     /// Unwraps the present ring afresh: a rotation may have replaced the one the job began with.
@@ -207,11 +208,17 @@ impl Watch {
         let rings = Rings::new(self.store.as_ref());
         let held = self.keys.lease().ring();
         let newest = rings.newest(held.number)?.unwrap_or(held.number);
-        let trust = Trust::Chained(if held.number >= self.known.number { held } else { self.known.clone() });
+        let trust = Trust::Chained(if held.number >= self.known.number {
+            held
+        } else {
+            self.known.clone()
+        });
         let mut fault = EnvelopeError::RingDamaged { why: format!("ring {newest} is missing") };
         for bytes in rings.candidates(newest)? {
             let tried = Ring::parse(&bytes)
-                .and_then(|ring| self.way.with(&self.platform, |access| unwrap(&ring, &trust, access)))
+                .and_then(|ring| {
+                    self.way.with(&self.platform, |access| unwrap(&ring, &trust, access))
+                })
                 .and_then(|proof| self.keys.lease().extend(proof));
             match tried {
                 Ok(()) => return Ok(()),

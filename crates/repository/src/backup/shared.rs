@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use custody_blob_store::BlobStore;
 use custody_entries::Warning;
 
+use crate::RepositoryError;
 use crate::chunk::{ChunkName, Knife};
 use crate::content::Content;
 use crate::index::Index;
@@ -16,7 +17,6 @@ use crate::point::{Counts, PointWarning, WARNINGS_MAX};
 use crate::progress::{Phase, Progress, Status};
 use crate::read::{ChunkReader, locked};
 use crate::sealed::Keys;
-use crate::RepositoryError;
 
 /// How many locks the names of new chunks are spread over.
 const SHARDS: usize = 64;

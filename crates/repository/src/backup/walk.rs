@@ -95,9 +95,10 @@ impl<'s, 'r> Walk<'s, 'r> {
         let node = self.earlier(&file.name).filter(|node| file.is_unchanged_since(&node.entry))?;
         match &node.body {
             Body::File { content, changed: false } => {
-                let whole = self.shared.reader.for_each_chunk(content, &mut |name| {
-                    self.shared.take_over(name)
-                });
+                let whole = self
+                    .shared
+                    .reader
+                    .for_each_chunk(content, &mut |name| self.shared.take_over(name));
                 matches!(whole, Ok(true)).then(|| content.clone())
             }
             _ => None,

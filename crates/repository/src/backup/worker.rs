@@ -277,8 +277,7 @@ impl<'s, 'r> Worker<'s, 'r> {
     fn store_bytes(&mut self, bytes: &[u8]) -> Result<Vec<Extent>, RepositoryError> {
         let (mut extents, mut rest, mut offset) = (Vec::new(), bytes, 0);
         let knife = self.shared.knife;
-        while let Some(length) =
-            knife.cut(Chunker::ContentDefined, rest, offset, Continuation::End)
+        while let Some(length) = knife.cut(Chunker::ContentDefined, rest, offset, Continuation::End)
         {
             let (chunk, after) = rest.split_at_checked(length).unwrap_or_default();
             extents.push(self.store_chunk(Class::Listing, chunk)?);

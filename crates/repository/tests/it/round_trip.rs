@@ -12,13 +12,16 @@ fn sample() -> Tree {
     tree.file("docs/text", "lorem ipsum dolor ".repeat(5_000));
     tree.file("docs/deep/er/still", noise(1, 100));
     tree.file("big", noise(2, 3_000_000));
-    tree.runs("sparse", vec![
-        Run::Hole(1 << 20),
-        Run::Data(noise(3, 70_000)),
-        Run::Hole(4_096),
-        Run::Data(b"end".to_vec()),
-        Run::Hole(5),
-    ]);
+    tree.runs(
+        "sparse",
+        vec![
+            Run::Hole(1 << 20),
+            Run::Data(noise(3, 70_000)),
+            Run::Hole(4_096),
+            Run::Data(b"end".to_vec()),
+            Run::Hole(5),
+        ],
+    );
     tree.runs("hollow", vec![Run::Hole(1 << 24)]);
     tree.file("linked", "several names");
     tree.link("linked", "docs/link");

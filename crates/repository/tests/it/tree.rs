@@ -51,7 +51,8 @@ impl Tree {
     pub fn other(&mut self, path: &str, kind: EntryKind) -> &mut Item {
         self.clock += 1;
         let time = TimeSpec { seconds: self.clock, nanoseconds: 5 };
-        let inode = self.items.get(path).map_or(self.clock as u64, |item| item.metadata.identity.inode);
+        let inode =
+            self.items.get(path).map_or(self.clock as u64, |item| item.metadata.identity.inode);
         let metadata = Metadata {
             mode: 0o640,
             uid: 1_000,
@@ -137,13 +138,17 @@ fn walk(tree: &Tree, top: &str, sink: &mut dyn Sink) -> Flow {
         let item = tree.items.get(&path);
         let flow = match item {
             Some(item) if item.is_file() => {
-                let entry = Entry { name: named, kind: item.kind.clone(), metadata: item.metadata.clone() };
-                let content = MemoryContent { path, item: item.clone(), opened: Arc::clone(&tree.opened) };
+                let entry =
+                    Entry { name: named, kind: item.kind.clone(), metadata: item.metadata.clone() };
+                let content =
+                    MemoryContent { path, item: item.clone(), opened: Arc::clone(&tree.opened) };
                 sink.file(entry, Box::new(content))
             }
-            Some(item) if item.kind != EntryKind::Folder => {
-                sink.other(Entry { name: named, kind: item.kind.clone(), metadata: item.metadata.clone() })
-            }
+            Some(item) if item.kind != EntryKind::Folder => sink.other(Entry {
+                name: named,
+                kind: item.kind.clone(),
+                metadata: item.metadata.clone(),
+            }),
             folder => {
                 let metadata = folder.map_or_else(Metadata::default, |item| item.metadata.clone());
                 match sink.folder(Entry { name: named, kind: EntryKind::Folder, metadata }) {

@@ -50,7 +50,13 @@ impl World {
         let access = KeyAccess { keys: &keks, allowed: &|_| true, clock: &the_clock };
         let vault = VaultGuid::from_bytes([vault; 16]);
         let (ring, keys) = create(vault, &target, &access, &*entropy).unwrap();
-        Self { clock, entropy, keys, ring: ring.encoded().to_vec(), store: Arc::new(MemoryStore::new()) }
+        Self {
+            clock,
+            entropy,
+            keys,
+            ring: ring.encoded().to_vec(),
+            store: Arc::new(MemoryStore::new()),
+        }
     }
 
     pub fn parts(&self, store: Arc<dyn BlobStore>) -> RepositoryParts {
@@ -82,7 +88,10 @@ impl World {
         let mut names = Vec::new();
         self.store.list("", &mut |name, _| names.push(name)).unwrap();
         names.sort();
-        names.into_iter().map(|name| (name.clone(), self.store.read(&name).unwrap().unwrap())).collect()
+        names
+            .into_iter()
+            .map(|name| (name.clone(), self.store.read(&name).unwrap().unwrap()))
+            .collect()
     }
 
     /// Bytes in the store.
@@ -152,7 +161,12 @@ struct OneHost;
 
 impl HostProbe for OneHost {
     fn own_facts(&self) -> Result<HostFacts, LogError> {
-        Ok(HostFacts { boot_id: [1; 16], process_id: 1, process_start_ticks: 1, process_name_space: 1 })
+        Ok(HostFacts {
+            boot_id: [1; 16],
+            process_id: 1,
+            process_start_ticks: 1,
+            process_name_space: 1,
+        })
     }
 
     fn liveness(&self, _facts: &HostFacts) -> Liveness {

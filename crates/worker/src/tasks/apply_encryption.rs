@@ -83,7 +83,8 @@ fn make_repository(
     let guid = status.vault_guid.ok_or_else(|| Refusal::bug("the vault was given no GUID"))?;
     let way = way(job, &vault, wanted, guid)?;
     let target = target(job, wanted, guid, &way.keks)?;
-    let place = status.store_place.as_ref().ok_or_else(|| Refusal::bug("the vault has no place"))?;
+    let place =
+        status.store_place.as_ref().ok_or_else(|| Refusal::bug("the vault has no place"))?;
     let store: Arc<dyn BlobStore> =
         Arc::new(DiskStore::create(place.as_ref()).map_err(RepositoryError::from)?);
     let entropy = platform.entropy.as_ref();
@@ -96,10 +97,7 @@ fn make_repository(
 }
 
 /// Puts GUID and place of the repository on record, if they are not there from an earlier attempt.
-fn note_place(
-    job: &Job<'_>,
-    vault: Stored<BackupVault>,
-) -> Result<Stored<BackupVault>, TaskError> {
+fn note_place(job: &Job<'_>, vault: Stored<BackupVault>) -> Result<Stored<BackupVault>, TaskError> {
     if vault.status.vault_guid.is_some() {
         return Ok(vault);
     }
@@ -137,7 +135,7 @@ fn change_ring(
     let same_key = old_key.versionless() == new_key.versionless();
     let ring = rewrap(platform, &session, &way, &target, same_key)?;
     if ring.number() != session.ring.number() {
-        let head = KeyringHead { number: ring.number(), hash: ring.hash() };
+        let head = KeyringHead { number: ring.number(), hash: EntryHash::from_bytes(ring.hash()) };
         let repository = session.repository(platform, vault)?;
         repository.log().keyring_changed(head).map_err(RepositoryError::from)?;
     }

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
+use custody_key_vault::RefExt as _;
 use custody_key_vault::{DeletedKeyVault, KeyVaultRef, RequestContext, VaultOperation};
 use custody_resources::{Refusal, Write};
 use serde_json::json;

@@ -118,7 +118,8 @@ fn by_name(points: Vec<(ObjectName, i64)>, wanted: &[String]) -> Result<Choice, 
     for name in wanted {
         let hits = points.iter().filter(|(point, _)| point.to_string().starts_with(name)).count();
         if hits != 1 || name.len() < 4 {
-            let text = format!("{name} names {hits} recovery points of the item; give the whole id");
+            let text =
+                format!("{name} names {hits} recovery points of the item; give the whole id");
             return Err(Refusal::new(404, "PointNotFound", text).with_fix("custody points ITEM"));
         }
     }

@@ -1,0 +1,1 @@
+//! Opening a repository without the records, and setting up from a recovery kit.
