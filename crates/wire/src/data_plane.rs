@@ -55,7 +55,7 @@ fn try_answer(platform: &Arc<Platform>, vault: &str, call: &Call<'_>) -> Answere
     let segments: Vec<&str> = call.path.split('/').filter(|part| !part.is_empty()).collect();
     let lower: Vec<String> = segments.iter().map(|part| part.to_ascii_lowercase()).collect();
     let words: Vec<&str> = lower.iter().map(String::as_str).collect();
-    let key_name = segments.get(1).map(|text| text.parse::<KeyName>().map_err(bad_parameter));
+    let key_name = segments.get(1).map(|text| text.parse::<KeyName>());
     let named = key_name.as_ref().and_then(|name| name.as_ref().ok());
     let Some(facts) = platform.key_vault(&name, named)? else {
         return Err(KeyVaultError::VaultNotFound(name).into());
@@ -67,7 +67,10 @@ fn try_answer(platform: &Arc<Platform>, vault: &str, call: &Call<'_>) -> Answere
         let status = answer.status();
         Ok((status, render(&answer, &facts.vault)))
     };
-    let key = || key_name.clone().ok_or_else(|| unknown_path(call))?;
+    let key = || {
+        let name = key_name.clone().ok_or_else(|| unknown_path(call))?;
+        name.map_err(bad_parameter)
+    };
     match (call.method, words.as_slice()) {
         (&Method::GET, ["keys"]) => ask(&KeyOperation::List),
         (&Method::GET, ["deletedkeys"]) => ask(&KeyOperation::ListDeleted),

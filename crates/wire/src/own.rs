@@ -68,7 +68,7 @@ fn permit(platform: &Platform, call: &Call<'_>, permission: &str) -> Result<(), 
     looked.map_err(fault::of_apply)
 }
 
-fn dependants(platform: &Platform, call: &Call<'_>) -> Result<Value, Refusal> {
+fn dependants(platform: &Arc<Platform>, call: &Call<'_>) -> Result<Value, Refusal> {
     permit(platform, call, "Custody.Platform/dependants/read")?;
     let wanted = |name: &str| {
         call.parameter(name)

@@ -1,6 +1,8 @@
 //! One process's hold on an installation: its stores, its key vault, its ledger, its engine.
 
 use std::collections::HashMap;
+use std::fs;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -269,6 +271,13 @@ fn open_seal(
     entropy: &Arc<dyn Entropy>,
 ) -> Result<(Arc<dyn Seal>, PathBuf), StartError> {
     let name = format!("{}.seal", installation.installation_id);
+    let (SealChoice::File { folder: place } | SealChoice::Passphrase { folder: place, .. }) =
+        &choice;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(place)
+        .map_err(|error| StartError::folder(place, &error))?;
     let opened: Result<(Arc<dyn Seal>, PathBuf), _> = match choice {
         SealChoice::File { folder: place } => {
             let path = place.join(name);
