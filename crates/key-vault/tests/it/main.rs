@@ -1,0 +1,15 @@
+//! The embedded key vault, through its front door.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod audit;
+mod bench;
+mod keys;
+mod kits;
+mod purge;
+mod seals;
+mod store;
