@@ -1,0 +1,7 @@
+//! The repository through its front door.
+
+#![expect(clippy::unwrap_used, reason = "a test says what is wrong by panicking")]
+
+mod log;
+mod prune_plan;
+mod retention;
