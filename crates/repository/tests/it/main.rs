@@ -8,6 +8,9 @@
     reason = "a test fails by panicking"
 )]
 
+mod log;
+mod prune_plan;
+mod retention;
 mod round_trip;
 mod tree;
 mod world;
