@@ -122,6 +122,7 @@ impl Repository {
             counts: shared.tally.counts(),
             warnings_total,
             warnings,
+            top: locked(&shared.top).take(),
             root,
         };
         let id = self.store_point(&point)?;

@@ -3,6 +3,7 @@
 use custody_entries::{
     DeviceNumber, Entry, EntryKind, EntryName, FileIdentity, Metadata, TimeSpec, Xattr,
 };
+use minicbor::bytes::ByteSlice;
 use minicbor::{Decoder, Encoder};
 
 use crate::RepositoryError;
@@ -63,22 +64,8 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Vec<Node>, Malformed> {
 
 fn encode_node(node: &Node, cbor: &mut Encoder<&mut Vec<u8>>) -> Result<(), RepositoryError> {
     let Entry { name, kind, metadata } = &node.entry;
-    cbor.array(15)?.bytes(name.as_bytes())?;
-    cbor.u32(metadata.mode)?.u32(metadata.uid)?.u32(metadata.gid)?;
-    for owner in [&metadata.user, &metadata.group] {
-        match owner {
-            Some(owner) => cbor.bytes(owner)?,
-            None => cbor.null()?,
-        };
-    }
-    encode_time(metadata.modified, cbor)?;
-    cbor.array(metadata.xattrs.len() as u64 * 2)?;
-    for xattr in &metadata.xattrs {
-        cbor.bytes(&xattr.name)?.bytes(&xattr.value)?;
-    }
-    let identity = &metadata.identity;
-    cbor.u64(identity.device)?.u64(identity.inode)?.u64(identity.links)?;
-    encode_time(identity.changed, cbor)?;
+    cbor.array(3)?.bytes(name.as_bytes())?;
+    encode_metadata(metadata, cbor)?;
     match (kind, &node.body) {
         (EntryKind::File { .. }, Body::File { content, changed }) => {
             cbor.array(3)?.u8(1)?;
@@ -109,25 +96,57 @@ fn encode_node(node: &Node, cbor: &mut Encoder<&mut Vec<u8>>) -> Result<(), Repo
     Ok(())
 }
 
+/// The metadata of an entry, or of a point's top.
+pub(crate) fn encode_metadata(
+    metadata: &Metadata,
+    cbor: &mut Encoder<&mut Vec<u8>>,
+) -> Result<(), RepositoryError> {
+    cbor.array(13)?.u32(metadata.mode)?.u32(metadata.uid)?.u32(metadata.gid)?;
+    for owner in [&metadata.user, &metadata.group] {
+        match owner {
+            Some(owner) => cbor.bytes(owner)?,
+            None => cbor.null()?,
+        };
+    }
+    encode_time(metadata.modified, cbor)?;
+    cbor.array(metadata.xattrs.len() as u64 * 2)?;
+    for xattr in &metadata.xattrs {
+        cbor.bytes(&xattr.name)?.bytes(&xattr.value)?;
+    }
+    let identity = &metadata.identity;
+    cbor.u64(identity.device)?.u64(identity.inode)?.u64(identity.links)?;
+    encode_time(identity.changed, cbor)
+}
+
 fn encode_time(time: TimeSpec, cbor: &mut Encoder<&mut Vec<u8>>) -> Result<(), RepositoryError> {
     cbor.i64(time.seconds)?.u32(time.nanoseconds)?;
     Ok(())
 }
 
 fn decode_node(cbor: &mut Decoder<'_>) -> Result<Node, Malformed> {
-    array_of(cbor, 15)?;
+    array_of(cbor, 3)?;
     let name = EntryName::new(cbor.bytes()?)
         .map_err(|invalid| Malformed(format!("an entry has a bad name: {}", invalid.reason)))?;
+    let metadata = decode_metadata(cbor)?;
+    let (kind, body) = decode_body(cbor)?;
+    Ok(Node { entry: Entry { name, kind, metadata }, body })
+}
+
+/// What [`encode_metadata`] wrote.
+pub(crate) fn decode_metadata(cbor: &mut Decoder<'_>) -> Result<Metadata, Malformed> {
+    array_of(cbor, 13)?;
     let (mode, uid, gid) = (cbor.u32()?, cbor.u32()?, cbor.u32()?);
-    let user = cbor.decode::<Option<&minicbor::bytes::ByteSlice>>()?.map(|user| user.to_vec());
-    let group = cbor.decode::<Option<&minicbor::bytes::ByteSlice>>()?.map(|group| group.to_vec());
+    let user = decode_owner(cbor)?;
+    let group = decode_owner(cbor)?;
     let modified = decode_time(cbor)?;
     let xattrs = decode_xattrs(cbor)?;
     let (device, inode, links) = (cbor.u64()?, cbor.u64()?, cbor.u64()?);
     let identity = FileIdentity { device, inode, links, changed: decode_time(cbor)? };
-    let (kind, body) = decode_body(cbor)?;
-    let metadata = Metadata { mode, uid, gid, user, group, modified, xattrs, identity };
-    Ok(Node { entry: Entry { name, kind, metadata }, body })
+    Ok(Metadata { mode, uid, gid, user, group, modified, xattrs, identity })
+}
+
+fn decode_owner(cbor: &mut Decoder<'_>) -> Result<Option<Vec<u8>>, Malformed> {
+    Ok(cbor.decode::<Option<&ByteSlice>>()?.map(|owner| owner.to_vec()))
 }
 
 fn decode_body(cbor: &mut Decoder<'_>) -> Result<(EntryKind, Body), Malformed> {

@@ -4,12 +4,15 @@ use std::fmt;
 use std::str::FromStr;
 
 use custody_ambient::Timestamp;
+use custody_entries::Metadata;
 use custody_envelope::ObjectType;
+use minicbor::data::Type;
 use minicbor::{Decoder, Encoder};
 
 use crate::RepositoryError;
 use crate::content::{Content, array_of, array32, end, length_of_array};
 use crate::error::Malformed;
+use crate::listing;
 use crate::log::ObjectName;
 use crate::sealed::Keys;
 
@@ -86,6 +89,8 @@ pub struct Point {
     pub warnings_total: u64,
     /// What was left out or is doubtful.
     pub warnings: Vec<PointWarning>,
+    /// Metadata of the top folder itself, unless the top was made up (several paths).
+    pub top: Option<Metadata>,
     pub(crate) root: Content,
 }
 
@@ -106,12 +111,18 @@ impl Point {
     fn encode(&self) -> Result<Vec<u8>, RepositoryError> {
         let mut bytes = Vec::new();
         let mut cbor = Encoder::new(&mut bytes);
-        cbor.array(10)?.str(&self.item)?.str(&self.host)?.array(self.paths.len() as u64)?;
+        cbor.array(11)?.str(&self.item)?.str(&self.host)?.array(self.paths.len() as u64)?;
         for path in &self.paths {
             cbor.bytes(path)?;
         }
         for time in [self.begun, self.ended] {
             cbor.array(2)?.i64(time.as_second())?.i32(time.subsec_nanosecond())?;
+        }
+        match &self.top {
+            Some(top) => listing::encode_metadata(top, &mut cbor)?,
+            None => {
+                cbor.null()?;
+            }
         }
         self.root.encode(&mut cbor)?;
         match &self.parent {
@@ -131,21 +142,17 @@ impl Point {
 
     fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut cbor = Decoder::new(bytes);
-        array_of(&mut cbor, 10)?;
+        array_of(&mut cbor, 11)?;
         let (item, host) = (cbor.str()?.to_owned(), cbor.str()?.to_owned());
         let mut paths = Vec::new();
         for _ in 0..length_of_array(&mut cbor)? {
             paths.push(cbor.bytes()?.to_vec());
         }
         let (begun, ended) = (decode_time(&mut cbor)?, decode_time(&mut cbor)?);
+        let top = present(&mut cbor)?.then(|| listing::decode_metadata(&mut cbor)).transpose()?;
         let root = Content::decode(&mut cbor)?;
-        let parent = match cbor.datatype()? {
-            minicbor::data::Type::Null => {
-                cbor.null()?;
-                None
-            }
-            _ => Some(PointId(ObjectName::from_bytes(array32(&mut cbor)?))),
-        };
+        let parent = present(&mut cbor)?.then(|| array32(&mut cbor)).transpose()?;
+        let parent = parent.map(|parent| PointId(ObjectName::from_bytes(parent)));
         array_of(&mut cbor, 7)?;
         let counts = Counts {
             files: cbor.u64()?,
@@ -166,8 +173,29 @@ impl Point {
             });
         }
         end(&cbor)?;
-        Ok(Self { item, host, paths, begun, ended, parent, counts, warnings_total, warnings, root })
+        Ok(Self {
+            item,
+            host,
+            paths,
+            begun,
+            ended,
+            parent,
+            counts,
+            warnings_total,
+            warnings,
+            top,
+            root,
+        })
     }
+}
+
+/// Whether something other than null follows; a null is gone over.
+fn present(cbor: &mut Decoder<'_>) -> Result<bool, Malformed> {
+    if cbor.datatype()? == Type::Null {
+        cbor.null()?;
+        return Ok(false);
+    }
+    Ok(true)
 }
 
 fn decode_time(cbor: &mut Decoder<'_>) -> Result<Timestamp, Malformed> {

@@ -139,6 +139,9 @@ impl Repository {
     ) -> Result<RestoreReport, RepositoryError> {
         self.read_point(point, |point, reader| {
             let nodes = if path.is_empty() {
+                if let Some(top) = &point.top {
+                    target.root(top)?;
+                }
                 reader.listing(&point.root)?
             } else {
                 vec![find(point, path, reader)?]

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use custody_blob_store::BlobStore;
-use custody_entries::Warning;
+use custody_entries::{Metadata, Warning};
 
 use crate::RepositoryError;
 use crate::chunk::{ChunkName, Knife};
@@ -31,6 +31,7 @@ pub(super) struct Shared<'r> {
     pub(super) progress: &'r dyn Progress,
     pub(super) tally: Tally,
     pub(super) root: Mutex<Option<Content>>,
+    pub(super) top: Mutex<Option<Metadata>>,
     /// Chunks first met in this session; all are in its packs before it commits.
     fresh: Vec<Mutex<HashSet<ChunkName>>>,
     /// Which packs of the index the point relies on.
@@ -73,6 +74,7 @@ impl<'r> Shared<'r> {
             progress,
             tally: Tally::default(),
             root: Mutex::default(),
+            top: Mutex::default(),
             fresh: (0..SHARDS).map(|_| Mutex::default()).collect(),
             used: index.packs().iter().map(|_| AtomicBool::new(false)).collect(),
             draft: Mutex::default(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crossbeam_channel::Sender;
-use custody_entries::{Content as Source, Entry, EntryKind, EntryName, Flow, Sink, Warning};
+use custody_entries::{Content as Source, Entry, EntryKind, EntryName, Flow, Metadata, Sink, Warning};
 
 use super::shared::Shared;
 use super::tree::Folder;
@@ -13,6 +13,7 @@ use crate::RepositoryError;
 use crate::content::Content;
 use crate::listing::{Body, Node};
 use crate::progress::Phase;
+use crate::read::locked;
 
 /// Files are handed on when they make up this many bytes …
 const BATCH_BYTES: u64 = 1 << 20;
@@ -107,6 +108,11 @@ impl<'s, 'r> Walk<'s, 'r> {
 }
 
 impl Sink for Walk<'_, '_> {
+    fn root(&mut self, metadata: Metadata) -> Flow {
+        *locked(&self.shared.top) = Some(metadata);
+        self.flow()
+    }
+
     fn folder(&mut self, folder: Entry) -> Flow {
         // A lost listing only means that the files below are read again.
         let earlier = match self.earlier(&folder.name).map(|node| &node.body) {
