@@ -19,7 +19,7 @@ use custody_entries::Source;
 use crate::RepositoryError;
 use crate::index_object::{self, CHUNKS_MAX};
 use crate::listing::Node;
-use crate::log::{HEARTBEAT_INTERVAL, HeadPin, ItemGuid, NewPoint, ObjectName, Session};
+use crate::log::{HEARTBEAT_INTERVAL, HeadPin, ItemGuid, NewPoint, ObjectId, Session};
 use crate::object::{self, Family};
 use crate::pack::PackSummary;
 use crate::point::{Counts, Point, PointId, PointWarning};
@@ -149,7 +149,7 @@ impl Repository {
     pub(crate) fn store_indexes(
         &self,
         packs: &[PackSummary],
-    ) -> Result<Vec<ObjectName>, RepositoryError> {
+    ) -> Result<Vec<ObjectId>, RepositoryError> {
         let (mut names, mut rest) = (Vec::new(), packs);
         while !rest.is_empty() {
             let mut chunks = 0;
@@ -167,7 +167,7 @@ impl Repository {
         Ok(names)
     }
 
-    fn store_point(&self, point: &Point) -> Result<ObjectName, RepositoryError> {
+    fn store_point(&self, point: &Point) -> Result<ObjectId, RepositoryError> {
         let bytes = point.seal(self.keys())?;
         if Point::open(&bytes, self.keys(), &"the new point")? != *point {
             return Err(RepositoryError::Bug("a point does not open to what went into it"));

@@ -7,7 +7,7 @@ use custody_envelope::HEADER_BYTES;
 use crate::RepositoryError;
 use crate::chunk::ChunkName;
 use crate::error::Malformed;
-use crate::log::ObjectName;
+use crate::log::ObjectId;
 use crate::pack::{GroupShape, PackSummary};
 use crate::sealed::length_u32;
 
@@ -38,14 +38,14 @@ pub(crate) struct Group {
 /// A pack that the index knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Pack {
-    pub(crate) id: ObjectName,
+    pub(crate) id: ObjectId,
     pub(crate) length: u64,
     /// No new point may rely on it: a prune wants it gone, or it is marked bad as a whole.
     pub(crate) leaving: bool,
 }
 
 /// Which chunks are known to be damaged, by pack; an empty set marks the whole pack.
-pub(crate) type BadMarks = HashMap<ObjectName, HashSet<ChunkName>>;
+pub(crate) type BadMarks = HashMap<ObjectId, HashSet<ChunkName>>;
 
 /// All chunks of a repository.
 #[derive(Default)]
@@ -101,17 +101,17 @@ impl Index {
 pub(crate) struct IndexBuilder<'l> {
     index: Index,
     /// The packs that stand, by the log; others are ignored.
-    live: &'l BTreeSet<ObjectName>,
-    known: HashSet<ObjectName>,
+    live: &'l BTreeSet<ObjectId>,
+    known: HashSet<ObjectId>,
 }
 
 impl<'l> IndexBuilder<'l> {
-    pub(crate) fn new(live: &'l BTreeSet<ObjectName>) -> Self {
+    pub(crate) fn new(live: &'l BTreeSet<ObjectId>) -> Self {
         Self { index: Index::default(), live, known: HashSet::new() }
     }
 
     /// Live packs that nothing added so far describes.
-    pub(crate) fn missing(&self) -> Vec<ObjectName> {
+    pub(crate) fn missing(&self) -> Vec<ObjectId> {
         self.live.iter().filter(|pack| !self.known.contains(pack)).copied().collect()
     }
 
@@ -152,7 +152,7 @@ impl<'l> IndexBuilder<'l> {
     }
 
     /// The index, where no new point relies on what is marked bad or is `leaving`.
-    pub(crate) fn finish(mut self, bad: &BadMarks, leaving: &BTreeSet<ObjectName>) -> Index {
+    pub(crate) fn finish(mut self, bad: &BadMarks, leaving: &BTreeSet<ObjectId>) -> Index {
         self.index.places.sort_unstable();
         self.index.places.shrink_to_fit();
         for pack in &mut self.index.packs {

@@ -10,7 +10,7 @@ use crate::compress::Compression;
 use crate::content::{array_of, array32, end, length_of_array};
 use crate::error::Malformed;
 use crate::index::{Pack, Place, Table};
-use crate::log::ObjectName;
+use crate::log::ObjectId;
 use crate::pack::{GroupShape, PackSummary, check_group};
 use crate::sealed::{Footer, Keys, open_position};
 
@@ -95,7 +95,7 @@ fn decode_table(bytes: &[u8]) -> Result<(Table, Vec<(u32, ChunkName)>), Malforme
     let mut table = Table::default();
     for _ in 0..length_of_array(&mut cbor)? {
         array_of(&mut cbor, 3)?;
-        let id = ObjectName::from_bytes(array32(&mut cbor)?);
+        let id = ObjectId::from_bytes(array32(&mut cbor)?);
         let pack = Pack { id, length: cbor.u64()?, leaving: false };
         let mut groups = Vec::new();
         for _ in 0..length_of_array(&mut cbor)? / 3 {

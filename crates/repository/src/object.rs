@@ -5,9 +5,9 @@ use custody_blob_store::{BlobName, BlobStore, Creation};
 use data_encoding::HEXLOWER;
 
 use crate::RepositoryError;
-use crate::log::ObjectName;
+use crate::log::ObjectId;
 
-impl ObjectName {
+impl ObjectId {
     /// The name of an object with these bytes: their SHA-256, checkable without any key.
     pub fn of(bytes: &[u8]) -> Self {
         let mut name = [0; 32];
@@ -45,7 +45,7 @@ impl Family {
     }
 
     /// The object's name in the store.
-    pub(crate) fn name(self, id: ObjectName) -> Result<BlobName, RepositoryError> {
+    pub(crate) fn name(self, id: ObjectId) -> Result<BlobName, RepositoryError> {
         let hex = id.to_string();
         let folder = match (self, hex.get(..2)) {
             (Self::Pack, Some(two)) => format!("{two}/"),
@@ -55,8 +55,8 @@ impl Family {
     }
 
     /// The id in a name of this family, or none if it is no such name.
-    pub(crate) fn id_in(self, name: &BlobName) -> Option<ObjectName> {
-        let id = ObjectName::from_hex(name.as_str().rsplit('/').next()?)?;
+    pub(crate) fn id_in(self, name: &BlobName) -> Option<ObjectId> {
+        let id = ObjectId::from_hex(name.as_str().rsplit('/').next()?)?;
         (self.name(id).ok()?.as_str() == name.as_str()).then_some(id)
     }
 }
@@ -66,8 +66,8 @@ pub(crate) fn put(
     store: &dyn BlobStore,
     family: Family,
     bytes: &[u8],
-) -> Result<ObjectName, RepositoryError> {
-    let id = ObjectName::of(bytes);
+) -> Result<ObjectId, RepositoryError> {
+    let id = ObjectId::of(bytes);
     let name = family.name(id)?;
     let standing = match store.create(&name, bytes)? {
         Creation::Created => store.size(&name)? == Some(bytes.len() as u64),
@@ -85,12 +85,12 @@ pub(crate) fn put(
 pub(crate) fn get(
     store: &dyn BlobStore,
     family: Family,
-    id: ObjectName,
+    id: ObjectId,
 ) -> Result<Vec<u8>, RepositoryError> {
     let name = family.name(id)?;
     let bytes =
         store.read(&name)?.ok_or_else(|| RepositoryError::damaged(&name, "it is missing"))?;
-    if ObjectName::of(&bytes) == id {
+    if ObjectId::of(&bytes) == id {
         Ok(bytes)
     } else {
         Err(RepositoryError::damaged(name, "its bytes do not match its name"))

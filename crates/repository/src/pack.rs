@@ -10,7 +10,7 @@ use crate::chunk::{CHUNK_BYTES_MAX, ChunkName, Knife};
 use crate::compress::{Compression, Decompressor};
 use crate::content::{array_of, array32, end, length_of_array};
 use crate::error::Malformed;
-use crate::log::ObjectName;
+use crate::log::ObjectId;
 use crate::object::{self, Family};
 use crate::sealed::{Footer, Keys, length_u32, open_position};
 
@@ -56,7 +56,7 @@ pub(crate) struct Directory {
 /// A pack and what it holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PackSummary {
-    pub(crate) id: ObjectName,
+    pub(crate) id: ObjectId,
     pub(crate) length: u64,
     pub(crate) directory: Directory,
 }

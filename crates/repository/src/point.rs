@@ -13,7 +13,7 @@ use crate::RepositoryError;
 use crate::content::{Content, array_of, array32, end, length_of_array};
 use crate::error::Malformed;
 use crate::listing;
-use crate::log::ObjectName;
+use crate::log::ObjectId;
 use crate::sealed::Keys;
 
 /// Most warnings that a point keeps; all are counted.
@@ -21,7 +21,7 @@ pub const WARNINGS_MAX: usize = 1_000;
 
 /// A point's id: the SHA-256 of its object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PointId(pub ObjectName);
+pub struct PointId(pub ObjectId);
 
 impl fmt::Display for PointId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -34,7 +34,7 @@ impl FromStr for PointId {
 
     fn from_str(text: &str) -> Result<Self, RepositoryError> {
         let unknown = || RepositoryError::PointNotFound(text.chars().take(100).collect());
-        ObjectName::from_hex(text).map(Self).ok_or_else(unknown)
+        ObjectId::from_hex(text).map(Self).ok_or_else(unknown)
     }
 }
 
@@ -152,7 +152,7 @@ impl Point {
         let top = present(&mut cbor)?.then(|| listing::decode_metadata(&mut cbor)).transpose()?;
         let root = Content::decode(&mut cbor)?;
         let parent = present(&mut cbor)?.then(|| array32(&mut cbor)).transpose()?;
-        let parent = parent.map(|parent| PointId(ObjectName::from_bytes(parent)));
+        let parent = parent.map(|parent| PointId(ObjectId::from_bytes(parent)));
         array_of(&mut cbor, 7)?;
         let counts = Counts {
             files: cbor.u64()?,

@@ -18,7 +18,7 @@ use crate::index::{BadMarks, Index, IndexBuilder};
 use crate::index_object;
 use crate::listing::{Body, Node};
 use crate::log::{
-    EntryHash, Genesis, HeadPin, HostProbe, Log, LogAuthenticator, LogError, LogParts, ObjectName,
+    EntryHash, Genesis, HeadPin, HostProbe, Log, LogAuthenticator, LogError, LogParts, ObjectId,
     Session,
 };
 use crate::marker::{MARKER, Marker};
@@ -212,7 +212,7 @@ impl Repository {
     /// that are lost as well are missing from it. New points do not rely on `leaving`.
     pub(crate) fn load_index(
         &self,
-        leaving: &BTreeSet<ObjectName>,
+        leaving: &BTreeSet<ObjectId>,
     ) -> Result<Index, RepositoryError> {
         let history = self.log.history();
         let mut builder = IndexBuilder::new(history.packs());
@@ -239,7 +239,7 @@ impl Repository {
     }
 
     /// What a pack says about itself.
-    pub(crate) fn read_pack_summary(&self, id: ObjectName) -> Result<PackSummary, RepositoryError> {
+    pub(crate) fn read_pack_summary(&self, id: ObjectId) -> Result<PackSummary, RepositoryError> {
         let bytes = object::get(&*self.parts.store, Family::Pack, id)?;
         let directory = read_directory(&bytes, self.keys(), &Family::Pack.name(id)?)?;
         Ok(PackSummary { id, length: bytes.len() as u64, directory })
@@ -273,7 +273,7 @@ fn decode_bad(plain: &[u8], marks: &mut BadMarks) -> Result<(), Malformed> {
     let mut cbor = Decoder::new(plain);
     for _ in 0..length_of_array(&mut cbor)? {
         array_of(&mut cbor, 2)?;
-        let pack = ObjectName::from_bytes(array32(&mut cbor)?);
+        let pack = ObjectId::from_bytes(array32(&mut cbor)?);
         let mut chunks = HashSet::new();
         for _ in 0..length_of_array(&mut cbor)? {
             chunks.insert(ChunkName(array32(&mut cbor)?));

@@ -11,7 +11,7 @@ use crate::RepositoryError;
 use crate::chunk::{ChunkName, Knife};
 use crate::content::Content;
 use crate::index::Index;
-use crate::log::ObjectName;
+use crate::log::ObjectId;
 use crate::pack::{self, PackDraft, PackSummary, PackedGroup};
 use crate::point::{Counts, PointWarning, WARNINGS_MAX};
 use crate::progress::{Phase, Progress, Status};
@@ -140,7 +140,7 @@ impl<'r> Shared<'r> {
     }
 
     /// The packs stored before this session that the point relies on.
-    pub(super) fn used_packs(&self) -> Vec<ObjectName> {
+    pub(super) fn used_packs(&self) -> Vec<ObjectId> {
         let packs = self.index.packs().iter().zip(&self.used);
         packs.filter(|(_, used)| used.load(Ordering::Relaxed)).map(|(pack, _)| pack.id).collect()
     }

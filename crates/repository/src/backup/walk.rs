@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crossbeam_channel::Sender;
-use custody_entries::{Content as Source, Entry, EntryKind, EntryName, Flow, Metadata, Sink, Warning};
+use custody_entries::{
+    Content as Source, Entry, EntryKind, EntryName, Flow, Metadata, Sink, Warning,
+};
 
 use super::shared::Shared;
 use super::tree::Folder;

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use custody_ambient::{Clock, Entropy};
 use custody_blob_store::{BlobStore, MemoryStore};
 use custody_envelope::{
-    Failover, KeyAccess, KeyTarget, MacPurpose, VaultKeys, WrapAlgorithm, WrapKey, create,
+    Failover, KeyAccess, KeyTarget, VaultKeys, WrapAlgorithm, WrapKey, create,
 };
 use custody_names::VaultGuid;
 use custody_repository::log::{
-    Authenticator, EntryHash, HostFacts, HostProbe, ItemGuid, KeyUnusable, KeyedTag, Liveness,
-    LogAuthenticator, LogError, Verdict,
+    EntryHash, HostFacts, HostProbe, ItemGuid, KeyholderAuthenticator, Liveness, LogError,
+    TrustedServers,
 };
 use custody_repository::{
     BackupOptions, CommittedPoint, PointId, Repository, RepositoryError, RepositoryParts,
@@ -63,7 +63,10 @@ impl World {
         RepositoryParts {
             store,
             keys: self.keys.clone(),
-            authenticator: Arc::new(KeyedAuthenticator(self.keys.clone())),
+            authenticator: Arc::new(KeyholderAuthenticator::new(
+                self.keys.clone(),
+                TrustedServers::default(),
+            )),
             host: Arc::new(OneHost),
             clock: self.clock.clone(),
             entropy: self.entropy.clone() as Arc<dyn Entropy>,
@@ -132,28 +135,6 @@ pub fn restore(
     let mut target = TreeTarget::default();
     let report = repository.restore(point, path.as_bytes(), &mut target, THREADS, &Unwatched)?;
     Ok((report, target.made()))
-}
-
-struct KeyedAuthenticator(VaultKeys);
-
-impl LogAuthenticator for KeyedAuthenticator {
-    fn sign(&self, bytes: &[u8]) -> Result<Authenticator, KeyUnusable> {
-        let generation = self.0.newest_generation();
-        let tag = self.0.mac(MacPurpose::LogEntry, generation, bytes).map_err(unusable)?;
-        Ok(Authenticator::Keyed(KeyedTag { generation, tag }))
-    }
-
-    fn verify(&self, bytes: &[u8], authenticator: &Authenticator) -> Result<Verdict, KeyUnusable> {
-        let Authenticator::Keyed(KeyedTag { generation, tag }) = authenticator else {
-            return Ok(Verdict::Unchecked);
-        };
-        let checked = self.0.verify_mac(MacPurpose::LogEntry, *generation, bytes, tag);
-        Ok(if checked.is_ok() { Verdict::Authentic } else { Verdict::Forged })
-    }
-}
-
-fn unusable(error: custody_envelope::EnvelopeError) -> KeyUnusable {
-    KeyUnusable { code: error.code(), message: error.to_string() }
 }
 
 /// A host whose earlier processes are all dead.

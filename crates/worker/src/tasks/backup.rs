@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::thread::available_parallelism;
 
 use custody_protection::BackupInstance;
-use custody_repository::log::ObjectName;
+use custody_repository::log::ObjectId;
 use custody_repository::{BackupOptions, CommittedPoint, PointId};
 use custody_resources::{Refusal, Stored};
 use custody_sources::{LeftOutReason, WalkSummary};
@@ -61,7 +61,7 @@ fn newest_point(
 ) -> Option<PointId> {
     let own = item_guid(item.status.item_id);
     let history = repository.log().history();
-    let newest: Option<ObjectName> = history
+    let newest: Option<ObjectId> = history
         .points()
         .iter()
         .filter(|(_, point)| point.item == own)

@@ -3,9 +3,11 @@
 
 use custody_names::ResourceId;
 use custody_protection::{BackupInstance, ForgetRequest};
-use custody_repository::log::{ForgetReason, History, ItemGuid, ObjectName};
-use custody_repository::retention::{Decision, Rules, Stamped, select};
+use custody_repository::log::{ForgetReason, History, ItemGuid, ObjectId};
+use custody_repository::retention::{Candidate, RetentionPolicy};
 use custody_resources::{Kind as _, Refusal, Stop, Stored, World, Write};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 
@@ -17,15 +19,15 @@ use crate::vault_repository::{item_guid, keyless_log, note_head};
 /// What a forget would do.
 pub(crate) struct Choice {
     /// Points that stay, each with its reasons.
-    pub(crate) keep: Vec<(ObjectName, i64, Vec<String>)>,
+    pub(crate) keep: Vec<(ObjectId, i64, Vec<String>)>,
     /// Points that go.
-    pub(crate) forget: Vec<(ObjectName, i64)>,
+    pub(crate) forget: Vec<(ObjectId, i64)>,
 }
 
 impl Choice {
     /// As clients see it.
     pub(crate) fn render(&self) -> Value {
-        let time = |ms: &i64| jiff::Timestamp::from_millisecond(*ms).ok();
+        let time = |ms: &i64| Timestamp::from_millisecond(*ms).ok();
         json!({
             "keep": self.keep.iter().map(|(point, ms, reasons)| json!({
                 "point": point.to_string(), "time": time(ms), "reasons": reasons,
@@ -83,38 +85,44 @@ pub(crate) fn choose(
     history: &History,
     item: ItemGuid,
     asked: &ForgetRequest,
-    now: jiff::Timestamp,
+    now: Timestamp,
 ) -> Result<Choice, Refusal> {
     let points = of_item(history, item);
     if !asked.points.is_empty() {
         return by_name(points, &asked.points);
     }
-    let rules = Rules {
-        last: asked.keep_last,
-        hourly: asked.keep_hourly,
-        daily: asked.keep_daily,
-        weekly: asked.keep_weekly,
-        monthly: asked.keep_monthly,
-        yearly: asked.keep_yearly,
-        ..Rules::default()
+    let count = |asked: Option<u32>| asked.unwrap_or(0);
+    let policy = RetentionPolicy {
+        last: count(asked.keep_last),
+        hourly: count(asked.keep_hourly),
+        daily: count(asked.keep_daily),
+        weekly: count(asked.keep_weekly),
+        monthly: count(asked.keep_monthly),
+        yearly: count(asked.keep_yearly),
+        ..RetentionPolicy::default()
     };
-    let stamped: Vec<Stamped> = points
+    let candidates: Vec<Candidate> = points
         .iter()
-        .map(|(point, received_ms)| Stamped { point: *point, received_ms: *received_ms })
+        .map(|(point, ms)| Candidate { point: *point, received: moment(*ms) })
         .collect();
     let mut choice = Choice { keep: Vec::new(), forget: Vec::new() };
-    for (point, decision) in select(&stamped, &rules, now) {
-        match decision {
-            Decision::Keep(reasons) => {
-                choice.keep.push((point.point, point.received_ms, reasons));
-            }
-            Decision::Forget => choice.forget.push((point.point, point.received_ms)),
+    for decision in policy.select(&candidates, now, &TimeZone::UTC) {
+        let received = decision.received.as_millisecond();
+        if decision.kept_because.is_empty() {
+            choice.forget.push((decision.point, received));
+        } else {
+            let reasons = decision.kept_because.iter().map(ToString::to_string);
+            choice.keep.push((decision.point, received, reasons.collect()));
         }
     }
     Ok(choice)
 }
 
-fn by_name(points: Vec<(ObjectName, i64)>, wanted: &[String]) -> Result<Choice, Refusal> {
+fn moment(ms: i64) -> Timestamp {
+    Timestamp::from_millisecond(ms).unwrap_or(Timestamp::MAX)
+}
+
+fn by_name(points: Vec<(ObjectId, i64)>, wanted: &[String]) -> Result<Choice, Refusal> {
     for name in wanted {
         let hits = points.iter().filter(|(point, _)| point.to_string().starts_with(name)).count();
         if hits != 1 || name.len() < 4 {
@@ -123,7 +131,7 @@ fn by_name(points: Vec<(ObjectName, i64)>, wanted: &[String]) -> Result<Choice, 
             return Err(Refusal::new(404, "PointNotFound", text).with_fix("custody points ITEM"));
         }
     }
-    let named = |point: &ObjectName| {
+    let named = |point: &ObjectId| {
         let text = point.to_string();
         wanted.iter().any(|name| text.starts_with(name))
     };
@@ -132,7 +140,7 @@ fn by_name(points: Vec<(ObjectName, i64)>, wanted: &[String]) -> Result<Choice, 
     Ok(Choice { keep: keep.collect(), forget })
 }
 
-fn of_item(history: &History, item: ItemGuid) -> Vec<(ObjectName, i64)> {
+fn of_item(history: &History, item: ItemGuid) -> Vec<(ObjectId, i64)> {
     let own = history.points().iter().filter(|(_, point)| point.item == item);
     own.map(|(name, point)| (*name, point.received_ms)).collect()
 }
