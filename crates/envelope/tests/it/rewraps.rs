@@ -149,6 +149,18 @@ fn a_rewrap_costs_two_unwraps_and_a_wrap_per_generation() {
 }
 
 #[test]
+fn opening_asks_every_key_once_and_one_of_them_for_each_older_generation() {
+    let (setting, primary, first, keys) = Setting::with_vault();
+    let standby = setting.keks.add_version("kv-two", "k");
+    let head = carry_on(&setting, &first, &target(&[&primary, &standby]), true).pop().unwrap();
+    let unwraps = |key| setting.keks.calls(key).unwraps;
+    let before = [unwraps(&primary), unwraps(&standby)];
+    keys.lease().extend(setting.unwrap(&head).unwrap()).unwrap();
+    let asked = [unwraps(&primary) - before[0], unwraps(&standby) - before[1]];
+    assert_eq!((head.newest_generation(), asked), (2, [2, 1]));
+}
+
+#[test]
 fn a_wrap_that_does_not_give_back_is_never_relied_on() {
     for (behaviour, expected) in [
         (Behaviour::Garbled, "KeyWrapUnproven"),
