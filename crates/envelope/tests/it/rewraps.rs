@@ -149,6 +149,21 @@ fn a_rewrap_costs_two_unwraps_and_a_wrap_per_generation() {
 }
 
 #[test]
+fn a_standby_is_proven_too_before_the_rewrap_is_done() {
+    let (setting, primary, first, keys) = Setting::with_vault();
+    let standby = setting.keks.add_version("kv-two", "k");
+    let (to, access) = (target(&[&primary, &standby]), setting.access());
+    assert_eq!(rewrap_step(&first, &to), RewrapStep::Begin);
+    let begun = begin_rewrap(&first, &keys, &to, &access).unwrap();
+    assert!(begun.is_rewrap_under_way());
+    assert_eq!(rewrap_step(&begun, &to), RewrapStep::Finish);
+    let proven = prove_wraps(&begun, &keys, &to, &access).unwrap();
+    let finished = finish_rewrap(&begun, &keys, &proven, &access).unwrap();
+    assert_eq!(rewrap_step(&finished, &to), RewrapStep::Done);
+    assert_eq!(setting.keks.calls(&standby).unwraps, 1);
+}
+
+#[test]
 fn opening_asks_every_key_once_and_one_of_them_for_each_older_generation() {
     let (setting, primary, first, keys) = Setting::with_vault();
     let standby = setting.keks.add_version("kv-two", "k");
