@@ -148,7 +148,7 @@ impl CliError {
             ("code".to_owned(), self.code().into()),
             ("message".to_owned(), self.to_string().into()),
             ("fix".to_owned(), fix),
-            ("docs".to_owned(), format!("{DOCS}#{}", self.code().to_lowercase()).into()),
+            ("docs".to_owned(), DOCS.into()),
             ("exitCode".to_owned(), self.exit_code().number().into()),
         ]))
     }
