@@ -35,7 +35,7 @@ impl PointsView {
     /// Reads every point of the repository.
     pub(crate) fn read(repository: &Repository) -> Result<Self, TaskError> {
         let points = repository.points()?.iter().map(seen).collect();
-        let head = repository.log().history().head();
+        let head = repository.history()?.head();
         Ok(Self { points, head, accepts_head: false })
     }
 
