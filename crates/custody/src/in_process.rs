@@ -1,7 +1,6 @@
 //! The server in this process: opens a data folder and hands its requests to `wire`.
 
 use std::io::Read;
-use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -92,6 +91,9 @@ pub trait Installations {
         passphrase: AskPassphrase<'_>,
     ) -> Result<Value, CliError>;
 }
+
+/// What marks a data folder that is set up.
+const INSTALLATION_FILE: &str = "installation.json";
 
 /// The installations of this machine, served by this process.
 pub(crate) struct InProcess;
