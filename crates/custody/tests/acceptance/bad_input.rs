@@ -23,9 +23,29 @@ fn what_is_not_there_is_said() {
     check(&["ls", "docs", "../.."], 5);
     check(&["restore", "docs", "--to", "/proc/no-such-place"], 1);
     check(&["forget", "docs"], 2);
-    check(&["forget", "docs", "--keep-last", "1"], 10);
+    check(&["forget", "docs", "--point", "ffffffff", "--yes"], 5);
     check(&["no-such-command"], 2);
     assert_eq!(site.json(&["points", "docs"]).as_array().unwrap().len(), 1);
+}
+
+/// Without a terminal and without `--yes` nothing is destroyed, and nothing hangs.
+#[test]
+fn destruction_wants_a_word() {
+    let site = Site::protected();
+    let vault = site.key_vault();
+    site.write("letter.txt", b"a second version");
+    site.ok(&["protect", site.text(&site.source()), "--item", "docs"]);
+    let key = ["--vault-name", vault.as_str(), "--name", "backup"];
+    let mut delete = vec!["keyvault", "key", "delete"];
+    delete.extend(key);
+    let mut disable = vec!["keyvault", "key", "set-attributes", "--enabled", "false"];
+    disable.extend(key);
+    for arguments in [vec!["forget", "docs", "--keep-last", "1"], delete, disable] {
+        let ran = site.run(&arguments);
+        assert_eq!(ran.code, 10, "{arguments:?}: {}", ran.stderr);
+    }
+    assert_eq!(site.json(&["points", "docs"]).as_array().unwrap().len(), 2);
+    site.assert_restores("back");
 }
 
 #[test]
