@@ -1,1 +1,49 @@
-//! Key vaults, keys, versions, soft delete, rotation, cryptographic operations, seals and recovery kits.
+//! Key vaults, keys, versions, soft delete, rotation, cryptographic operations, seals and recovery
+//! kits: the embedded key vault (DESIGN §5).
+//!
+//! [`KeyVaults::perform`] is the only way to a key: it asks `custody-access`, carries the request
+//! out and hands a record to the [`AuditSink`] before it answers. Beneath it [`KeyStore`] keeps
+//! sealed keys in `keys.db`, apart from the records; the root key is behind a [`Seal`], never in
+//! that file. A purge is an erase: the root key is replaced, so that older copies of `keys.db` do
+//! not open the purged key either. A [`RecoveryKit`] is everything in one file under a passphrase.
+//!
+//! Formats, order of writes and threat model: `docs/formats/keys-db.md`.
+
+mod audit;
+mod erase;
+mod error;
+mod key;
+mod key_rows;
+mod key_store;
+mod key_vaults;
+mod kit_notes;
+mod operation;
+mod passphrase;
+mod private_file;
+mod recovery_kit;
+mod rsa;
+mod schema;
+mod seal;
+mod sealed_box;
+mod session;
+mod vault;
+mod vault_rows;
+
+pub use audit::{
+    AuditClaim, AuditIdentity, AuditProperties, AuditRecord, AuditSink, AuditUnavailable,
+    RequestContext,
+};
+pub use erase::PurgedKey;
+pub use error::{DeniedAccess, ErrorAnswer, KeyVaultError};
+pub use key::{
+    AttributeChange, Change, DeletedKey, Key, KeyAttributes, KeyUse, NewKey, PublicKey, RsaSize,
+    Standing, TAG_CHARS_MAX, TAGS_MAX,
+};
+pub use key_rows::{KEYS_MAX, VERSIONS_MAX};
+pub use key_store::KeyStore;
+pub use key_vaults::{KeyVaults, VaultOperation};
+pub use kit_notes::{Coverage, KitId, KitNote};
+pub use operation::{KeyAnswer, KeyOperation};
+pub use recovery_kit::{KIT_BYTES_MAX, KitRepository, RecoveryKit};
+pub use seal::{FileSeal, PassphraseSeal, RootKey, RootKeyId, Seal};
+pub use vault::{KeyVaultRef, SOFT_DELETE_DAYS_MAX, SOFT_DELETE_DAYS_MIN};

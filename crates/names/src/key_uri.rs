@@ -39,6 +39,13 @@ KeyVersion, "key version", |text| {
     only(&text.to_ascii_lowercase(), |c| c.is_ascii_hexdigit(), "it must be 32 hexadecimal digits")
 });
 
+impl KeyVaultName {
+    /// The key vault's canonical URI, without a slash at its end.
+    pub fn uri(&self) -> String {
+        format!("https://{self}.{CANONICAL_SUFFIX}")
+    }
+}
+
 /// A key, and one version of it if the URI names one (rules 85 and 86: with a version it is
 /// pinned, without it follows the newest).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -121,7 +128,7 @@ impl FromStr for KeyUri {
 
 impl fmt::Display for KeyUri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "https://{}.{CANONICAL_SUFFIX}/keys/{}", self.vault, self.key)?;
+        write!(f, "{}/keys/{}", self.vault.uri(), self.key)?;
         match &self.version {
             Some(version) => write!(f, "/{version}"),
             None => Ok(()),

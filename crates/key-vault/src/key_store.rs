@@ -1,0 +1,200 @@
+//! The store of sealed keys, `keys.db`, opened with its seal.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use custody_ambient::Entropy;
+use custody_envelope::SecretBytes;
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+
+use crate::error::{KeyVaultError, Result};
+use crate::schema::{self, Content};
+use crate::seal::{RootKey, Seal};
+use crate::sealed_box::{self, cbor};
+use crate::session::Session;
+
+/// Longest name of a server secret, in bytes.
+const SECRET_NAME_BYTES_MAX: usize = 64;
+
+/// The sealed keys of one installation. Any number of threads and processes may have the same file
+/// open. Keys are used through [`KeyVaults`](crate::KeyVaults), which authorises and records.
+pub struct KeyStore {
+    path: PathBuf,
+    connection: Mutex<Connection>,
+    pub(crate) seal: Arc<dyn Seal>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+}
+
+impl KeyStore {
+    /// Opens the store at `path`. A purge that was cut short is finished.
+    ///
+    /// # Errors
+    /// [`KeyVaultError::StoreMissing`], [`KeyVaultError::SealMissing`],
+    /// [`KeyVaultError::SealMismatch`], [`KeyVaultError::NewerFormat`] before anything is written.
+    pub fn open(path: &Path, seal: Arc<dyn Seal>, entropy: Arc<dyn Entropy>) -> Result<Self> {
+        let store = Self::attach(path, seal, entropy)?;
+        if schema::content(&store.lock())? == Content::Empty {
+            return Err(KeyVaultError::Damaged(store.place()));
+        }
+        store.read(|session| session.root_key().map(drop))?;
+        match store.finish_erase() {
+            // Another process is at work on it, or will be at its next start.
+            Ok(()) | Err(KeyVaultError::Busy | KeyVaultError::EraseUnfinished) => Ok(store),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Opens the store at `path`, and makes what is missing of a new one: the seal, the file, its
+    /// tables. Several processes may do so at once; a store with content never gets a new seal.
+    pub fn create(path: &Path, seal: Arc<dyn Seal>, entropy: Arc<dyn Entropy>) -> Result<Self> {
+        schema::create_file(path)?;
+        let store = Self::attach(path, Arc::clone(&seal), Arc::clone(&entropy))?;
+        {
+            let connection = store.lock();
+            let rows = begin(&connection, TransactionBehavior::Immediate)?;
+            if schema::content(&rows)? == Content::Empty {
+                let root = match seal.unseal() {
+                    Err(KeyVaultError::SealMissing(_)) => {
+                        let root = RootKey::mint(entropy.as_ref())?;
+                        seal.create(&root)?;
+                        root
+                    }
+                    roots => roots?.into_iter().next().ok_or(KeyVaultError::SealMismatch)?,
+                };
+                schema::create_tables(&rows)?;
+                rows.execute(
+                    "INSERT INTO store (id, root_key_id, changes) VALUES (1, ?1, 0)",
+                    [root.id().as_bytes()],
+                )?;
+            }
+            rows.commit()?;
+        }
+        drop(store);
+        Self::open(path, seal, entropy)
+    }
+
+    /// A number that rises with every change to a key or key vault, so with each that can revoke
+    /// (rule 119). Cheap: one row is read. Changes of grants are counted elsewhere.
+    pub fn changes(&self) -> Result<u64> {
+        self.lock()
+            .prepare_cached("SELECT changes FROM store")?
+            .query_one([], |row| row.get(0).map(i64::cast_unsigned))
+            .map_err(Into::into)
+    }
+
+    /// What the seal protects against and what not, for `status`.
+    pub fn protects(&self) -> &'static str {
+        self.seal.protects()
+    }
+
+    /// The server's own random 32 bytes under this name, made at the first call.
+    pub fn server_secret(&self, name: &str) -> Result<SecretBytes> {
+        if name.is_empty() || name.len() > SECRET_NAME_BYTES_MAX {
+            return Err(KeyVaultError::Bug("a server secret has a name of 1 to 64 bytes"));
+        }
+        if let Some(secret) = self.read(|session| session.server_secret(name))? {
+            return Ok(secret);
+        }
+        self.transact(|session| match session.server_secret(name)? {
+            Some(secret) => Ok(secret), // another process was faster
+            None => session.mint_server_secret(name),
+        })
+    }
+
+    /// Reads a consistent state. While `work` runs no purge is completed, so the root key that the
+    /// state names is in the seal.
+    pub(crate) fn read<T>(&self, work: impl FnOnce(&Session<'_>) -> Result<T>) -> Result<T> {
+        let connection = self.lock();
+        let session = Session::new(self, begin(&connection, TransactionBehavior::Deferred)?)?;
+        work(&session)
+    }
+
+    /// Changes keys or key vaults: `work` runs, then `witness` is told how it ended, then what
+    /// `work` did is committed if it went well. If the witness fails, nothing has happened.
+    pub(crate) fn change<T>(
+        &self,
+        work: impl FnOnce(&Session<'_>) -> Result<T>,
+        witness: impl FnOnce(std::result::Result<&T, &KeyVaultError>) -> Result<()>,
+    ) -> Result<T> {
+        let mut erased = false;
+        let answer = self.transact(|session| {
+            let outcome = work(session);
+            witness(outcome.as_ref())?;
+            let answer = outcome?;
+            session.raise_changes()?;
+            erased = session.has_renewed_root_key();
+            Ok(answer)
+        })?;
+        if erased {
+            self.finish_erase()?;
+        }
+        Ok(answer)
+    }
+
+    /// Runs `work` as the only writer over all processes; commits if it goes well.
+    pub(crate) fn transact<T>(&self, work: impl FnOnce(&Session<'_>) -> Result<T>) -> Result<T> {
+        let connection = self.lock();
+        let session = Session::new(self, begin(&connection, TransactionBehavior::Immediate)?)?;
+        let answer = work(&session)?;
+        session.commit()?;
+        Ok(answer)
+    }
+
+    pub(crate) fn place(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Connection> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn attach(path: &Path, seal: Arc<dyn Seal>, entropy: Arc<dyn Entropy>) -> Result<Self> {
+        let connection = Mutex::new(schema::open(path)?);
+        Ok(Self { path: path.to_owned(), connection, seal, entropy })
+    }
+}
+
+impl Session<'_> {
+    fn server_secret(&self, name: &str) -> Result<Option<SecretBytes>> {
+        let sealed: Option<Vec<u8>> = self
+            .rows()
+            .query_one("SELECT sealed FROM secret WHERE name = ?1", [name], |row| row.get(0))
+            .optional()?;
+        sealed.map(|sealed| self.open_server_secret(name, &sealed)).transpose()
+    }
+
+    fn mint_server_secret(&self, name: &str) -> Result<SecretBytes> {
+        let secret = sealed_box::mint_key(self.entropy())?;
+        let sealed = seal_server_secret(&self.root_key()?, name, &secret, self.entropy())?;
+        self.rows().execute("INSERT INTO secret VALUES (?1, ?2)", params![name, sealed])?;
+        Ok(secret)
+    }
+
+    pub(crate) fn open_server_secret(&self, name: &str, sealed: &[u8]) -> Result<SecretBytes> {
+        let root = self.root_key()?;
+        sealed_box::open(root.secret(), &server_secret_place(name)?, sealed)?
+            .ok_or_else(|| KeyVaultError::Damaged(format!("the server secret {name} in keys.db")))
+    }
+}
+
+pub(crate) fn seal_server_secret(
+    root: &RootKey,
+    name: &str,
+    secret: &SecretBytes,
+    entropy: &dyn Entropy,
+) -> Result<Vec<u8>> {
+    sealed_box::seal(root.secret(), &server_secret_place(name)?, secret.expose(), entropy)
+}
+
+/// The associated data of a server secret.
+fn server_secret_place(name: &str) -> Result<Vec<u8>> {
+    cbor((crate::session::PLACE, "server secret", name))
+}
+
+fn begin(connection: &Connection, behavior: TransactionBehavior) -> Result<Transaction<'_>> {
+    Ok(Transaction::new_unchecked(connection, behavior)?)
+}

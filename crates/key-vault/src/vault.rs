@@ -1,0 +1,45 @@
+//! A key vault as the key store needs to know it.
+
+use custody_ambient::Timestamp;
+use custody_names::{KeyVaultName, ResourceId, TenantId};
+
+/// Shortest time that a soft-deleted key or key vault is kept, in days.
+pub const SOFT_DELETE_DAYS_MIN: u32 = 7;
+/// Longest time that a soft-deleted key or key vault is kept, in days; the default.
+pub const SOFT_DELETE_DAYS_MAX: u32 = 90;
+
+/// Which key vault, and its settings that decide over its keys. The record of the key vault lives
+/// with the other ARM resources; whoever asks hands in what it says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyVaultRef {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The name, unique over all tenants.
+    pub vault: KeyVaultName,
+    /// The ARM id.
+    pub resource: ResourceId,
+    /// How long soft-deleted keys are kept, in days (7–90).
+    pub soft_delete_days: u32,
+    /// Whether nothing may be purged before that time (rule 125).
+    pub purge_protection: bool,
+}
+
+impl KeyVaultRef {
+    /// What can be undone with its keys (`recoveryLevel` of the API).
+    pub fn recovery_level(&self) -> &'static str {
+        match (self.soft_delete_days < SOFT_DELETE_DAYS_MAX, self.purge_protection) {
+            (true, true) => "CustomizedRecoverable",
+            (true, false) => "CustomizedRecoverable+Purgeable",
+            (false, true) => "Recoverable",
+            (false, false) => "Recoverable+Purgeable",
+        }
+    }
+
+    /// When something that is soft-deleted at `now` is purged by itself.
+    pub(crate) fn purge_after(&self, now: Timestamp) -> Timestamp {
+        const DAY_SECONDS: i64 = 24 * 60 * 60;
+        let days = self.soft_delete_days.clamp(SOFT_DELETE_DAYS_MIN, SOFT_DELETE_DAYS_MAX);
+        let second = now.as_second().saturating_add(i64::from(days) * DAY_SECONDS);
+        Timestamp::from_second(second).unwrap_or(Timestamp::MAX)
+    }
+}
