@@ -1,2 +1,80 @@
-//! The project's own commands.
-fn main() {}
+//! The project's own commands, the same on a developer's machine and in CI: `cargo xtask NAME`.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is a command-line tool")]
+
+mod banned;
+mod bench;
+mod check;
+mod ci;
+mod crash;
+mod docs;
+mod failure;
+mod golden;
+mod layers;
+mod markdown;
+mod metadata;
+mod options;
+mod packages;
+mod process;
+mod rules;
+mod sources;
+mod steps;
+mod stopwatch;
+mod test;
+mod tree;
+
+use std::process::ExitCode;
+
+use crate::failure::Failure;
+use crate::options::Options;
+
+/// What `cargo xtask` alone prints.
+const USAGE: &str = "\
+cargo xtask COMMAND
+
+  check    everything that needs no test run: fmt, clippy, layers, rules, docs, banned
+  layers   dependencies go down the floors of ARCHITECTURE.md
+  rules    docs/rules.md names a function and a test for every rule that is done
+  docs     links, error codes and the command reference are what the code says
+  banned   no banned crate, no licence outside deny.toml
+  test     the Debian packages that tests need, then all tests
+  ci       check, then test
+  golden   writes golden outputs anew: review the difference
+  bench    [--reps N] [--sets tree,large] [--engines custody,restic,borg,rustic] [--seed N]
+           [--small] [--work DIR] [--custody FILE]: custody beside its peers
+  crash    [--kills N] [--seed N] [--custody FILE] [--work DIR]: kill -9 in every phase
+";
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let command = arguments.next().unwrap_or_default();
+    match Options::parse(arguments).and_then(|options| run(&command, &options)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: &str, options: &Options) -> Result<(), Failure> {
+    match command {
+        "bench" => return bench::run(options),
+        "crash" => return crash::run(options),
+        _ => options.allow(&[])?,
+    }
+    match command {
+        "banned" => banned::run(),
+        "check" => check::run(),
+        "ci" => ci::run(),
+        "docs" => docs::run(),
+        "golden" => golden::run(),
+        "layers" => layers::run(),
+        "rules" => rules::run(),
+        "test" => test::run(),
+        "" | "help" | "--help" => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        unknown => Err(Failure::new(format!("there is no command {unknown:?}\n\n{USAGE}"))),
+    }
+}

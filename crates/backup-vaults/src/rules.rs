@@ -175,11 +175,11 @@ pub fn vault_is_usable(vault: &Stored<BackupVault>) -> Result<(), Stop> {
     let record = &vault.record;
     match record.state {
         ProvisioningState::Succeeded | ProvisioningState::Updating
-            if vault.status.vault_guid.is_some() =>
+            if vault.status.keyring.is_some() =>
         {
             Ok(())
         }
-        ProvisioningState::Failed if vault.status.vault_guid.is_some() => Ok(()),
+        ProvisioningState::Failed if vault.status.keyring.is_some() => Ok(()),
         _ => {
             let why = vault.status.error.as_ref().map(|error| format!(": {}", error.message));
             let text = format!("the vault {} is not ready{}", record.id, why.unwrap_or_default());

@@ -228,3 +228,75 @@ fn macs(
     let mac = hmac_sha256(&ring_key(newest, vault, generation)?, &[body, &mac_before]);
     Ok((mac_before, mac))
 }
+
+#[cfg(test)]
+mod tests {
+    use custody_ambient::Timestamp;
+
+    use super::*;
+    use crate::derivation::{Key, KeyKind, key_commitment};
+    use crate::ring::{Chain, DataKey, IdKey, Wrap};
+    use crate::{Failover, WrapAlgorithm, WrappedKey};
+
+    const VAULT: VaultGuid = VaultGuid::from_bytes([1; 16]);
+
+    /// The second ring of a vault, made after a change of key, signed by whoever holds `keys`.
+    /// The second generation is endorsed by whoever holds `endorser`.
+    fn second_ring(keys: &[Key; 2], endorser: &Key) -> Ring {
+        let data_key = |generation: u32, key: &Key| {
+            let commitment = *key_commitment(KeyKind::Data, &**key, VAULT, generation).unwrap();
+            let wrap = Wrap {
+                key: "https://kv1.vault.azure.net/keys/k/00000000000000000000000000000001"
+                    .parse()
+                    .unwrap(),
+                algorithm: WrapAlgorithm::RsaOaep256,
+                bytes: vec![0; 256],
+            };
+            let made = Timestamp::UNIX_EPOCH;
+            let key = WrappedKey { generation, made, commitment, wraps: vec![wrap] };
+            let endorse = || endorse(&**endorser, VAULT, generation, &commitment).unwrap();
+            DataKey { key, endorsement: (generation > 1).then(endorse) }
+        };
+        let body = Body {
+            vault: VAULT,
+            number: 2,
+            made: Timestamp::UNIX_EPOCH,
+            chain: Some(Chain { before: [2; 32], first: [2; 32], generation: 1 }),
+            data_keys: vec![data_key(1, &keys[0]), data_key(2, &keys[1])],
+            id_keys: vec![IdKey { generation: 1, sealed_by: 2, salt: [3; 32], sealed: [4; 48] }],
+            infrastructure: None,
+            failover: Failover::Stop,
+            rewrap_under_way: false,
+        };
+        sign(body, Some((1, &*keys[0])), (2, &*keys[1])).unwrap()
+    }
+
+    #[test]
+    fn a_generation_is_genuine_by_the_one_before_it() {
+        let keys = [Key::new([1; 32]), Key::new([2; 32])];
+        let known = KeySet::new(&keys, &[], None).unwrap();
+        assert_eq!(verify(&second_ring(&keys, &keys[0]), &known), Ok(()));
+        let forged = verify(&second_ring(&keys, &keys[1]), &known).unwrap_err();
+        assert!(forged.to_string().contains("not endorsed"), "{forged}");
+    }
+
+    #[test]
+    fn both_signatures_count() {
+        let keys = [Key::new([1; 32]), Key::new([2; 32])];
+        let ring = second_ring(&keys, &keys[0]);
+        let check = |known: [[u8; 32]; 2], expected: &str| {
+            let known = KeySet::new(&known.map(Key::new), &[], None).unwrap();
+            let error = verify(&ring, &known).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        };
+        check([[9; 32], [2; 32]], "not endorsed");
+        check([[1; 32], [9; 32]], "its signature does not fit");
+
+        // A ring whose maker did not hold the key of the ring before.
+        let (_, _, mac) = ring.signed();
+        let forged = Ring::assemble(ring.body().clone(), vec![0; 32], *mac).unwrap();
+        let known = KeySet::new(&keys, &[], None).unwrap();
+        let error = verify(&forged, &known).unwrap_err().to_string();
+        assert!(error.contains("the signature of the keyring before"), "{error}");
+    }
+}

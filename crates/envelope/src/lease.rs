@@ -65,7 +65,7 @@ impl Lease {
         clock: Arc<dyn Clock>,
         length: Duration,
     ) -> Result<Self, EnvelopeError> {
-        let state = State::running(proof, length);
+        let state = State::running(proof, length, Duration::ZERO);
         let at_work = Mutex::new(AtWork { slots: Vec::new(), sweep_at: AT_WORK_SWEEP });
         let lease = Self(Arc::new(Shared { clock, length, state: RwLock::new(state), at_work }));
         lease.check()?;
@@ -110,17 +110,19 @@ impl Lease {
             let (known, found) = (held.number, found.number);
             return Err(EnvelopeError::RingRolledBack { known, found });
         }
-        if self.0.clock.since_boot() >= proof.asked_at.saturating_add(self.0.length) {
+        let now = self.0.clock.since_boot();
+        if now >= proof.asked_at.saturating_add(self.0.length) {
             return Err(self.expired());
         }
         let deadline_before = match &state.phase {
             Phase::Running { deadline, .. } => *deadline,
             Phase::Expired | Phase::Ended(_) => Duration::ZERO,
         };
-        *state = State::running(proof, self.0.length);
-        if let Phase::Running { deadline, .. } = &mut state.phase {
-            *deadline = deadline_before.max(*deadline);
+        if now >= deadline_before {
+            // Ran out, perhaps unnoticed: no object goes on across the gap.
+            self.zero_keys_at_work();
         }
+        *state = State::running(proof, self.0.length, deadline_before);
         Ok(())
     }
 
@@ -239,8 +241,9 @@ impl Lease {
 }
 
 impl State {
-    fn running(proof: Unwrapped, length: Duration) -> Self {
-        let deadline = proof.asked_at.saturating_add(length);
+    /// Runs for `length` from the proof, and no shorter than it did.
+    fn running(proof: Unwrapped, length: Duration, deadline_before: Duration) -> Self {
+        let deadline = proof.asked_at.saturating_add(length).max(deadline_before);
         Self {
             newest_generation: proof.keys.newest(),
             infrastructure: proof.infrastructure,

@@ -48,3 +48,22 @@ impl Drop for LockedBytes {
         self.buffer.zeroize();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_stand_on_pages_of_their_own() {
+        let page_bytes = region::page::size();
+        for length in [0, 1, page_bytes, page_bytes + 1] {
+            let mut memory = LockedBytes::zeroed(length).unwrap();
+            assert_eq!(memory.bytes().len(), length);
+            assert!(memory.bytes().iter().all(|byte| *byte == 0));
+            memory.bytes_mut().fill(7);
+            assert!(memory.bytes().iter().all(|byte| *byte == 7));
+            assert_eq!(memory.bytes().as_ptr().align_offset(page_bytes), 0);
+            assert!(memory.start + length.next_multiple_of(page_bytes) <= memory.buffer.len());
+        }
+    }
+}

@@ -151,7 +151,7 @@ impl Kind for BackupInstance {
     ) -> Result<Act, Stop> {
         let vault = current.record.id.parent().unwrap_or_else(ResourceId::root);
         let ready = world.record(&vault)?.is_some_and(|vault| {
-            vault.status.get("vaultGuid").is_some() && vault.state != ProvisioningState::Deleting
+            vault.status.get("keyring").is_some() && vault.state != ProvisioningState::Deleting
         });
         if !ready {
             let text = format!("the vault {vault} has no working encryption yet");

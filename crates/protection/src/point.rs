@@ -22,8 +22,9 @@ pub struct PointStatus {
     pub new_bytes: u64,
     /// What was left out or is doubtful.
     pub warnings: u64,
-    /// The job that took it.
-    pub job_id: String,
+    /// Whether its object could not be read when it was last looked at.
+    #[serde(default)]
+    pub damaged: bool,
 }
 
 impl Kind for RecoveryPoint {

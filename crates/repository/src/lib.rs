@@ -1,5 +1,45 @@
 //! The deduplicating backup engine: chunk, pack, index, recovery point, restore, prune, check.
+//!
+//! A [`Repository`] keeps points of items in a store, sealed with a vault's keys
+//! (docs/formats/repository.md). [`Repository::backup`] reads a source into a point,
+//! [`Repository::restore`] gives it back, [`Repository::check`] proves what is there. The
+//! [`log`] orders what writers do.
 
+mod backup;
+mod check;
+mod chunk;
+mod compress;
+mod content;
+mod error;
+mod index;
+mod index_object;
+mod listing;
 pub mod log;
+mod marker;
+mod object;
+mod pack;
+mod point;
+mod progress;
+mod prune;
 pub mod prune_plan;
+mod read;
+mod repository;
+mod restore;
 pub mod retention;
+mod rings;
+mod sealed;
+mod select;
+
+pub use backup::{BackupOptions, CommittedPoint};
+pub use check::{
+    Assurance, CheckLevel, CheckReport, FILES_NAMED_MAX, LostFile, Problem, check_without_keys,
+};
+pub use error::RepositoryError;
+pub use marker::{FORMAT, Marker};
+pub use point::{Counts, Point, PointId, PointWarning, WARNINGS_MAX};
+pub use progress::{Phase, Progress, Status, Unwatched};
+pub use prune::PruneReport;
+pub use repository::{Repository, RepositoryParts};
+pub use restore::RestoreReport;
+pub use rings::Rings;
+pub use select::{ListedPoint, PointSelector};

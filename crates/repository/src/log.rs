@@ -25,8 +25,8 @@ use custody_blob_store::{BlobName, BlobStore, Creation, StoreError};
 use custody_names::VaultGuid;
 
 pub use authenticator::{
-    Authenticator, KeyUnusable, KeyedTag, LogAuthenticator, ServerAuthenticator, ServerSignature,
-    TrustedServers, Verdict,
+    Authenticator, KeyedTag, KeyholderAuthenticator, LogAuthenticator, ServerAuthenticator,
+    ServerSignature, TrustedServers, Verdict,
 };
 pub use body::{
     Body, Checkpoint, Confirmed, EndReason, ForgetReason, Genesis, HostFacts, KeyringHead,
@@ -36,7 +36,7 @@ pub use entry::{Entry, SealedEntry};
 pub use error::{LogError, LogFault};
 pub use history::{Effect, History, LivingSession, OpenIntent, Point, Tombstone, VoidReason};
 pub use host::{HostProbe, Liveness, ProcHost};
-pub use identifiers::{EntryHash, ItemGuid, ObjectName, SessionId};
+pub use identifiers::{EntryHash, ItemGuid, ObjectId, SessionId};
 pub use pin::HeadPin;
 pub use prune::{PRUNE_POLL_INTERVAL, Prune, PruneOutcome};
 pub use session::{HEARTBEAT_INTERVAL, NewIntent, NewPoint, SESSION_LEASE, Session};
@@ -161,7 +161,7 @@ impl Log {
     }
 
     /// Marks a point as forgotten. Needs no key.
-    pub fn forget(&self, point: ObjectName, why: ForgetReason) -> Result<HeadPin, LogError> {
+    pub fn forget(&self, point: ObjectId, why: ForgetReason) -> Result<HeadPin, LogError> {
         self.append(&mut |_| Ok(Body::PointForgotten(PointForgotten { point, why })))
     }
 
@@ -230,6 +230,21 @@ impl Log {
         let store = &self.parts.store;
         let next_stands = store.size(&object_name(number + 1)?)?.is_some();
         Ok(next_stands && store.size(&object_name(number)?)?.is_none())
+    }
+
+    /// Whether the store lists an entry that lies beyond the head: then those between are missing.
+    fn refuse_gap(&self) -> Result<(), LogError> {
+        let mut last = 0;
+        self.parts.store.list("log/", &mut |name, _| {
+            let number = name.as_str().trim_start_matches("log/").parse().unwrap_or(0);
+            last = last.max(number);
+        })?;
+        // Read after listing: what others append meanwhile is then no gap.
+        let (number, _) = self.refresh()?.next();
+        if last < number {
+            return Ok(());
+        }
+        Err(LogError::Fault { number, fault: LogFault::Missing })
     }
 
     /// Creates entry `number`; `false` if another writer's stands there.

@@ -135,7 +135,11 @@ mod tests {
         let vault = format!("{group}/providers/Microsoft.KeyVault/vaults/kv1");
         let groups = "Microsoft.Resources/subscriptions/resourceGroups";
         check(Method::GET, vault.clone(), (&vault, None, Verb::Read));
-        check(Method::GET, "/subscriptions".into(), ("/", Some("Microsoft.Resources/subscriptions"), Verb::List));
+        check(
+            Method::GET,
+            "/subscriptions".into(),
+            ("/", Some("Microsoft.Resources/subscriptions"), Verb::List),
+        );
         check(Method::GET, format!("{S}/resourceGroups"), (S, Some(groups), Verb::List));
         check(
             Method::GET,

@@ -7,7 +7,7 @@ use custody_backup_vaults::BackupVault;
 use custody_names::{OperationId, ResourceId};
 use custody_protection::render_job;
 use custody_record_store::{OperationFilter, TrackedOperation};
-use custody_resources::{Answer, Decided, Kind as _, Refusal, Request, Verb};
+use custody_resources::{Answer, Kind as _, Refusal, Request, Verb};
 use custody_worker::{Platform, fault, look};
 use http::{Method, Response};
 use serde_json::{Value, json};
@@ -38,7 +38,7 @@ pub(crate) fn answer(platform: &Arc<Platform>, call: &Call<'_>) -> Result<Respon
         _ => None,
     };
     let request = request(platform, call, id, listed, verb)?;
-    let answer = decide(platform, &request)?;
+    let answer = with_next_link(platform.decide(&request)?, &request);
     if let Some(operation) = answer.operation {
         platform.begin(operation);
     }
@@ -82,27 +82,6 @@ fn request<'a>(
         now: platform.clock.now(),
         entropy,
     })
-}
-
-/// Lets the engine decide, reading in a snapshot what only reads.
-fn decide(platform: &Platform, request: &Request<'_>) -> Result<Answer, Refusal> {
-    let mut decided: Option<Decided> = None;
-    let outcome = if matches!(request.verb, Verb::Read | Verb::List) {
-        platform.records.view(&mut |world| {
-            decided = Some(platform.engine.answer(request, world)?);
-            Ok(())
-        })
-    } else {
-        platform.records.apply(&mut |world| {
-            let answer = platform.engine.answer(request, world)?;
-            let writes = answer.writes.clone();
-            decided = Some(answer);
-            Ok(writes)
-        })
-    };
-    outcome.map_err(fault::of_apply)?;
-    let decided = decided.ok_or_else(|| Refusal::bug("a request was applied but not decided"))?;
-    Ok(with_next_link(decided.answer, request))
 }
 
 /// The engine counts pages; the wire makes a link of the count.
@@ -169,9 +148,8 @@ fn view(platform: &Platform, call: &Call<'_>) -> Result<Option<Response<Body>>, 
         (&Method::GET, [.., kind]) if kind.eq_ignore_ascii_case("roleDefinitions") => {
             let wanted = call.parameter("roleName");
             let roles = built_in_roles().iter();
-            let shown = roles.filter(|role| {
-                wanted.is_none_or(|name| role.role_name.eq_ignore_ascii_case(name))
-            });
+            let shown = roles
+                .filter(|role| wanted.is_none_or(|name| role.role_name.eq_ignore_ascii_case(name)));
             json!({ "value": shown.map(render_role).collect::<Vec<_>>() })
         }
         _ => return Ok(None),
@@ -207,7 +185,12 @@ fn vault_id(segments: &[&str]) -> Result<ResourceId, Refusal> {
 }
 
 /// The vault must be there, and the caller allowed on its jobs.
-fn permit(platform: &Platform, call: &Call<'_>, vault: &ResourceId, verb: &str) -> Result<(), Refusal> {
+fn permit(
+    platform: &Platform,
+    call: &Call<'_>,
+    vault: &ResourceId,
+    verb: &str,
+) -> Result<(), Refusal> {
     let permission = format!("{}/{JOBS}/{verb}", BackupVault::TYPE);
     let look = platform.records.view(&mut |world| {
         platform.engine.permit(&call.caller, &permission, vault, world)?;
@@ -298,8 +281,10 @@ fn find(
     id: &str,
     belongs: impl Fn(&TrackedOperation) -> bool,
 ) -> Result<TrackedOperation, Refusal> {
-    let absent = || Refusal::new(404, "JobNotFound", format!("there is no job {id}"))
-        .with_fix("custody job list");
+    let absent = || {
+        Refusal::new(404, "JobNotFound", format!("there is no job {id}"))
+            .with_fix("custody job list")
+    };
     let id: OperationId = id.parse().map_err(|_| absent())?;
     let found = platform.records.operation(id).map_err(|error| fault::of_store(&error))?;
     found.filter(belongs).ok_or_else(absent)

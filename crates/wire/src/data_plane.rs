@@ -51,7 +51,13 @@ type Answered = Result<(u16, Option<Value>), Fault>;
 
 fn try_answer(platform: &Arc<Platform>, vault: &str, call: &Call<'_>) -> Answered {
     let name: KeyVaultName = vault.parse().map_err(bad_parameter)?;
-    let Some(facts) = platform.key_vault(&name)? else {
+    // An absent version may come as an empty segment: /keys/k1/ and /keys/k1//unwrapkey.
+    let segments: Vec<&str> = call.path.split('/').filter(|part| !part.is_empty()).collect();
+    let lower: Vec<String> = segments.iter().map(|part| part.to_ascii_lowercase()).collect();
+    let words: Vec<&str> = lower.iter().map(String::as_str).collect();
+    let key_name = segments.get(1).map(|text| text.parse::<KeyName>());
+    let named = key_name.as_ref().and_then(|name| name.as_ref().ok());
+    let Some(facts) = platform.key_vault(&name, named)? else {
         return Err(KeyVaultError::VaultNotFound(name).into());
     };
     let ask = |operation: &KeyOperation<'_>| {
@@ -61,12 +67,10 @@ fn try_answer(platform: &Arc<Platform>, vault: &str, call: &Call<'_>) -> Answere
         let status = answer.status();
         Ok((status, render(&answer, &facts.vault)))
     };
-    // An absent version may come as an empty segment: /keys/k1/ and /keys/k1//unwrapkey.
-    let segments: Vec<&str> = call.path.split('/').filter(|part| !part.is_empty()).collect();
-    let lower: Vec<String> = segments.iter().map(|part| part.to_ascii_lowercase()).collect();
-    let words: Vec<&str> = lower.iter().map(String::as_str).collect();
-    let key_name = segments.get(1).map(|text| text.parse::<KeyName>().map_err(bad_parameter));
-    let key = || key_name.clone().ok_or_else(|| unknown_path(call))?;
+    let key = || {
+        let name = key_name.clone().ok_or_else(|| unknown_path(call))?;
+        name.map_err(bad_parameter)
+    };
     match (call.method, words.as_slice()) {
         (&Method::GET, ["keys"]) => ask(&KeyOperation::List),
         (&Method::GET, ["deletedkeys"]) => ask(&KeyOperation::ListDeleted),
@@ -140,7 +144,10 @@ fn bad_parameter(error: custody_names::InvalidName) -> Fault {
 }
 
 fn unknown_path(call: &Call<'_>) -> Fault {
-    let text = format!("{} {} is not served; secrets and certificates are not kept here", call.method, call.path);
+    let text = format!(
+        "{} {} is not served; secrets and certificates are not kept here",
+        call.method, call.path
+    );
     Refusal::new(404, "NotFound", text).into()
 }
 

@@ -10,6 +10,8 @@ mod own;
 mod reply;
 mod server;
 
-pub use custody_worker::{PlatformOptions, SealChoice, StartError, rescue};
+pub use custody_envelope::SecretBytes;
+pub use custody_worker::rescue::{LoneRepository, restore_kit};
+pub use custody_worker::{PlatformOptions, SealChoice, StartError};
 pub use reply::Body;
 pub use server::Server;

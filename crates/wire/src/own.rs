@@ -6,7 +6,7 @@ use custody_activity::{HeadFile, Order};
 use custody_envelope::SecretBytes;
 use custody_names::{KeyUri, ResourceId};
 use custody_resources::Refusal;
-use custody_worker::{Platform, fault, kits, overview};
+use custody_worker::{Platform, fault, kits, overview, rescue};
 use data_encoding::BASE64;
 use http::{Method, Response};
 use serde_json::{Value, json};
@@ -19,7 +19,8 @@ const RECORDS_MAX: usize = 10_000;
 
 /// Answers one request below `/custody/`.
 pub(crate) fn answer(platform: &Arc<Platform>, call: &Call<'_>) -> Result<Response<Body>, Refusal> {
-    let segments: Vec<&str> = call.path.split('/').filter(|part| !part.is_empty()).skip(1).collect();
+    let segments: Vec<&str> =
+        call.path.split('/').filter(|part| !part.is_empty()).skip(1).collect();
     let body = match (call.method, segments.as_slice()) {
         (&Method::GET, ["installation"]) => overview::installation(platform)?,
         (&Method::GET, ["status"]) => {
@@ -40,6 +41,13 @@ pub(crate) fn answer(platform: &Arc<Platform>, call: &Call<'_>) -> Result<Respon
             permit(platform, call, "Custody.Platform/ledger/read")?;
             verify(platform, call)?
         }
+        (&Method::POST, ["repositories"]) => {
+            permit(platform, call, "Custody.Platform/repositories/write")?;
+            let fingerprint = call.body.get("fingerprint").and_then(Value::as_str);
+            let folder = std::path::Path::new(text(&call.body, "path")?);
+            let id = rescue::take_in(platform, folder, fingerprint)?;
+            json!({ "id": id })
+        }
         (&Method::POST, ["recoveryKit"]) => {
             permit(platform, call, "Custody.Platform/recoveryKit/write")?;
             kits::create(platform, &call.caller, &passphrase(&call.body)?)?
@@ -47,9 +55,9 @@ pub(crate) fn answer(platform: &Arc<Platform>, call: &Call<'_>) -> Result<Respon
         (&Method::POST, ["recoveryKit", "test"]) => {
             permit(platform, call, "Custody.Platform/recoveryKit/write")?;
             let kit = text(&call.body, "kit")?;
-            let bytes = BASE64.decode(kit.as_bytes()).map_err(|error| {
-                Refusal::bad_request(format!("the kit is no base64: {error}"))
-            })?;
+            let bytes = BASE64
+                .decode(kit.as_bytes())
+                .map_err(|error| Refusal::bad_request(format!("the kit is no base64: {error}")))?;
             kits::test(platform, &call.caller, &passphrase(&call.body)?, &bytes)?
         }
         _ => {
@@ -67,7 +75,7 @@ fn permit(platform: &Platform, call: &Call<'_>, permission: &str) -> Result<(), 
     looked.map_err(fault::of_apply)
 }
 
-fn dependants(platform: &Platform, call: &Call<'_>) -> Result<Value, Refusal> {
+fn dependants(platform: &Arc<Platform>, call: &Call<'_>) -> Result<Value, Refusal> {
     permit(platform, call, "Custody.Platform/dependants/read")?;
     let wanted = |name: &str| {
         call.parameter(name)

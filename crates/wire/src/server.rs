@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use custody_names::CorrelationId;
 use custody_resources::{Caller, Refusal};
+use custody_worker::rescue::{self, LoneRepository};
 use custody_worker::{Platform, PlatformOptions, StartError};
 use http::{Request, Response, header};
 use serde_json::Value;
@@ -54,6 +55,14 @@ impl Server {
     /// Opens a data folder, setting it up if it is empty.
     pub fn open(options: PlatformOptions) -> Result<Self, StartError> {
         Ok(Self { platform: Platform::open(options)? })
+    }
+
+    /// Opens one repository by itself, without an installation's records.
+    pub fn open_repository(
+        options: PlatformOptions,
+        wanted: LoneRepository,
+    ) -> Result<Self, StartError> {
+        Ok(Self { platform: rescue::open_repository(options, wanted)? })
     }
 
     /// The folder it serves.

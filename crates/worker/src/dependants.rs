@@ -10,13 +10,13 @@ use serde::Serialize;
 
 /// One version of the key, as the key vault tells it.
 #[derive(Clone, Debug)]
-pub struct VersionFacts {
+pub(crate) struct VersionFacts {
     /// The version.
-    pub version: KeyVersion,
+    pub(crate) version: KeyVersion,
     /// Whether it may be used.
-    pub enabled: bool,
+    pub(crate) enabled: bool,
     /// When it was made.
-    pub created: Timestamp,
+    pub(crate) created: Timestamp,
 }
 
 /// The report of `drill revoke`.
@@ -88,7 +88,11 @@ pub struct ItemReport {
 }
 
 /// Reports on a key whose versions are `facts`, newest first.
-pub fn dependants(key: &KeyUri, facts: &[VersionFacts], world: &World) -> Result<Dependants, Stop> {
+pub(crate) fn dependants(
+    key: &KeyUri,
+    facts: &[VersionFacts],
+    world: &World,
+) -> Result<Dependants, Stop> {
     let vaults: Result<Vec<_>, Stop> = world
         .referrers(Target::key(key))?
         .iter()

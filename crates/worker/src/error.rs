@@ -95,7 +95,9 @@ impl StartError {
     /// The command or step that mends it.
     pub fn fix(&self) -> Option<String> {
         match self {
-            Self::Folder { full: true, .. } => Some("free some room and run the command again".into()),
+            Self::Folder { full: true, .. } => {
+                Some("free some room and run the command again".into())
+            }
             Self::NewerFormat { .. } => Some("use the newer custody that wrote it".into()),
             Self::KeysMissing(_) => {
                 Some("custody recovery-kit restore --kit FILE --data-dir EMPTY_FOLDER".into())
@@ -126,5 +128,16 @@ pub(crate) enum TaskError {
 impl From<Refusal> for TaskError {
     fn from(refusal: Refusal) -> Self {
         Self::Failed(refusal)
+    }
+}
+
+impl From<custody_resources::Stop> for TaskError {
+    fn from(stop: custody_resources::Stop) -> Self {
+        match stop {
+            custody_resources::Stop::Refused(refusal) => Self::Failed(*refusal),
+            custody_resources::Stop::Needs(query) => {
+                Self::Failed(Refusal::bug(format!("{query:?} was asked outside a transaction")))
+            }
+        }
     }
 }

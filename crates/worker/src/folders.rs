@@ -64,7 +64,8 @@ pub(crate) fn target(request: &RestoreRequest) -> Result<FolderTarget, Refusal> 
     };
     let path = to_path(&request.target)?;
     FolderTarget::open(&path, options).map_err(|error| {
-        Refusal::new(409, error.code, error.message).with_fix("custody restore ITEM --to ANOTHER_DIR")
+        Refusal::new(409, error.code, error.message)
+            .with_fix("custody restore ITEM --to ANOTHER_DIR")
     })
 }
 

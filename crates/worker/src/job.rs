@@ -4,16 +4,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use custody_backup_vaults::BackupVault;
-use custody_entries::{Warning, display_path};
+use custody_backup_vaults::{BackupVault, rules};
+use custody_entries::display_path;
 use custody_names::{OperationId, ResourceId};
 use custody_protection::BackupInstance;
-use custody_record_store::ApplyError;
 use custody_resources::{Operation, OperationState, Progress, Refusal, Stored};
 use serde_json::{Value, json};
 
 use crate::error::TaskError;
 use crate::key_access::Cause;
+use crate::tasks::follow_newest;
+use crate::vault_session::VaultSession;
 use crate::{Platform, fault};
 
 /// Warnings listed with a job; all of them are counted.
@@ -64,6 +65,15 @@ impl<'p> Job<'p> {
         self.platform.vault_of(self.resource())
     }
 
+    /// The vault opened for this job, rewrapped first if its key has a newer version to follow.
+    pub(crate) fn open_vault(&self) -> Result<(Stored<BackupVault>, VaultSession), TaskError> {
+        let vault = self.vault()?;
+        rules::vault_is_usable(&vault)?;
+        let vault = follow_newest(self, vault)?;
+        let session = VaultSession::open(self.platform, &vault, self.cause())?;
+        Ok((vault, session))
+    }
+
     /// The item that the job works on.
     pub(crate) fn item(&self) -> Result<Stored<BackupInstance>, Refusal> {
         self.platform.stored(self.resource())
@@ -102,16 +112,22 @@ impl<'p> Job<'p> {
     }
 
     /// Keeps a warning for the job's record.
-    pub(crate) fn warn(&self, warning: &Warning) {
+    pub(crate) fn warn(&self, code: &str, path: &[u8], message: &str) {
         let mut state = self.lock();
         state.warning_count += 1;
         if state.warnings.len() < WARNINGS_LISTED_MAX {
             state.warnings.push(json!({
-                "code": warning.code,
-                "path": display_path(&warning.path),
-                "message": warning.message,
+                "code": code,
+                "path": display_path(path),
+                "message": message,
             }));
         }
+    }
+
+    /// Counts warnings that the engine counted but did not list.
+    pub(crate) fn count_to(&self, total: u64) {
+        let mut state = self.lock();
+        state.warning_count = state.warning_count.max(total);
     }
 
     /// How many warnings there are.
@@ -161,7 +177,7 @@ impl<'p> Job<'p> {
                 self.platform.announce();
                 Ok(())
             }
-            Err(error) => Err(TaskError::Failed(apply_fault(error))),
+            Err(error) => Err(TaskError::Failed(fault::of_apply(error))),
         }
     }
 
@@ -173,8 +189,4 @@ impl<'p> Job<'p> {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn apply_fault(error: ApplyError) -> Refusal {
-    fault::of_apply(error)
 }

@@ -1,13 +1,14 @@
 //! The port to key encryption keys, spoken as a vault's identity to the embedded key vault.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use custody_access::Principal;
-use custody_backup_vaults::{BackupVault, EncryptionSettings, IdentityType};
+use custody_backup_vaults::{BackupVault, EncryptionSettings, IdentityType, VaultStatus};
 use custody_envelope::{
-    KekError, KekFault, KekState, KeyEncryptionKeys, Ring, SecretBytes, WrapAlgorithm,
+    KekError, KekFault, KekState, KeyEncryptionKeys, SecretBytes, WrapAlgorithm,
 };
-use custody_key_vault::{KeyAnswer, KeyOperation, KeyVaultError};
+use custody_key_vault::{KeyAnswer, KeyOperation, KeyVaultError, NewKey, RsaSize};
 use custody_names::{ClientId, KeyUri, KeyVersionUri, PrincipalId, VaultGuid};
 use custody_resources::{Refusal, Stored};
 
@@ -51,21 +52,36 @@ impl VaultKeks {
         Ok(Self { platform: Arc::clone(platform), speaker, cause })
     }
 
-    /// Refuses a ring none of whose keys is enabled and in its time window: rule 17, read before
-    /// the job touches anything else.
-    pub(crate) fn require_usable(&self, ring: &Ring) -> Result<(), KekError> {
-        for version in ring.key_versions() {
-            let state = self.describe(&version.pinned())?;
-            state_is_active(&state, self.platform.clock.now())?;
+    /// Refuses a vault whose ring is wrapped by a key that is disabled or outside its time window:
+    /// rule 17, read before the job touches anything else.
+    pub(crate) fn require_usable(&self, status: &VaultStatus) -> Result<(), KekError> {
+        let generations = status.keyring.iter().flat_map(|ring| &ring.generations);
+        let mut seen = BTreeSet::new();
+        for version in generations.flat_map(|generation| &generation.wraps) {
+            if seen.insert(version) {
+                let state = self.describe(&version.pinned())?;
+                state_is_active(&state, self.platform.clock.now())?;
+            }
         }
         Ok(())
+    }
+
+    /// Makes a key of the platform's own, unless it is there.
+    pub(crate) fn ensure_platform_key(&self, key: &KeyUri) -> Result<(), KekError> {
+        match self.ask(key, &KeyOperation::Get { name: &key.key, version: None }) {
+            Err(error) if error.code == AUTH_FAILURE => {}
+            Err(error) => return Err(error),
+            Ok(_) => return Ok(()),
+        }
+        let made = NewKey::of_size(RsaSize::Bits3072);
+        self.ask(key, &KeyOperation::Create { name: &key.key, key: &made }).map(drop)
     }
 
     fn facts(&self, key: &KeyUri) -> Result<KeyVaultFacts, KekError> {
         let found = if key.vault.as_str() == PLATFORM_KEY_VAULT {
             self.platform.platform_key_vault(&self.speaker).map(Some)
         } else {
-            self.platform.key_vault(&key.vault)
+            self.platform.key_vault(&key.vault, Some(&key.key))
         };
         let found = found.map_err(|refusal| KekError {
             fault: KekFault::Unreachable,
@@ -172,10 +188,27 @@ pub(crate) fn key_of(
     if let Some(key) = settings.and_then(EncryptionSettings::key) {
         return Ok(key.clone());
     }
+    platform_key(&guid.to_string())
+}
+
+/// The platform's key for the second layer of a vault.
+pub(crate) fn second_layer_key(guid: VaultGuid) -> Result<KeyUri, Refusal> {
+    platform_key(&format!("layer-{guid}"))
+}
+
+/// Every key that may open a vault under these settings.
+pub(crate) fn keys_of(
+    settings: Option<&EncryptionSettings>,
+    guid: VaultGuid,
+) -> Result<Vec<KeyUri>, Refusal> {
+    Ok(vec![key_of(settings, guid)?, second_layer_key(guid)?])
+}
+
+fn platform_key(name: &str) -> Result<KeyUri, Refusal> {
     let bug = |_| Refusal::bug("the platform's own names are valid");
     Ok(KeyUri {
         vault: PLATFORM_KEY_VAULT.parse().map_err(bug)?,
-        key: guid.to_string().parse().map_err(bug)?,
+        key: name.parse().map_err(bug)?,
         version: None,
     })
 }

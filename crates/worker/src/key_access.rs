@@ -3,11 +3,12 @@
 use custody_access::{Grants, Principal, PrincipalKind, RoleAssignment};
 use custody_directory::grants_for;
 use custody_key_vault::{
-    KeyAnswer, KeyOperation, KeyVault, KeyVaultError, KeyVaultRef, RequestContext,
-    SOFT_DELETE_DAYS_MAX, key_vault_claim,
+    KeyAnswer, KeyOperation, KeyVaultError, KeyVaultKind, KeyVaultRef, RequestContext,
+    SOFT_DELETE_DAYS_MAX, key_vault_claim, key_vault_ref,
 };
 use custody_names::{
-    ClientId, CorrelationId, KeyVaultName, OperationId, PrincipalId, ResourceId, TenantId,
+    ClientId, CorrelationId, KeyName, KeyVaultName, OperationId, PrincipalId, ResourceId,
+    ResourceName, TenantId,
 };
 use custody_resources::{Caller, Query, Refusal, Stored};
 
@@ -34,8 +35,13 @@ pub struct Cause {
 }
 
 impl Platform {
-    /// The key vault of this name, unless it is deleted or never was.
-    pub fn key_vault(&self, name: &KeyVaultName) -> Result<Option<KeyVaultFacts>, Refusal> {
+    /// The key vault of this name, unless it is deleted or never was, with the grants that reach
+    /// `key`, or the key vault itself where no key is named.
+    pub fn key_vault(
+        &self,
+        name: &KeyVaultName,
+        key: Option<&KeyName>,
+    ) -> Result<Option<KeyVaultFacts>, Refusal> {
         if name.as_str() == PLATFORM_KEY_VAULT {
             return Ok(None);
         }
@@ -43,15 +49,19 @@ impl Platform {
         let looked = self.records.view(&mut |world| {
             found = None;
             let holders = world.ask(Query::Claim(key_vault_claim(name)))?;
-            let kind = <KeyVault as custody_resources::Kind>::TYPE;
-            let live = holders.first().filter(|record| {
-                record.id.resource_type().as_str().eq_ignore_ascii_case(kind)
-            });
+            let kind = <KeyVaultKind as custody_resources::Kind>::TYPE;
+            let live = holders
+                .first()
+                .filter(|record| record.id.resource_type().as_str().eq_ignore_ascii_case(kind));
             let Some(record) = live else { return Ok(()) };
-            let stored = Stored::<KeyVault>::read(record)?;
-            let mut grants = grants_for(&record.id, world)?;
+            let stored = Stored::<KeyVaultKind>::read(record)?;
+            let scope = match key {
+                Some(key) => record.id.child("keys", &resource_name(key)?),
+                None => record.id.clone(),
+            };
+            let mut grants = grants_for(world, &scope)?;
             grants.permission_model = stored.spec.permission_model();
-            let vault = stored.key_vault_ref(self.installation.tenant_id)?;
+            let vault = key_vault_ref(&stored)?;
             found = Some(KeyVaultFacts { vault, grants });
             Ok(())
         });
@@ -109,6 +119,10 @@ impl Platform {
     }
 }
 
+fn resource_name(key: &KeyName) -> Result<ResourceName, Refusal> {
+    key.as_str().parse().map_err(|_| Refusal::bug("a key's name is a resource name"))
+}
+
 /// A caller as access decisions know it.
 pub fn principal_of(caller: &Caller) -> Principal {
     Principal {
@@ -119,10 +133,6 @@ pub fn principal_of(caller: &Caller) -> Principal {
 }
 
 /// A vault's identity as access decisions know it.
-pub(crate) fn managed_identity(
-    id: PrincipalId,
-    client: ClientId,
-    tenant: TenantId,
-) -> Principal {
+pub(crate) fn managed_identity(id: PrincipalId, client: ClientId, tenant: TenantId) -> Principal {
     Principal { id, tenant, kind: PrincipalKind::ManagedIdentity { client } }
 }

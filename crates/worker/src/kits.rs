@@ -21,7 +21,9 @@ pub fn create(
     passphrase: &SecretBytes,
 ) -> Result<Value, Refusal> {
     if passphrase.expose().len() < PASSPHRASE_BYTES_MIN {
-        let text = format!("a kit opens everything: its passphrase needs {PASSPHRASE_BYTES_MIN} bytes or more");
+        let text = format!(
+            "a kit opens everything: its passphrase needs {PASSPHRASE_BYTES_MIN} bytes or more"
+        );
         return Err(Refusal::new(400, "PassphraseTooShort", text));
     }
     let repositories = repositories(platform)?;
@@ -48,13 +50,12 @@ pub fn test(
 ) -> Result<Value, Refusal> {
     let kit = RecoveryKit::open(passphrase, bytes).map_err(|error| of_kit(&error))?;
     if kit.installation() != platform.installation.installation_id {
-        let text = format!("the kit is of the installation {}, not of this one", kit.installation());
+        let text =
+            format!("the kit is of the installation {}, not of this one", kit.installation());
         return Err(Refusal::new(409, "RecoveryKitForeign", text));
     }
     let store = platform.key_vaults.store();
-    store
-        .note_kit_tested(kit.id(), platform.clock.now())
-        .map_err(|error| of_kit(&error))?;
+    store.note_kit_tested(kit.id(), platform.clock.now()).map_err(|error| of_kit(&error))?;
     record(platform, caller, "RecoveryKitTest", &kit.id().to_string())?;
     let newest = store.coverage().map_err(|error| of_kit(&error))?;
     Ok(json!({

@@ -24,6 +24,7 @@ mod progress;
 pub mod rescue;
 mod runner;
 mod tasks;
+mod vault_repository;
 mod vault_session;
 mod view;
 

@@ -7,8 +7,9 @@
 use std::sync::Arc;
 
 use custody_record_store::{OperationFilter, TrackedOperation};
-use custody_repository::{HostFacts, HostProbe, ProcHost};
+use custody_repository::log::{HostFacts, HostProbe as _, Liveness, LogError, ProcHost};
 use custody_resources::{OperationState, Refusal};
+use data_encoding::HEXLOWER;
 
 use crate::error::{StartError, part};
 use crate::{Platform, fault, tasks};
@@ -17,8 +18,11 @@ use crate::{Platform, fault, tasks};
 const ORPHANS_MAX: usize = 10_000;
 
 /// This process as operations name it.
-pub(crate) fn this_process() -> Result<String, std::io::Error> {
-    Ok(name(&ProcHost.this_process()?))
+pub(crate) fn this_process() -> Result<String, LogError> {
+    let HostFacts { boot_id, process_id, process_start_ticks, process_name_space } =
+        ProcHost.own_facts()?;
+    let boot = HEXLOWER.encode(&boot_id);
+    Ok(format!("{boot}:{process_id}:{process_start_ticks}:{process_name_space}"))
 }
 
 /// Fails what dead processes left unfinished, and leaves their records usable.
@@ -29,8 +33,7 @@ pub(crate) fn wind_up(platform: &Arc<Platform>) -> Result<(), StartError> {
         .map_err(|error| part(error.code(), &error))?;
     for tracked in unfinished {
         if is_dead(&tracked.operation.owner) {
-            wind_up_one(platform, &tracked)
-                .map_err(|refusal| StartError::refused(&refusal))?;
+            wind_up_one(platform, &tracked).map_err(|refusal| StartError::refused(&refusal))?;
         }
     }
     Ok(())
@@ -46,7 +49,8 @@ fn wind_up_one(platform: &Platform, tracked: &TrackedOperation) -> Result<(), Re
         return Ok(());
     }
     let now = platform.clock.now();
-    let text = "the process that carried it out ended before it was done; nothing committed is lost";
+    let text =
+        "the process that carried it out ended before it was done; nothing committed is lost";
     let stored = platform.records.update_operation(
         operation.id,
         &platform.owner,
@@ -62,24 +66,19 @@ fn wind_up_one(platform: &Platform, tracked: &TrackedOperation) -> Result<(), Re
     stored.map(drop).map_err(fault::of_apply)
 }
 
-fn name(facts: &HostFacts) -> String {
-    let HostFacts { boot, process, started, .. } = facts;
-    format!("{}:{process}:{started}", data_encoding::HEXLOWER.encode(boot))
-}
-
 /// Whether the process is provably gone: another boot of this machine, or no such process.
 fn is_dead(owner: &str) -> bool {
-    let Ok(own) = ProcHost.this_process() else { return false };
+    let Some(facts) = facts_of(owner) else { return false };
+    let rebooted = ProcHost.own_facts().is_ok_and(|own| own.boot_id != facts.boot_id);
+    rebooted || ProcHost.liveness(&facts) == Liveness::Dead
+}
+
+fn facts_of(owner: &str) -> Option<HostFacts> {
     let mut parts = owner.split(':');
-    let (Some(boot), Some(Ok(process)), Some(Ok(started))) = (
-        parts.next(),
-        parts.next().map(str::parse::<u32>),
-        parts.next().map(str::parse::<u64>),
-    ) else {
-        return false;
-    };
-    if boot != data_encoding::HEXLOWER.encode(&own.boot) {
-        return true;
-    }
-    !ProcHost.is_alive(process, started)
+    Some(HostFacts {
+        boot_id: HEXLOWER.decode(parts.next()?.as_bytes()).ok()?.try_into().ok()?,
+        process_id: parts.next()?.parse().ok()?,
+        process_start_ticks: parts.next()?.parse().ok()?,
+        process_name_space: parts.next()?.parse().ok()?,
+    })
 }

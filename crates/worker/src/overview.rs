@@ -7,7 +7,9 @@ use custody_key_vault::{KeyAnswer, KeyOperation};
 use custody_names::{CorrelationId, KeyUri, ResourceId};
 use custody_protection::{BackupInstance, RecoveryPoint};
 use custody_record_store::OperationFilter;
-use custody_resources::{Kind as _, OperationState, ProvisioningState, Refusal, Stop, Stored, World};
+use custody_resources::{
+    Kind as _, OperationState, ProvisioningState, Refusal, Stop, Stored, World,
+};
 use serde_json::{Value, json};
 
 use crate::dependants::{VersionFacts, dependants as report};
@@ -64,7 +66,7 @@ pub fn status(platform: &Platform) -> Result<Value, Refusal> {
             "code": "RecoveryKitMissing",
             "message": "no tested recovery kit covers the newest key: if this machine or its seal \
                         is lost, the backups cannot be opened",
-            "fix": "custody recovery-kit create --file KIT, then custody recovery-kit test --file KIT",
+            "fix": "custody recovery-kit create --kit FILE, then custody recovery-kit test --kit FILE",
         }));
     }
     Ok(json!({
@@ -83,7 +85,7 @@ pub fn dependants(
     key: &KeyUri,
     correlation: CorrelationId,
 ) -> Result<Value, Refusal> {
-    let facts = platform.key_vault(&key.vault)?.ok_or_else(|| {
+    let facts = platform.key_vault(&key.vault, Some(&key.key))?.ok_or_else(|| {
         let text = format!("the key vault {} does not exist or is deleted", key.vault);
         Refusal::new(404, "VaultNotFound", text)
     })?;
@@ -196,5 +198,6 @@ fn ledger(platform: &Platform) -> Result<Value, Refusal> {
         .ledger
         .head()
         .map_err(|error| Refusal::new(500, error.code(), error.to_string()))?;
-    Ok(json!({ "headSequence": head.map(|head| head.sequence) }))
+    let sequence = head.map_or(0, |head| head.sequence);
+    Ok(json!({ "records": sequence, "headSequence": sequence }))
 }

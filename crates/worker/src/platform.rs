@@ -1,6 +1,8 @@
 //! One process's hold on an installation: its stores, its key vault, its ledger, its engine.
 
 use std::collections::HashMap;
+use std::fs;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -12,12 +14,14 @@ use custody_backup_vaults::BackupVault;
 use custody_directory as directory;
 use custody_envelope::SecretBytes;
 use custody_key_vault::{
-    DeletedKeyVault, FileSeal, KeyStore, KeyVault, KeyVaults, PassphraseSeal, Seal,
+    DeletedKeyVaultKind, FileSeal, KeyStore, KeyVaultKind, KeyVaults, PassphraseSeal, Seal,
 };
-use custody_names::{OperationId, ResourceId};
+use custody_names::{CorrelationId, OperationId, ResourceId};
 use custody_protection::{BackupInstance, RecoveryPoint};
 use custody_record_store::{RecordStore, SqliteRecords, TrackedOperation};
-use custody_resources::{Caller, Engine, Kind, Refusal, Registry, Stored};
+use custody_resources::{
+    Answer, Caller, Decided, Engine, Kind, Refusal, Registry, Request, Stored, Verb,
+};
 use serde_json::Value;
 
 use crate::audit::LedgerSink;
@@ -46,6 +50,19 @@ pub enum SealChoice {
         /// The passphrase.
         passphrase: SecretBytes,
     },
+}
+
+impl SealChoice {
+    /// The same choice once more.
+    pub(crate) fn again(&self) -> Self {
+        match self {
+            Self::File { folder } => Self::File { folder: folder.clone() },
+            Self::Passphrase { folder, passphrase } => Self::Passphrase {
+                folder: folder.clone(),
+                passphrase: SecretBytes::new(passphrase.expose().to_vec()),
+            },
+        }
+    }
 }
 
 /// What a platform is opened with.
@@ -84,6 +101,7 @@ pub struct Platform {
     pub owner: String,
     /// The seal's file.
     pub seal_place: PathBuf,
+    pub(crate) seal_kind: &'static str,
     pub(crate) os_user: String,
     pub(crate) signing_seed: SecretBytes,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -94,14 +112,29 @@ pub struct Platform {
 impl Platform {
     /// Opens a data folder, setting it up if it is empty, and winds up what dead processes left.
     pub fn open(options: PlatformOptions) -> Result<Arc<Self>, StartError> {
-        let PlatformOptions { data_folder, seal, clock, entropy, os_user } = options;
-        let folder = DataFolder::open_or_create(&data_folder)?;
+        let folder = DataFolder::open_or_create(&options.data_folder)?;
+        let records =
+            SqliteRecords::open(&folder.records()).map_err(|error| part(error.code(), &error))?;
+        let platform = Self::over(folder, records, options)?;
+        orphans::wind_up(&platform)?;
+        Ok(platform)
+    }
+
+    /// The same over records that may be made up for the occasion.
+    pub(crate) fn over(
+        folder: DataFolder,
+        records: SqliteRecords,
+        options: PlatformOptions,
+    ) -> Result<Arc<Self>, StartError> {
+        let PlatformOptions { seal, clock, entropy, os_user, .. } = options;
         let installation = match folder.installation()? {
             Some(installation) => installation,
             None => folder.install(&Installation::mint(entropy.as_ref(), clock.now())?)?,
         };
-        let records = SqliteRecords::open(&folder.records(), Arc::clone(&entropy))
-            .map_err(|error| part(error.code(), &error))?;
+        let seal_kind = match &seal {
+            SealChoice::File { .. } => "file",
+            SealChoice::Passphrase { .. } => "passphrase",
+        };
         let (seal, seal_place) = open_seal(seal, &folder, &installation, &entropy)?;
         let keys = Arc::new(open_keys(&folder, &records, seal, &entropy)?);
         let signing_seed =
@@ -120,13 +153,13 @@ impl Platform {
             entropy,
             os_user,
             seal_place,
+            seal_kind,
             signing_seed,
             threads: Mutex::default(),
             warnings: Mutex::default(),
             changed: (Mutex::new(0), Condvar::new()),
         });
         platform.bootstrap()?;
-        orphans::wind_up(&platform)?;
         Ok(platform)
     }
 
@@ -175,6 +208,28 @@ impl Platform {
         let _ = self.ledger.sign_head();
     }
 
+    /// Lets the engine decide a request and applies what it decided; what only reads is decided on
+    /// a snapshot. An operation that was begun is for the caller to [`Platform::begin`].
+    pub fn decide(&self, request: &Request<'_>) -> Result<Answer, Refusal> {
+        let mut decided = None;
+        let outcome = if matches!(request.verb, Verb::Read | Verb::List) {
+            self.records.view(&mut |world| {
+                decided = Some(self.engine.answer(request, world)?);
+                Ok(())
+            })
+        } else {
+            self.records.apply(&mut |world| {
+                let answer = self.engine.answer(request, world)?;
+                let writes = answer.writes.clone();
+                decided = Some(answer);
+                Ok(writes)
+            })
+        };
+        outcome.map_err(fault::of_apply)?;
+        let decided = decided.map(|decided: Decided| decided.answer);
+        decided.ok_or_else(|| Refusal::bug("a request was applied but not decided"))
+    }
+
     /// One record, read as its kind.
     pub(crate) fn stored<K: Kind>(&self, id: &ResourceId) -> Result<Stored<K>, Refusal> {
         let mut found = None;
@@ -186,11 +241,26 @@ impl Platform {
         found.ok_or_else(|| Refusal::bug("a record was read but not found"))
     }
 
+    /// Changes what the server writes of one record, and returns it as it is then.
+    pub(crate) fn change<K: Kind>(
+        &self,
+        id: &ResourceId,
+        change: impl Fn(&mut Stored<K>),
+    ) -> Result<Stored<K>, Refusal> {
+        let stored = self.records.apply(&mut |world| {
+            let mut found = world.expect::<K>(id)?;
+            change(&mut found);
+            Ok(vec![found.into_write()?])
+        });
+        stored.map_err(fault::of_apply)?;
+        self.stored(id)
+    }
+
     /// The vault that `id` is or lies in.
     pub(crate) fn vault_of(&self, id: &ResourceId) -> Result<Stored<BackupVault>, Refusal> {
-        let vault = id.lineage().find(|id| {
-            id.resource_type().as_str().eq_ignore_ascii_case(BackupVault::TYPE)
-        });
+        let vault = id
+            .lineage()
+            .find(|id| id.resource_type().as_str().eq_ignore_ascii_case(BackupVault::TYPE));
         self.stored(&vault.ok_or_else(|| Refusal::bug(format!("{id} lies in no vault")))?)
     }
 
@@ -211,34 +281,50 @@ impl Platform {
 
     /// The records that every installation has; made again if the record store was lost.
     fn bootstrap(&self) -> Result<(), StartError> {
-        let facts = directory::BootstrapFacts {
+        let subscription = ResourceId::subscription(self.installation.subscription_id);
+        let facts = directory::Founding {
+            tenant: self.installation.tenant_id,
             subscription: self.installation.subscription_id,
-            administrator: self.administrator(),
+            subscription_name: "custody".to_owned(),
+            administrator: self.installation.administrator_id,
+            administrator_name: self.os_user.clone(),
             now: self.clock.now(),
+            correlation: CorrelationId::mint(self.entropy.as_ref())?,
         };
-        self.records
-            .apply(&mut |world| directory::bootstrap(&facts, world))
-            .map_err(|error| StartError::refused(&fault::of_apply(error)))
+        let founded = self.records.apply(&mut |world| {
+            if world.record(&subscription)?.is_some() {
+                return Ok(Vec::new());
+            }
+            Ok(directory::found(&facts)?)
+        });
+        founded.map_err(|error| StartError::refused(&fault::of_apply(error)))
     }
 }
 
 /// Every kind of resource the platform serves.
 fn registry() -> Registry {
     directory::register(Registry::new())
-        .with::<KeyVault>()
-        .with::<DeletedKeyVault>()
+        .with::<KeyVaultKind>()
+        .with::<DeletedKeyVaultKind>()
         .with::<BackupVault>()
         .with::<BackupInstance>()
         .with::<RecoveryPoint>()
 }
 
-fn open_seal(
+pub(crate) fn open_seal(
     choice: SealChoice,
     folder: &DataFolder,
     installation: &Installation,
     entropy: &Arc<dyn Entropy>,
 ) -> Result<(Arc<dyn Seal>, PathBuf), StartError> {
     let name = format!("{}.seal", installation.installation_id);
+    let (SealChoice::File { folder: place } | SealChoice::Passphrase { folder: place, .. }) =
+        &choice;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(place)
+        .map_err(|error| StartError::folder(place, &error))?;
     let opened: Result<(Arc<dyn Seal>, PathBuf), _> = match choice {
         SealChoice::File { folder: place } => {
             let path = place.join(name);
@@ -261,10 +347,8 @@ fn open_keys(
     entropy: &Arc<dyn Entropy>,
 ) -> Result<KeyStore, StartError> {
     let path = folder.keys();
-    let made = records
-        .setting(SETTING_KEYS_MADE)
-        .map_err(|error| part(error.code(), &error))?
-        .is_some();
+    let made =
+        records.setting(SETTING_KEYS_MADE).map_err(|error| part(error.code(), &error))?.is_some();
     if made && !path.exists() {
         return Err(StartError::KeysMissing(folder.root().to_owned()));
     }

@@ -69,25 +69,26 @@ impl Platform {
     fn store_end(&self, job: &Job<'_>, done: &Result<Outcome, TaskError>) -> Result<(), Refusal> {
         let now = self.clock.now();
         self.keep_warnings(job);
-        let stored = self.records.update_operation(job.id(), &self.owner, &mut |world, operation| {
-            operation.ended = Some(now);
-            operation.progress = job.progress();
-            match done {
-                Ok(outcome) => {
-                    operation.state = match job.warning_count() {
-                        0 => OperationState::Completed,
-                        _ => OperationState::CompletedWithWarnings,
-                    };
-                    operation.result = job.with_notes(outcome.result.clone());
-                    (outcome.writes)(world)
+        let stored =
+            self.records.update_operation(job.id(), &self.owner, &mut |world, operation| {
+                operation.ended = Some(now);
+                operation.progress = job.progress();
+                match done {
+                    Ok(outcome) => {
+                        operation.state = match job.warning_count() {
+                            0 => OperationState::Completed,
+                            _ => OperationState::CompletedWithWarnings,
+                        };
+                        operation.result = job.with_notes(outcome.result.clone());
+                        (outcome.writes)(world)
+                    }
+                    Err(error) => {
+                        fail(operation, error);
+                        operation.result = job.with_notes(Value::Null);
+                        tasks::undo(operation, world)
+                    }
                 }
-                Err(error) => {
-                    fail(operation, error);
-                    operation.result = job.with_notes(Value::Null);
-                    tasks::undo(operation, world)
-                }
-            }
-        });
+            });
         stored.map(|_| ()).map_err(fault::of_apply)
     }
 }

@@ -15,13 +15,14 @@ use custody_backup_vaults::{
 use custody_key_vault::TASK_PURGE_KEY_VAULT;
 use custody_protection::{TASK_BACKUP, TASK_FORGET, TASK_RESTORE};
 use custody_resources::{
-    Kind as _, Operation, OperationState, ProvisioningState, Refusal, Stop, Stored, World, Write,
+    Operation, OperationState, ProvisioningState, Refusal, Stop, Stored, World, Write,
 };
 
 use crate::error::TaskError;
 use crate::job::Job;
 use crate::runner::Outcome;
 
+pub(crate) use apply_encryption::follow_newest;
 pub(crate) use forget::choose;
 
 /// Carries out whatever the job's operation asks for.

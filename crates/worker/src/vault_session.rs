@@ -1,26 +1,25 @@
 //! A vault open for one job: its ring unlocked, its repository at hand, its keys watched.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use custody_backup_vaults::{
-    BackupVault, EncryptionSettings, GenerationSummary, IdentityType, KeyringSummary, VaultStatus,
-};
-use custody_blob_store::{BlobStore, DiskStore};
+use custody_backup_vaults::{BackupVault, GenerationSummary, KeyringSummary, VaultStatus};
+use custody_blob_store::BlobStore;
 use custody_envelope::{
     EnvelopeError, Fingerprint, KekFault, KeyAccess, KnownRing, LeaseEnd, Ring, Trust, VaultKeys,
     unlock, unwrap,
 };
-use custody_names::{KeyUri, KeyVersionUri, VaultGuid};
+use custody_names::{KeyUri, KeyVersionUri};
 use custody_repository::{RepositoryError, Rings};
 use custody_resources::{Refusal, Stored};
 use data_encoding::{BASE64, HEXLOWER};
 
 use crate::error::TaskError;
 use crate::keks::{self, VaultKeks};
+use crate::key_access::Cause;
+use crate::vault_repository::open_store;
 use crate::{Platform, fault};
 
 /// How often a lease holder looks whether something changed that may revoke (DESIGN §5).
@@ -76,16 +75,17 @@ impl VaultSession {
     pub(crate) fn open(
         platform: &Arc<Platform>,
         vault: &Stored<BackupVault>,
-        keks: VaultKeks,
+        cause: Cause,
     ) -> Result<Self, Refusal> {
         let status = &vault.status;
         let known = known_ring(status)?;
-        let store = open_store(platform, status)?;
-        let allowed = Arc::new(vec![keks::key_of(status.applied.as_ref(), known.vault)?]);
+        let keks = VaultKeks::new(platform, vault, status.applied.as_ref(), cause)?;
+        let store = open_store(status)?;
+        let allowed = Arc::new(keks::keys_of(status.applied.as_ref(), known.vault)?);
         let way = KeyWay { keks, allowed };
+        way.keks.require_usable(status).map_err(|error| fault::of_key(&error))?;
         let unlocked = Self::unlock_newest(platform, store.as_ref(), &known, status, &way);
-        let (ring, keys) = unlocked.map_err(|error| repository_fault(&error))?;
-        way.keks.require_usable(&ring).map_err(|error| fault::of_key(&error))?;
+        let (ring, keys) = unlocked.map_err(|error| fault::of_repository(&error))?;
         let mut session = Self { store, ring, keys, way, watcher: None };
         session.watch(platform, known);
         Ok(session)
@@ -197,7 +197,10 @@ impl Watch {
     /// Counters that rise with every change that may revoke. One that cannot be read counts as
     /// changed: the unwrap that follows decides.
     fn counters(&self) -> (Option<u64>, Option<u64>) {
-        (self.platform.records.revocation_counter().ok(), self.platform.key_vaults.changes().ok())
+        (
+            self.platform.records.revocation_counter().ok(),
+            self.platform.key_vaults.store().changes().ok(),
+        )
     }
 
     /// Unwraps the present ring afresh: a rotation may have replaced the one the job began with.
@@ -205,11 +208,17 @@ impl Watch {
         let rings = Rings::new(self.store.as_ref());
         let held = self.keys.lease().ring();
         let newest = rings.newest(held.number)?.unwrap_or(held.number);
-        let trust = Trust::Chained(if held.number >= self.known.number { held } else { self.known.clone() });
+        let trust = Trust::Chained(if held.number >= self.known.number {
+            held
+        } else {
+            self.known.clone()
+        });
         let mut fault = EnvelopeError::RingDamaged { why: format!("ring {newest} is missing") };
         for bytes in rings.candidates(newest)? {
             let tried = Ring::parse(&bytes)
-                .and_then(|ring| self.way.with(&self.platform, |access| unwrap(&ring, &trust, access)))
+                .and_then(|ring| {
+                    self.way.with(&self.platform, |access| unwrap(&ring, &trust, access))
+                })
                 .and_then(|proof| self.keys.lease().extend(proof));
             match tried {
                 Ok(()) => return Ok(()),
@@ -261,37 +270,6 @@ pub(crate) fn note_ring(status: &mut VaultStatus, ring: &Ring) {
     });
     status.ring = Some(BASE64.encode(ring.encoded()));
     status.fingerprint = Some(ring.fingerprint().to_string());
-}
-
-/// The folder of a vault's repository.
-pub(crate) fn store_place(platform: &Platform, status: &VaultStatus, guid: VaultGuid) -> PathBuf {
-    match &status.store_place {
-        Some(place) => PathBuf::from(place),
-        None => platform.folder.repository(guid),
-    }
-}
-
-fn open_store(
-    platform: &Platform,
-    status: &VaultStatus,
-) -> Result<Arc<dyn BlobStore>, Refusal> {
-    let guid = status.vault_guid.ok_or_else(|| Refusal::bug("the vault has no GUID"))?;
-    let place = store_place(platform, status, guid);
-    let store = DiskStore::open(&place).map_err(|error| repository_fault(&error.into()))?;
-    Ok(Arc::new(store))
-}
-
-/// A fault of the repository as a job shows it.
-pub(crate) fn repository_fault(error: &RepositoryError) -> Refusal {
-    fault::of_repository(error)
-}
-
-/// Which identity the vault speaks to its key vault with.
-pub(crate) fn identity_of(
-    settings: &EncryptionSettings,
-) -> Option<(IdentityType, Option<&custody_names::ResourceId>)> {
-    let identity = settings.kek_identity.as_ref()?;
-    Some((identity.identity_type, identity.identity_id.as_ref()))
 }
 
 impl From<RepositoryError> for TaskError {

@@ -1,6 +1,7 @@
 //! Who vouches for an entry.
 
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
+use custody_envelope::{EnvelopeError, MacPurpose, VaultKeys};
 use minicbor::{Decode, Encode};
 
 /// Proof of who made an entry (docs/formats/repository-log.md, "Bytes").
@@ -53,23 +54,14 @@ pub enum Verdict {
     Forged,
 }
 
-/// The key cannot be used now.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct KeyUnusable {
-    /// The stable code of the cause.
-    pub code: &'static str,
-    /// What happened and why.
-    pub message: String,
-}
-
 /// Makes and checks authenticators.
 pub trait LogAuthenticator: Send + Sync {
     /// Vouches for `bytes`.
-    fn sign(&self, bytes: &[u8]) -> Result<Authenticator, KeyUnusable>;
+    fn sign(&self, bytes: &[u8]) -> Result<Authenticator, EnvelopeError>;
 
     /// What `authenticator` says about `bytes`.
-    fn verify(&self, bytes: &[u8], authenticator: &Authenticator) -> Result<Verdict, KeyUnusable>;
+    fn verify(&self, bytes: &[u8], authenticator: &Authenticator)
+    -> Result<Verdict, EnvelopeError>;
 }
 
 /// The public keys of the servers that may make entries without the vault's key.
@@ -104,20 +96,60 @@ impl ServerAuthenticator {
 }
 
 impl LogAuthenticator for ServerAuthenticator {
-    fn sign(&self, bytes: &[u8]) -> Result<Authenticator, KeyUnusable> {
-        let wrong = |_| KeyUnusable {
-            code: "ServerKeyUnusable",
-            message: "the server's signing key cannot be used".to_owned(),
-        };
+    fn sign(&self, bytes: &[u8]) -> Result<Authenticator, EnvelopeError> {
+        let wrong = |_| EnvelopeError::Bug("a server key or signature has another length");
         let public_key = self.pair.public_key().as_ref().try_into().map_err(wrong)?;
         let signature = self.pair.sign(bytes).as_ref().try_into().map_err(wrong)?;
         Ok(Authenticator::Signed(ServerSignature { public_key, signature }))
     }
 
-    fn verify(&self, bytes: &[u8], authenticator: &Authenticator) -> Result<Verdict, KeyUnusable> {
+    fn verify(
+        &self,
+        bytes: &[u8],
+        authenticator: &Authenticator,
+    ) -> Result<Verdict, EnvelopeError> {
         Ok(match authenticator {
             Authenticator::Keyed(_) => Verdict::Unchecked,
             Authenticator::Signed(signed) => self.trusted.verify(bytes, signed),
         })
+    }
+}
+
+/// A holder of the vault's keys.
+pub struct KeyholderAuthenticator {
+    keys: VaultKeys,
+    trusted: TrustedServers,
+}
+
+impl KeyholderAuthenticator {
+    /// Vouches with the newest generation of `keys`, and knows the servers of `trusted`.
+    pub fn new(keys: VaultKeys, trusted: TrustedServers) -> Self {
+        Self { keys, trusted }
+    }
+}
+
+impl LogAuthenticator for KeyholderAuthenticator {
+    fn sign(&self, bytes: &[u8]) -> Result<Authenticator, EnvelopeError> {
+        let generation = self.keys.newest_generation();
+        let tag = self.keys.mac(MacPurpose::LogEntry, generation, bytes)?;
+        Ok(Authenticator::Keyed(KeyedTag { generation, tag }))
+    }
+
+    fn verify(
+        &self,
+        bytes: &[u8],
+        authenticator: &Authenticator,
+    ) -> Result<Verdict, EnvelopeError> {
+        let keyed = match authenticator {
+            Authenticator::Keyed(keyed) => keyed,
+            Authenticator::Signed(signed) => return Ok(self.trusted.verify(bytes, signed)),
+        };
+        let purpose = MacPurpose::LogEntry;
+        match self.keys.verify_mac(purpose, keyed.generation, bytes, &keyed.tag) {
+            Ok(()) => Ok(Verdict::Authentic),
+            Err(EnvelopeError::MacMismatch) => Ok(Verdict::Forged),
+            // A generation that these keys lack: its ring must be read first. Never taken on trust.
+            Err(error) => Err(error),
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
-use super::identifiers::{EntryHash, ItemGuid, ObjectName, SessionId};
+use super::identifiers::{EntryHash, ItemGuid, ObjectId, SessionId};
 
 /// The kinds of entry (docs/formats/repository-log.md, "Kinds").
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -122,16 +122,16 @@ pub struct PointCommitted {
     pub item: ItemGuid,
     /// The point's object; its name is the point's id.
     #[n(2)]
-    pub point: ObjectName,
+    pub point: ObjectId,
     /// Index objects that the session added.
     #[n(3)]
-    pub indexes: BTreeSet<ObjectName>,
+    pub indexes: BTreeSet<ObjectId>,
     /// Packs that the session added.
     #[n(4)]
-    pub packs: BTreeSet<ObjectName>,
+    pub packs: BTreeSet<ObjectId>,
     /// Packs doomed by the open intent that the point uses all the same.
     #[n(5)]
-    pub relies_on: BTreeSet<ObjectName>,
+    pub relies_on: BTreeSet<ObjectId>,
 }
 
 /// A session is over.
@@ -164,7 +164,7 @@ pub enum EndReason {
 pub struct PointForgotten {
     /// The point.
     #[n(0)]
-    pub point: ObjectName,
+    pub point: ObjectId,
     /// Why.
     #[n(1)]
     pub why: ForgetReason,
@@ -197,16 +197,16 @@ pub struct PruneIntent {
     pub based_on: u64,
     /// Packs to delete.
     #[n(2)]
-    pub doomed: BTreeSet<ObjectName>,
+    pub doomed: BTreeSet<ObjectId>,
     /// Packs that took over what is still needed.
     #[n(3)]
-    pub packs: BTreeSet<ObjectName>,
+    pub packs: BTreeSet<ObjectId>,
     /// Index objects of those, and new ones in place of the replaced.
     #[n(4)]
-    pub indexes: BTreeSet<ObjectName>,
+    pub indexes: BTreeSet<ObjectId>,
     /// Index objects that are of no use once the doomed packs are gone.
     #[n(5)]
-    pub replaced_indexes: BTreeSet<ObjectName>,
+    pub replaced_indexes: BTreeSet<ObjectId>,
 }
 
 /// The doomed packs are gone, but for those that were spared.
@@ -218,10 +218,10 @@ pub struct PruneFinished {
     pub intent: u64,
     /// Packs that were deleted.
     #[n(1)]
-    pub removed: BTreeSet<ObjectName>,
+    pub removed: BTreeSet<ObjectId>,
     /// Packs that a commit came to rely on.
     #[n(2)]
-    pub spared: BTreeSet<ObjectName>,
+    pub spared: BTreeSet<ObjectId>,
 }
 
 /// The keyring in force.

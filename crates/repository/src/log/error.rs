@@ -2,9 +2,9 @@
 
 use custody_ambient::EntropyUnavailable;
 use custody_blob_store::StoreError;
+use custody_envelope::EnvelopeError;
 use custody_names::VaultGuid;
 
-use super::authenticator::KeyUnusable;
 use super::history::VoidReason;
 use super::pin::HeadPin;
 
@@ -63,9 +63,9 @@ pub enum LogError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The key cannot be used.
+    /// The keys cannot be used.
     #[error(transparent)]
-    Key(#[from] KeyUnusable),
+    Envelope(#[from] EnvelopeError),
     /// No random bytes.
     #[error(transparent)]
     Entropy(#[from] EntropyUnavailable),
@@ -119,7 +119,7 @@ impl LogError {
             Self::Busy(_) => "RepositoryLogBusy",
             Self::SessionsRunning(_) => "RepositorySessionsRunning",
             Self::Store(error) => error.code(),
-            Self::Key(error) => error.code,
+            Self::Envelope(error) => error.code(),
             Self::Entropy(_) => "EntropyUnavailable",
             Self::Host { .. } => "HostFactsUnreadable",
             Self::Bug(_) => "InternalError",

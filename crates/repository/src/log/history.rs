@@ -14,7 +14,7 @@ use super::body::{
 };
 use super::entry::{NO_ENTRY, SealedEntry, encode};
 use super::error::{LogError, LogFault};
-use super::identifiers::{EntryHash, ItemGuid, ObjectName, SessionId};
+use super::identifiers::{EntryHash, ItemGuid, ObjectId, SessionId};
 use super::pin::HeadPin;
 
 /// The state of a repository after an entry of its log.
@@ -28,15 +28,15 @@ pub struct History {
     #[n(2)]
     sessions: BTreeMap<SessionId, LivingSession>,
     #[n(3)]
-    points: BTreeMap<ObjectName, Point>,
+    points: BTreeMap<ObjectId, Point>,
     #[n(4)]
-    tombstones: BTreeMap<ObjectName, Tombstone>,
+    tombstones: BTreeMap<ObjectId, Tombstone>,
     #[n(5)]
-    indexes: BTreeMap<ObjectName, u64>,
+    indexes: BTreeMap<ObjectId, u64>,
     #[n(6)]
-    packs: BTreeSet<ObjectName>,
+    packs: BTreeSet<ObjectId>,
     #[n(7)]
-    removed: BTreeSet<ObjectName>,
+    removed: BTreeSet<ObjectId>,
     #[n(8)]
     intent: Option<OpenIntent>,
     #[n(9)]
@@ -101,12 +101,12 @@ pub struct OpenIntent {
     pub intent: PruneIntent,
     /// Doomed packs that commits after it came to rely on.
     #[n(2)]
-    pub spared: BTreeSet<ObjectName>,
+    pub spared: BTreeSet<ObjectId>,
 }
 
 impl OpenIntent {
     /// The packs that are to be deleted. Final once no earlier session is living.
-    pub fn removed(&self) -> BTreeSet<ObjectName> {
+    pub fn removed(&self) -> BTreeSet<ObjectId> {
         self.intent.doomed.difference(&self.spared).copied().collect()
     }
 }
@@ -184,7 +184,7 @@ impl VoidReason {
             Self::NeedsKey => "RepositoryEntryNeedsKey",
             Self::GenesisMisplaced => "RepositoryGenesisMisplaced",
             Self::SessionLiving => "RepositorySessionLiving",
-            Self::SessionEnded => "RepositorySessionFenced",
+            Self::SessionEnded => "RepositorySessionEnded",
             Self::PointKnown => "RepositoryPointKnown",
             Self::PointUnknown => "RepositoryPointUnknown",
             Self::PackDoomed => "RepositoryPackDoomed",
@@ -220,27 +220,27 @@ impl History {
     }
 
     /// Points that exist.
-    pub fn points(&self) -> &BTreeMap<ObjectName, Point> {
+    pub fn points(&self) -> &BTreeMap<ObjectId, Point> {
         &self.points
     }
 
     /// Points that were forgotten.
-    pub fn tombstones(&self) -> &BTreeMap<ObjectName, Tombstone> {
+    pub fn tombstones(&self) -> &BTreeMap<ObjectId, Tombstone> {
         &self.tombstones
     }
 
     /// Index objects in use, each with the number of the entry that added it.
-    pub fn indexes(&self) -> &BTreeMap<ObjectName, u64> {
+    pub fn indexes(&self) -> &BTreeMap<ObjectId, u64> {
         &self.indexes
     }
 
     /// Packs in use.
-    pub fn packs(&self) -> &BTreeSet<ObjectName> {
+    pub fn packs(&self) -> &BTreeSet<ObjectId> {
         &self.packs
     }
 
     /// Packs that a prune deleted; an index object may name them still.
-    pub fn removed_packs(&self) -> &BTreeSet<ObjectName> {
+    pub fn removed_packs(&self) -> &BTreeSet<ObjectId> {
         &self.removed
     }
 
@@ -270,7 +270,7 @@ impl History {
     }
 
     /// Packs that a session begun at entry `begun` must not deduplicate against.
-    pub fn doomed_for(&self, begun: u64) -> BTreeSet<ObjectName> {
+    pub fn doomed_for(&self, begun: u64) -> BTreeSet<ObjectId> {
         match &self.intent {
             Some(open) if open.number < begun => open.intent.doomed.clone(),
             _ => BTreeSet::new(),
@@ -278,8 +278,8 @@ impl History {
     }
 
     /// Those of `known` points that are gone without a tombstone: the store was put back.
-    pub fn missing<'p>(&self, known: impl IntoIterator<Item = &'p ObjectName>) -> Vec<ObjectName> {
-        let is_here = |point: &ObjectName| {
+    pub fn missing<'p>(&self, known: impl IntoIterator<Item = &'p ObjectId>) -> Vec<ObjectId> {
+        let is_here = |point: &ObjectId| {
             self.points.contains_key(point) || self.tombstones.contains_key(point)
         };
         known.into_iter().filter(|point| !is_here(point)).copied().collect()
@@ -469,3 +469,6 @@ impl History {
 fn refuse_if(wrong: bool, reason: VoidReason) -> Result<(), VoidReason> {
     if wrong { Err(reason) } else { Ok(()) }
 }
+
+#[cfg(test)]
+mod tests;

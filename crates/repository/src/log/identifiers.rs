@@ -40,7 +40,7 @@ identifier!(
     ItemGuid, 16);
 identifier!(
     /// The SHA-256 of an object's bytes, by which packs, indexes and points are named.
-    ObjectName, 32);
+    ObjectId, 32);
 identifier!(
     /// One run of a writer.
     SessionId, 16);

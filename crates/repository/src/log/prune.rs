@@ -7,7 +7,7 @@ use custody_blob_store::BlobName;
 
 use super::body::{Body, PruneFinished};
 use super::history::VoidReason;
-use super::identifiers::ObjectName;
+use super::identifiers::ObjectId;
 use super::{History, Log, LogError, OpenIntent, SessionWatch};
 
 /// How long a prune that waits for earlier sessions waits between two looks.
@@ -18,18 +18,18 @@ pub const PRUNE_POLL_INTERVAL: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prune {
     intent: u64,
-    removed: BTreeSet<ObjectName>,
-    spared: BTreeSet<ObjectName>,
-    replaced_indexes: BTreeSet<ObjectName>,
+    removed: BTreeSet<ObjectId>,
+    spared: BTreeSet<ObjectId>,
+    replaced_indexes: BTreeSet<ObjectId>,
 }
 
 /// What a finished prune did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PruneOutcome {
     /// Packs that were deleted.
-    pub removed: BTreeSet<ObjectName>,
+    pub removed: BTreeSet<ObjectId>,
     /// Packs that a commit came to rely on.
-    pub spared: BTreeSet<ObjectName>,
+    pub spared: BTreeSet<ObjectId>,
 }
 
 impl Prune {
@@ -68,12 +68,12 @@ impl Prune {
     }
 
     /// The packs to delete.
-    pub fn removed(&self) -> &BTreeSet<ObjectName> {
+    pub fn removed(&self) -> &BTreeSet<ObjectId> {
         &self.removed
     }
 
     /// The doomed packs that stay.
-    pub fn spared(&self) -> &BTreeSet<ObjectName> {
+    pub fn spared(&self) -> &BTreeSet<ObjectId> {
         &self.spared
     }
 
@@ -83,8 +83,8 @@ impl Prune {
     pub fn carry_out(
         self,
         log: &Log,
-        pack_name: &dyn Fn(&ObjectName) -> Result<BlobName, LogError>,
-        index_name: &dyn Fn(&ObjectName) -> Result<BlobName, LogError>,
+        pack_name: &dyn Fn(&ObjectId) -> Result<BlobName, LogError>,
+        index_name: &dyn Fn(&ObjectId) -> Result<BlobName, LogError>,
     ) -> Result<PruneOutcome, LogError> {
         for pack in &self.removed {
             log.parts.store.delete(&pack_name(pack)?)?;

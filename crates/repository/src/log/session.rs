@@ -11,7 +11,7 @@ use super::body::{
     Body, EndReason, HostFacts, PointCommitted, PruneIntent, SessionBegun, SessionEnded,
 };
 use super::history::VoidReason;
-use super::identifiers::{ItemGuid, ObjectName, SessionId};
+use super::identifiers::{ItemGuid, ObjectId, SessionId};
 use super::pin::HeadPin;
 use super::{Log, LogError};
 
@@ -28,7 +28,7 @@ pub struct Session {
     log: Arc<Log>,
     id: SessionId,
     begun: u64,
-    doomed: BTreeSet<ObjectName>,
+    doomed: BTreeSet<ObjectId>,
     beats: AtomicU64,
     last_beat: Mutex<Duration>,
 }
@@ -39,11 +39,11 @@ pub struct NewPoint {
     /// The item it is a point of.
     pub item: ItemGuid,
     /// The point's object.
-    pub point: ObjectName,
+    pub point: ObjectId,
     /// Index objects that the session added.
-    pub indexes: BTreeSet<ObjectName>,
+    pub indexes: BTreeSet<ObjectId>,
     /// Packs that the session added.
-    pub packs: BTreeSet<ObjectName>,
+    pub packs: BTreeSet<ObjectId>,
 }
 
 /// What a prune computed and is about to announce.
@@ -52,13 +52,13 @@ pub struct NewIntent {
     /// Number of the head it was computed with.
     pub based_on: u64,
     /// Packs to delete.
-    pub doomed: BTreeSet<ObjectName>,
+    pub doomed: BTreeSet<ObjectId>,
     /// Packs that took over what is still needed.
-    pub packs: BTreeSet<ObjectName>,
+    pub packs: BTreeSet<ObjectId>,
     /// Their index objects, and new ones in place of the replaced.
-    pub indexes: BTreeSet<ObjectName>,
+    pub indexes: BTreeSet<ObjectId>,
     /// Index objects of no use once the doomed packs are gone.
-    pub replaced_indexes: BTreeSet<ObjectName>,
+    pub replaced_indexes: BTreeSet<ObjectId>,
 }
 
 impl Session {
@@ -94,7 +94,7 @@ impl Session {
     }
 
     /// Packs it must not deduplicate against: a prune was about to delete them when it began.
-    pub fn doomed_packs(&self) -> &BTreeSet<ObjectName> {
+    pub fn doomed_packs(&self) -> &BTreeSet<ObjectId> {
         &self.doomed
     }
 
@@ -127,7 +127,7 @@ impl Session {
     pub fn commit(
         &self,
         point: &NewPoint,
-        uses: &dyn Fn(&ObjectName) -> bool,
+        uses: &dyn Fn(&ObjectId) -> bool,
     ) -> Result<HeadPin, LogError> {
         if self.doomed.iter().any(uses) {
             let reason = VoidReason::PackDoomed;
@@ -157,8 +157,10 @@ impl Session {
     /// # Errors
     /// [`LogError::Refused`] with [`VoidReason::IntentOpen`] (finish that one first),
     /// [`VoidReason::IntentStale`] (take the new points into account and try again) or
-    /// [`VoidReason::Unconfirmed`] ([`Log::confirm`] first).
+    /// [`VoidReason::Unconfirmed`] ([`Log::confirm`] first); [`LogError::Fault`] if the store
+    /// lists entries beyond the head: nothing is deleted by half a log.
     pub fn intend(&self, intent: &NewIntent) -> Result<HeadPin, LogError> {
+        self.log.refuse_gap()?;
         self.log.append(&mut |_| {
             Ok(Body::PruneIntent(PruneIntent {
                 session: self.id,

@@ -244,7 +244,6 @@ pub(crate) fn restore(
     source.walk(&mut bridge).unwrap();
     let mut warnings = std::mem::take(&mut bridge.warnings);
     warnings.extend(target.complete());
-    target.sync().unwrap();
     shown(&warnings)
 }
 

@@ -170,10 +170,10 @@ fn a_sparse_terabyte_is_not_read() {
 
 #[test]
 fn attributes_and_acls() {
-    // Version 2; owner rw-, user 1 r--, group r--, mask rw-, others ---.
+    // Version 2; owner rwx, user 1 r--, group r--, mask rw-, others ---.
     let acl: Vec<u8> = [
-        [2_u32, 0].map(u32::to_le_bytes)[0].to_vec(),
-        acl_entry(0x01, 6, u32::MAX),
+        2_u32.to_le_bytes().to_vec(),
+        acl_entry(0x01, 7, u32::MAX),
         acl_entry(0x02, 4, 1),
         acl_entry(0x04, 4, u32::MAX),
         acl_entry(0x10, 6, u32::MAX),

@@ -4,14 +4,15 @@
 use std::sync::Arc;
 
 use custody_backup_vaults::{
-    ApplyEncryption, BackupVault, EncryptionSettings, InfrastructureEncryption, VaultStatus,
+    ApplyEncryption, BackupVault, EncryptionSettings, InfrastructureEncryption, rules,
 };
 use custody_blob_store::{BlobStore, DiskStore};
 use custody_envelope::{
-    Failover, KeyEncryptionKeys as _, KeyTarget, RewrapStep, Ring, WrapAlgorithm, WrapKey,
-    begin_rewrap, create, finish_key_change, finish_rewrap, prove_wraps, rewrap_step, unwrap, Trust,
+    KeyEncryptionKeys as _, KeyTarget, RewrapStep, Ring, Trust, WrapAlgorithm, WrapKey,
+    begin_rewrap, create, finish_key_change, finish_rewrap, prove_wraps, rewrap_step, unwrap,
 };
 use custody_names::{KeyUri, KeyVersionUri, VaultGuid};
+use custody_repository::log::{EntryHash, KeyringHead};
 use custody_repository::{Repository, RepositoryError, Rings};
 use custody_resources::{Operation, ProvisioningState, Refusal, Stored};
 use serde::Deserialize as _;
@@ -21,11 +22,9 @@ use crate::error::TaskError;
 use crate::job::Job;
 use crate::keks::{self, VaultKeks};
 use crate::runner::Outcome;
-use crate::vault_session::{KeyWay, VaultSession, note_ring, store_place};
+use crate::vault_repository::parts;
+use crate::vault_session::{KeyWay, VaultSession, note_ring};
 use crate::{Platform, fault};
-
-/// Name of the platform's key for the second layer of a vault, before the vault's GUID.
-const SECOND_LAYER: &str = "layer-";
 
 pub(super) fn run(job: &Job<'_>) -> Result<Outcome, TaskError> {
     let input = ApplyEncryption::deserialize(&job.operation.task.input)
@@ -75,29 +74,33 @@ pub(super) fn give_up(vault: &mut Stored<BackupVault>, operation: &Operation) {
 /// is made, so that a second attempt finds what a first one left.
 fn make_repository(
     job: &Job<'_>,
-    mut vault: Stored<BackupVault>,
+    vault: Stored<BackupVault>,
     wanted: Option<&EncryptionSettings>,
 ) -> Result<Ring, TaskError> {
     let platform = job.platform;
-    let guid = match vault.status.vault_guid {
-        Some(guid) => guid,
-        None => note_place(job, &mut vault)?,
-    };
-    let place = store_place(platform, &vault.status, guid);
-    let store: Arc<dyn BlobStore> =
-        Arc::new(DiskStore::create(&place).map_err(RepositoryError::from)?);
+    let vault = note_place(job, vault)?;
+    let status = &vault.status;
+    let guid = status.vault_guid.ok_or_else(|| Refusal::bug("the vault was given no GUID"))?;
     let way = way(job, &vault, wanted, guid)?;
     let target = target(job, wanted, guid, &way.keks)?;
+    let place =
+        status.store_place.as_ref().ok_or_else(|| Refusal::bug("the vault has no place"))?;
+    let store: Arc<dyn BlobStore> =
+        Arc::new(DiskStore::create(place.as_ref()).map_err(RepositoryError::from)?);
     let entropy = platform.entropy.as_ref();
     let (ring, keys) = way
         .with(platform, |access| create(guid, &target, access, entropy))
         .map_err(|error| fault::of_envelope(&error))?;
-    Repository::create(store, &ring, keys, job.surroundings())?;
+    let fingerprint = EntryHash::from_bytes(*ring.fingerprint().as_bytes());
+    Repository::create(parts(platform, store, keys)?, ring.encoded(), fingerprint)?;
     Ok(ring)
 }
 
-/// Puts GUID and place of the repository on record.
-fn note_place(job: &Job<'_>, vault: &mut Stored<BackupVault>) -> Result<VaultGuid, TaskError> {
+/// Puts GUID and place of the repository on record, if they are not there from an earlier attempt.
+fn note_place(job: &Job<'_>, vault: Stored<BackupVault>) -> Result<Stored<BackupVault>, TaskError> {
+    if vault.status.vault_guid.is_some() {
+        return Ok(vault);
+    }
     let platform = job.platform;
     let guid = VaultGuid::mint(platform.entropy.as_ref())
         .map_err(|error| Refusal::bug(error.to_string()))?;
@@ -105,21 +108,11 @@ fn note_place(job: &Job<'_>, vault: &mut Stored<BackupVault>) -> Result<VaultGui
         Some(store) => store.path.clone(),
         None => platform.folder.repository(guid).to_string_lossy().into_owned(),
     };
-    let id = job.resource().clone();
-    let mut noted = None;
-    let stored = platform.records.apply(&mut |world| {
-        let mut found = world.expect::<BackupVault>(&id)?;
-        let note = |status: &mut VaultStatus| {
-            status.vault_guid = Some(guid);
-            status.store_place = Some(place.clone());
-        };
-        note(&mut found.status);
-        noted = Some(found.clone());
-        Ok(vec![found.into_write()?])
-    });
-    stored.map_err(fault::of_apply)?;
-    *vault = noted.ok_or_else(|| Refusal::bug("the vault was not read"))?;
-    Ok(guid)
+    let noted = platform.change::<BackupVault>(job.resource(), |found| {
+        found.status.vault_guid = Some(guid);
+        found.status.store_place = Some(place.clone());
+    })?;
+    Ok(noted)
 }
 
 /// Rewraps an existing ring: the same key's newest version keeps the data keys, another key also
@@ -130,8 +123,7 @@ fn change_ring(
     wanted: Option<&EncryptionSettings>,
 ) -> Result<Ring, TaskError> {
     let platform = job.platform;
-    let keks = VaultKeks::new(platform, vault, vault.status.applied.as_ref(), job.cause())?;
-    let session = VaultSession::open(platform, vault, keks)?;
+    let session = VaultSession::open(platform, vault, job.cause())?;
     let guid = session.ring.vault();
     let mut way = way(job, vault, wanted, guid)?;
     let mut allowed: Vec<KeyUri> = session.way.allowed.as_ref().clone();
@@ -141,7 +133,45 @@ fn change_ring(
     let old_key = keks::key_of(vault.status.applied.as_ref(), guid)?;
     let new_key = keks::key_of(wanted, guid)?;
     let same_key = old_key.versionless() == new_key.versionless();
-    rewrap(platform, &session, &way, &target, same_key)
+    let ring = rewrap(platform, &session, &way, &target, same_key)?;
+    if ring.number() != session.ring.number() {
+        let head = KeyringHead { number: ring.number(), hash: EntryHash::from_bytes(ring.hash()) };
+        let repository = session.repository(platform, vault)?;
+        repository.log()?.keyring_changed(head).map_err(RepositoryError::from)?;
+    }
+    Ok(ring)
+}
+
+/// Before a job: if the vault follows the newest version of its key and there is a newer one, the
+/// ring is rewrapped to it (rules 86, 91). The old version must still be enabled (rule 90).
+pub(crate) fn follow_newest(
+    job: &Job<'_>,
+    vault: Stored<BackupVault>,
+) -> Result<Stored<BackupVault>, TaskError> {
+    let status = &vault.status;
+    let guid = status.vault_guid.ok_or_else(|| Refusal::bug("the vault has no GUID"))?;
+    let key = keks::key_of(status.applied.as_ref(), guid)?;
+    if !rules::follows_newest_version(&key) {
+        return Ok(vault);
+    }
+    let keks = VaultKeks::new(job.platform, &vault, status.applied.as_ref(), job.cause())?;
+    let newest = keks.describe(&key).map_err(|error| fault::of_key(&error))?;
+    let generations = status.keyring.iter().flat_map(|ring| &ring.generations);
+    let wrapped = generations.flat_map(|generation| &generation.wraps);
+    let mut of_key = wrapped.filter(|version| version.versionless() == key.versionless());
+    let now = job.platform.clock.now();
+    if of_key.any(|version| *version == newest.version)
+        || keks::state_is_active(&newest, now).is_err()
+    {
+        return Ok(vault);
+    }
+    job.phase("rewrap")?;
+    let ring = change_ring(job, &vault, status.applied.as_ref())?;
+    let noted = job.platform.change::<BackupVault>(&vault.record.id, |found| {
+        note_ring(&mut found.status, &ring);
+        found.status.applied_at = Some(now);
+    })?;
+    Ok(noted)
 }
 
 /// The steps of a rewrap, each stored before the next: at any crash point every data key has a
@@ -157,7 +187,6 @@ fn rewrap(
     let keys = &session.keys;
     let fault = |error| TaskError::Failed(fault::of_envelope(&error));
     let mut ring = session.ring.clone();
-    let mut changed = false;
     loop {
         let next = match rewrap_step(&ring, target) {
             RewrapStep::Begin => {
@@ -175,14 +204,12 @@ fn rewrap(
         };
         let next = next.map_err(fault)?;
         rings.create(next.number(), next.encoded())?;
-        changed = true;
         ring = next;
     }
-    if changed {
+    if ring.number() != session.ring.number() {
         let trust = Trust::Chained(session.ring.known());
         let proof = way.with(platform, |access| unwrap(&ring, &trust, access)).map_err(fault)?;
         keys.lease().extend(proof).map_err(fault)?;
-        session.repository(platform)?.note_ring(&ring)?;
     }
     rings.delete_below(ring.number())?;
     Ok(ring)
@@ -195,9 +222,7 @@ fn way(
     guid: VaultGuid,
 ) -> Result<KeyWay, TaskError> {
     let keks = VaultKeks::new(job.platform, vault, wanted, job.cause())?;
-    let mut allowed = vec![keks::key_of(wanted, guid)?];
-    allowed.push(platform_key(&format!("{SECOND_LAYER}{guid}"))?);
-    Ok(KeyWay { keks, allowed: Arc::new(allowed) })
+    Ok(KeyWay { keks, allowed: Arc::new(keks::keys_of(wanted, guid)?) })
 }
 
 /// What the ring is to be wrapped by: the version that the settings mean now, proven enabled and
@@ -210,17 +235,16 @@ fn target(
 ) -> Result<KeyTarget, TaskError> {
     let key = keks::key_of(wanted, guid)?;
     if wanted.is_none() {
-        job.platform.ensure_platform_key(&key, job.cause())?;
+        keks.ensure_platform_key(&key).map_err(|error| fault::of_key(&error))?;
     }
     let version = usable_version(job, keks, &key)?;
     let mut target = KeyTarget::one_key(version, WrapAlgorithm::RsaOaep256);
-    target.failover = Failover::Stop;
     let layered = wanted.is_some_and(|wanted| {
         wanted.infrastructure_encryption == InfrastructureEncryption::Enabled
     });
     if layered {
-        let layer = platform_key(&format!("{SECOND_LAYER}{guid}"))?;
-        job.platform.ensure_platform_key(&layer, job.cause())?;
+        let layer = keks::second_layer_key(guid)?;
+        keks.ensure_platform_key(&layer).map_err(|error| fault::of_key(&error))?;
         let key = usable_version(job, keks, &layer)?;
         target.infrastructure = vec![WrapKey { key, algorithm: WrapAlgorithm::RsaOaep256 }];
     }
@@ -236,13 +260,4 @@ fn usable_version(
     keks::state_is_active(&state, job.platform.clock.now())
         .map_err(|error| fault::of_key(&error))?;
     Ok(state.version)
-}
-
-fn platform_key(name: &str) -> Result<KeyUri, Refusal> {
-    let bug = |_| Refusal::bug("the platform's own names are valid");
-    Ok(KeyUri {
-        vault: crate::key_access::PLATFORM_KEY_VAULT.parse().map_err(bug)?,
-        key: name.parse().map_err(bug)?,
-        version: None,
-    })
 }

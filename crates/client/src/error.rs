@@ -1,0 +1,99 @@
+//! Why a call did not bring what was asked for.
+
+use serde_json::Value;
+
+use crate::TransportError;
+
+/// A refused, failed or garbled call. The codes are the server's, listed in `docs/errors.md`; the
+/// client's own are `ServerUnreachable`, `UnexpectedAnswer` and `InvalidRequest`.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("{message}")]
+pub struct ClientError {
+    /// HTTP status, or none if there was no answer or the failure is that of a job.
+    pub status: Option<u16>,
+    /// A stable code.
+    pub code: String,
+    /// The finer code that key vaults add (`KeyDisabled`).
+    pub inner_code: Option<String>,
+    /// What happened and why.
+    pub message: String,
+    /// The command that mends it.
+    pub fix: Option<String>,
+    /// Further errors, as the server sent them.
+    pub details: Box<[Value]>,
+}
+
+impl ClientError {
+    /// An error with nothing but a code and a message.
+    pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            status: None,
+            code: code.into(),
+            inner_code: None,
+            message: message.into(),
+            fix: None,
+            details: Box::default(),
+        }
+    }
+
+    /// Adds the command that mends it.
+    #[must_use]
+    pub fn with_fix(mut self, fix: impl Into<String>) -> Self {
+        self.fix = Some(fix.into());
+        self
+    }
+
+    /// Whether this says that the thing asked for does not exist.
+    pub fn is_not_found(&self) -> bool {
+        self.status == Some(404)
+    }
+
+    /// An answer that is not what the interface promises.
+    pub(crate) fn unexpected(what: impl std::fmt::Display) -> Self {
+        Self::new("UnexpectedAnswer", format!("the server's answer cannot be understood: {what}"))
+    }
+
+    /// Reads the error of an answer with this status: ARM's `{"error":{…}}` or a bare error.
+    pub(crate) fn from_answer(status: u16, body: &[u8]) -> Self {
+        let parsed: Option<Value> = serde_json::from_slice(body).ok();
+        let error = parsed.as_ref().map(|body| body.get("error").unwrap_or(body));
+        let read = error.and_then(Self::from_value);
+        let mut error = read.unwrap_or_else(|| {
+            Self::new("UnexpectedAnswer", format!("the server answered with status {status}"))
+        });
+        error.status = Some(status);
+        error
+    }
+
+    /// Reads `{code, message, details?, innererror?, additionalInfo?}`.
+    pub(crate) fn from_value(error: &Value) -> Option<Self> {
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let inner = error.get("innererror").or_else(|| error.get("innerError"));
+        let details = error.get("details").and_then(Value::as_array).cloned();
+        Some(Self {
+            status: None,
+            code: error.get("code").and_then(text)?,
+            inner_code: inner.and_then(|inner| inner.get("code")).and_then(text),
+            message: error.get("message").and_then(text).unwrap_or_default(),
+            fix: fix_of(error),
+            details: details.unwrap_or_default().into_boxed_slice(),
+        })
+    }
+}
+
+impl From<TransportError> for ClientError {
+    fn from(error: TransportError) -> Self {
+        Self::new(TransportError::CODE, error.to_string())
+    }
+}
+
+/// The command in `additionalInfo`, or a job error's first recommended action.
+fn fix_of(error: &Value) -> Option<String> {
+    let infos = error.get("additionalInfo").and_then(Value::as_array);
+    let command = infos.into_iter().flatten().find_map(|info| {
+        let is_fix = info.get("type").and_then(Value::as_str) == Some("fix");
+        if is_fix { info.pointer("/info/command").and_then(Value::as_str) } else { None }
+    });
+    let action = || error.pointer("/recommendedAction/0").and_then(Value::as_str);
+    command.or_else(action).map(str::to_owned)
+}

@@ -1,0 +1,237 @@
+//! `custody protect`: puts folders under protection and takes a recovery point.
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use custody_client::SourcePath;
+use serde_json::{Value, json};
+
+use crate::arguments::VaultOption;
+use crate::commands::points;
+use crate::context::Context;
+use crate::error::CliError;
+use crate::items::{self, Item};
+use crate::jobs::{self, Done};
+use crate::output::Outcome;
+use crate::set_up;
+use crate::{human, terminal};
+
+mod registration;
+mod scan;
+
+use registration::Registration;
+
+/// Back up folders or files: put them under protection and take a recovery point
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
+#[command(after_help = "Examples:\n  custody protect ~/documents\n  custody protect /etc /root \
+    --item machine --exclude '*.tmp' --one-file-system\n  custody protect /srv --store \
+    /mnt/backup/srv --vault srv\n  custody protect ~/documents --dry-run\n\nThe first run makes what \
+    is missing (key vault, key, grants, Backup vault) and says so. The same paths again are the \
+    next point of the same item; patterns are kept with the item.\n\nExit codes: 0 done, 3 done \
+    with warnings (unreadable or changing files are listed), 5 a path does not exist, 6 the item \
+    has other paths, 7 the key may not be used, 8 key vault or store unreachable, 14 disk full, 130 \
+    interrupted; the others are in docs/exit-codes.md.")]
+pub(crate) struct Options {
+    /// Folders or files
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// Name of the item [default: the first path's last part]
+    #[arg(long, value_name = "NAME")]
+    item: Option<String>,
+    #[command(flatten)]
+    vault: VaultOption,
+    /// Folder for a new vault's repository [default: in the data folder]
+    #[arg(long, value_name = "DIR")]
+    store: Option<PathBuf>,
+    /// Leave out what matches (gitignore syntax); may be given again
+    #[arg(long, value_name = "PATTERN")]
+    exclude: Vec<String>,
+    /// Take what matches although it is excluded; may be given again
+    #[arg(long, value_name = "PATTERN")]
+    include: Vec<String>,
+    /// Leave out folders that a CACHEDIR.TAG marks as caches
+    #[arg(long)]
+    exclude_caches: bool,
+    /// Stay on the file systems of the paths
+    #[arg(long)]
+    one_file_system: bool,
+    /// Forget the patterns and options kept with the item first
+    #[arg(long)]
+    reset_patterns: bool,
+    /// Show what would be taken, and take nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Registers the paths and takes a recovery point.
+pub(crate) fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, CliError> {
+    let paths = source_paths(context, &options.paths)?;
+    if options.dry_run {
+        return scan::run(options, context, &paths);
+    }
+    let vault = items::vault_id(context, &options.vault)?;
+    let store = options.store.as_deref().map(|store| context.absolute(store));
+    let wanted = set_up::Wanted {
+        group: context.group(options.vault.group.resource_group.as_deref())?,
+        vault: &vault,
+        store: store.as_deref(),
+    };
+    let made = set_up::ensure(context, &wanted)?;
+    let item = Registration { options, paths: &paths }.ensure(context, &vault)?;
+    let done = jobs::run(context, &vault, &format!("{}/backup", item.id), &json!({}))?;
+    let point = taken_point(context, &item, &done)?;
+    if !made.is_empty() {
+        say_what_to_keep(context, &vault, &paths)?;
+    }
+    let restore = restore_command(context, options, &item, &point);
+    let value = done.to_json(json!({
+        "item": item.name,
+        "vault": vault.name(),
+        "recoveryPoint": point,
+        "leftOut": done.job.result.get("leftOut"),
+        "made": made,
+        "restoreCommand": restore,
+    }));
+    let text = summary(context, &item, &done, &point, &restore);
+    Ok(Outcome::data(value).with_text(text).ending(done.exit()))
+}
+
+/// The paths as they really are: absolute, without links, each once.
+fn source_paths(context: &Context<'_>, given: &[PathBuf]) -> Result<Vec<PathBuf>, CliError> {
+    let mut paths = Vec::with_capacity(given.len());
+    for path in given {
+        let real = context.absolute(path).canonicalize().map_err(|reason| CliError::Path {
+            path: terminal::path(path.as_os_str().as_encoded_bytes()),
+            reason,
+        })?;
+        if !paths.contains(&real) {
+            paths.push(real);
+        }
+    }
+    Ok(paths)
+}
+
+/// The recovery point that the job took, without the envelope of ARM.
+fn taken_point(context: &Context<'_>, item: &Item, done: &Done) -> Result<Value, CliError> {
+    let id = done.job.result.get("recoveryPointId").and_then(Value::as_str);
+    let Some(id) = id else { return Ok(Value::Null) };
+    let point = context.client()?.get(&format!("{}/recoveryPoints/{id}", item.id))?;
+    Ok(points::plain(item, &point))
+}
+
+fn summary(
+    context: &Context<'_>,
+    item: &Item,
+    done: &Done,
+    point: &Value,
+    restore: &str,
+) -> String {
+    let number = |name: &str| point.get(name).and_then(Value::as_u64).unwrap_or_default();
+    let word = |name: &str| point.get(name).and_then(Value::as_str).unwrap_or_default();
+    let mut text = format!(
+        "recovery point {} of {}, {}\n{}, {} read, {} newly stored, {}\n",
+        terminal::line(word("id")),
+        item.name,
+        human::time(word("time"), &context.world.time_zone),
+        human::count(number("files"), "file"),
+        human::size(number("size")),
+        human::size(number("newBytes")),
+        done.took(),
+    );
+    text.push_str(&left_out(&done.job.result));
+    if done.job.warning_count > 0 {
+        let warnings = human::count(done.job.warning_count, "warning");
+        let _ = writeln!(text, "{warnings}: custody job show -n {}", done.id);
+    }
+    let _ = writeln!(text, "to restore it: {restore}");
+    text
+}
+
+/// What was left out and why, in numbers: `--dry-run` names it.
+fn left_out(result: &Value) -> String {
+    const REASONS: [(&str, &str); 4] = [
+        ("byPattern", "by pattern"),
+        ("own", "custody's own"),
+        ("caches", "marked as caches"),
+        ("otherFileSystems", "on other file systems"),
+    ];
+    let counts = result.get("leftOut").unwrap_or(&Value::Null);
+    let parts: Vec<String> = REASONS
+        .iter()
+        .filter_map(|(name, words)| {
+            let count = counts.get(name).and_then(Value::as_u64).filter(|count| *count > 0)?;
+            Some(format!("{count} {words}"))
+        })
+        .collect();
+    if parts.is_empty() { String::new() } else { format!("left out: {}\n", parts.join(", ")) }
+}
+
+/// What must be kept to be able to restore, said once.
+fn say_what_to_keep(
+    context: &Context<'_>,
+    vault: &custody_names::ResourceId,
+    paths: &[PathBuf],
+) -> Result<(), CliError> {
+    let installation = context.installation()?;
+    let folder = &installation.data_folder;
+    let shown = |path: &Path| terminal::path(path.as_os_str().as_encoded_bytes());
+    context.say("");
+    context.say("To be able to restore, keep these apart from this machine:");
+    let seal = installation.seal.place.as_deref().map(terminal::line).unwrap_or_default();
+    context.say(&format!("  the seal {seal} and {}/keys.db", shown(folder)));
+    context.say("  or a recovery kit: custody recovery-kit create --file kit.custody");
+    let store = context.client()?.get(vault.as_str())?;
+    let place = store.pointer("/properties/store/path").and_then(SourcePath::from_json);
+    let place = place.map_or_else(|| folder.clone(), |place| place.to_path());
+    if let Some(source) = paths.iter().find(|source| on_one_device(source, &place)) {
+        context.warn(&format!(
+            "warning: the backup in {} lies on the same disk as {}; if that disk fails, both are \
+             lost (choose another with --vault NAME --store DIR)",
+            shown(&place),
+            shown(source),
+        ));
+    }
+    context.say("");
+    Ok(())
+}
+
+/// Whether two paths lie on one device, as far as can be seen.
+fn on_one_device(one: &Path, other: &Path) -> bool {
+    let device = |path: &Path| {
+        path.ancestors().find_map(|path| std::fs::metadata(path).ok()).map(|found| found.dev())
+    };
+    device(one).is_some_and(|number| device(other) == Some(number))
+}
+
+/// The exact command that restores the point: with the folders and names that this run used.
+fn restore_command(context: &Context<'_>, options: &Options, item: &Item, point: &Value) -> String {
+    let mut words = vec!["custody".to_owned(), "restore".to_owned(), item.name.clone()];
+    if let Some(id) = point.get("id").and_then(Value::as_str) {
+        words.extend(["--point".to_owned(), id.to_owned()]);
+    }
+    words.extend(["--to".to_owned(), format!("./restored-{}", item.name)]);
+    if let Some(vault) = &options.vault.vault {
+        words.extend(["--vault".to_owned(), quoted(&OsString::from(vault))]);
+    }
+    if let Some(group) = &options.vault.group.resource_group {
+        words.extend(["-g".to_owned(), quoted(&OsString::from(group))]);
+    }
+    if let Some(folder) = &context.global.data_dir {
+        words.extend(["--data-dir".to_owned(), quoted(context.absolute(folder).as_os_str())]);
+    }
+    words.join(" ")
+}
+
+/// A word as a POSIX shell reads it back.
+fn quoted(word: &std::ffi::OsStr) -> String {
+    let shown = terminal::path(word.as_encoded_bytes());
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=".contains(c);
+    if !shown.is_empty() && shown.chars().all(plain) {
+        return shown;
+    }
+    format!("'{}'", shown.replace('\'', r"'\''"))
+}

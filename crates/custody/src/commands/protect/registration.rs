@@ -1,0 +1,187 @@
+//! The item that stands for the paths: found again, made, or brought up to date.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::PathBuf;
+
+use custody_client::{Addresses, SourcePath};
+use custody_names::{ItemName, ResourceId};
+use serde_json::{Map, Value, json};
+
+use super::Options;
+use crate::context::Context;
+use crate::error::CliError;
+use crate::items::{self, Item};
+use crate::terminal;
+
+/// What is given to names that nothing valid is left of.
+const NAME_WITHOUT_LETTERS: &str = "root";
+/// Longest name made from a path; leaves room for a suffix within an item name's 120.
+const NAME_CHARS_MAX: usize = 100;
+
+/// What the command line says of the item.
+pub(super) struct Registration<'a> {
+    pub(super) options: &'a Options,
+    pub(super) paths: &'a [PathBuf],
+}
+
+impl Registration<'_> {
+    /// Makes the item, or finds it and brings its patterns up to date.
+    pub(super) fn ensure(
+        &self,
+        context: &Context<'_>,
+        vault: &ResourceId,
+    ) -> Result<Item, CliError> {
+        let items = items::items_of(context, vault)?;
+        let Some(item) = self.find(items.as_slice())? else {
+            let name = self.name(&items)?;
+            return self.put(context, vault, name.as_str(), &self.folder(None));
+        };
+        let kept = item.resource.pointer("/properties/folder");
+        let folder = self.folder(kept);
+        if kept.is_some_and(|kept| patterns(kept) == patterns(&folder)) {
+            return Item::new(vault, item.resource.clone());
+        }
+        context.say(&format!("the patterns of {} are now: {}", item.name, in_words(&folder)));
+        self.put(context, vault, &item.name, &folder)
+    }
+
+    /// The folder part of the item, as `kept` with what this command line adds or replaces.
+    pub(super) fn folder(&self, kept: Option<&Value>) -> Value {
+        let kept = kept.filter(|_| !self.options.reset_patterns);
+        let list = |name: &str, given: &[String]| match kept.and_then(|kept| kept.get(name)) {
+            Some(kept) if given.is_empty() => kept.clone(),
+            _ => json!(given),
+        };
+        let flag = |name: &str, given: bool| {
+            let kept = kept.and_then(|kept| kept.get(name)).and_then(Value::as_bool);
+            given || kept.unwrap_or_default()
+        };
+        json!({
+            "paths": self.json_paths(),
+            "include": list("include", &self.options.include),
+            "exclude": list("exclude", &self.options.exclude),
+            "oneFileSystem": flag("oneFileSystem", self.options.one_file_system),
+            "excludeCaches": flag("excludeCaches", self.options.exclude_caches),
+        })
+    }
+
+    /// The item that has the name asked for, or else these very paths.
+    pub(super) fn find<'i>(&self, items: &'i [Item]) -> Result<Option<&'i Item>, CliError> {
+        let has_paths = |item: &&Item| {
+            item.resource.pointer("/properties/folder/paths") == Some(&self.json_paths())
+        };
+        let Some(name) = &self.options.item else {
+            return Ok(items.iter().find(has_paths));
+        };
+        let named = items.iter().find(|item| item.name.eq_ignore_ascii_case(name));
+        if let Some(item) = named.filter(|item| !has_paths(item)) {
+            return Err(CliError::Conflict {
+                code: "ItemHasOtherPaths",
+                message: format!("the item {} protects other paths", item.name),
+                fix: "choose another --item, or leave it out".to_owned(),
+            });
+        }
+        Ok(named)
+    }
+
+    /// The name asked for, or one made from the first path; one that is taken gets a suffix.
+    fn name(&self, items: &[Item]) -> Result<ItemName, CliError> {
+        if let Some(name) = &self.options.item {
+            return Ok(name.parse()?);
+        }
+        let first = self.paths.first().and_then(|path| path.file_name());
+        let mut name = valid_name(&first.unwrap_or_default().to_string_lossy());
+        if items.iter().any(|item| item.name.eq_ignore_ascii_case(&name)) {
+            // Only has to tell paths apart: the item is found again by its paths.
+            let mut hasher = DefaultHasher::new();
+            self.paths.hash(&mut hasher);
+            name = format!("{name}-{:08x}", hasher.finish() >> 32);
+        }
+        Ok(name.parse()?)
+    }
+
+    fn put(
+        &self,
+        context: &Context<'_>,
+        vault: &ResourceId,
+        name: &str,
+        folder: &Value,
+    ) -> Result<Item, CliError> {
+        let id = Addresses::item(vault, name)?;
+        let first = self.paths.first().map(|path| path.as_os_str().as_encoded_bytes());
+        let body = json!({ "properties": {
+            "objectType": "BackupInstance",
+            "friendlyName": name,
+            "dataSourceInfo": {
+                "objectType": "Datasource",
+                "datasourceType": "Custody.Sources/folders",
+                "resourceName": terminal::path(first.unwrap_or_default()),
+            },
+            "folder": folder,
+        } });
+        let resource = context.client()?.put(id.as_str(), &body)?;
+        Item::new(vault, resource)
+    }
+
+    fn json_paths(&self) -> Value {
+        self.paths.iter().map(|path| SourcePath::from(path.as_path()).to_json()).collect()
+    }
+}
+
+/// The characters of a file name that an item name may have; the others become hyphens.
+fn valid_name(name: &str) -> String {
+    let valid = |c: char| if c.is_ascii_alphanumeric() || "-_.()".contains(c) { c } else { '-' };
+    let name: String = name.chars().map(valid).take(NAME_CHARS_MAX).collect();
+    let name = name.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
+    if name.is_empty() { NAME_WITHOUT_LETTERS.to_owned() } else { name.to_owned() }
+}
+
+/// Everything of a folder part but the paths, with what is absent as it would be written.
+fn patterns(folder: &Value) -> Map<String, Value> {
+    let list = |name: &str| folder.get(name).cloned().unwrap_or_else(|| json!([]));
+    let flag = |name: &str| folder.get(name).cloned().unwrap_or_else(|| json!(false));
+    Map::from_iter([
+        ("include".to_owned(), list("include")),
+        ("exclude".to_owned(), list("exclude")),
+        ("oneFileSystem".to_owned(), flag("oneFileSystem")),
+        ("excludeCaches".to_owned(), flag("excludeCaches")),
+    ])
+}
+
+fn in_words(folder: &Value) -> String {
+    let mut words = Vec::new();
+    for (name, label) in [("exclude", "exclude"), ("include", "include")] {
+        let listed = folder.get(name).and_then(Value::as_array);
+        for pattern in listed.into_iter().flatten().filter_map(Value::as_str) {
+            words.push(format!("{label} {}", terminal::line(pattern)));
+        }
+    }
+    for (name, label) in
+        [("oneFileSystem", "one file system"), ("excludeCaches", "no marked caches")]
+    {
+        if folder.get(name).and_then(Value::as_bool).unwrap_or_default() {
+            words.push(label.to_owned());
+        }
+    }
+    if words.is_empty() { "none".to_owned() } else { words.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::valid_name;
+
+    #[test]
+    fn names_from_paths() {
+        let check = |name: &str, expected: &str| {
+            assert_eq!(valid_name(name), expected);
+            assert!(expected.parse::<custody_names::ItemName>().is_ok(), "{expected}");
+        };
+        check("documents", "documents");
+        check("My Photos (2026)", "My-Photos-(2026)");
+        check(".config", "config");
+        check("..", "root");
+        check("", "root");
+        check("Zoë\n\u{1b}[2J", "Zo----2J");
+        check(&"x".repeat(255), &"x".repeat(100));
+    }
+}

@@ -1,0 +1,162 @@
+//! `custody restore`: brings an item back.
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use custody_client::SourcePath;
+use serde_json::{Value, json};
+
+use crate::arguments::{PointOption, VaultOption};
+use crate::context::Context;
+use crate::error::CliError;
+use crate::in_process::LoneRepository;
+use crate::jobs::{self, Done};
+use crate::output::Outcome;
+use crate::{human, items, terminal};
+
+/// Longest recovery kit, in bytes.
+pub(crate) const KIT_BYTES_MAX: u64 = 64 << 20;
+
+/// Restore an item from a recovery point
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  custody restore documents --to /tmp/restored\n  custody restore \
+    documents --point '2026-11-01 12:00' --path letters --to ~/letters --overwrite older\n  \
+    custody restore --repository /mnt/backup --recovery-kit kit.custody --to /tmp/restored\n\n\
+    Nothing is written outside of the target folder, whatever stands in it.\n\nExit codes: 0 done, \
+    3 done with warnings (what could not be set is listed), 5 no such item, point or path, 7 the \
+    key may not be used, 9 damaged data, 14 target full, 130 interrupted (run it again to go on); \
+    the others are in docs/exit-codes.md."
+)]
+pub(crate) struct Options {
+    /// The item; with --repository only needed if it holds several
+    #[arg(required_unless_present = "repository")]
+    item: Option<String>,
+    #[command(flatten)]
+    point: PointOption,
+    /// Folder to restore into
+    #[arg(long, value_name = "DIR")]
+    to: PathBuf,
+    /// Restore only this path of the item
+    #[arg(long, value_name = "SUB")]
+    path: Option<OsString>,
+    /// What happens to files that are there already
+    #[arg(long, value_enum, default_value = "never", value_name = "WHEN")]
+    overwrite: Overwrite,
+    /// Whose the files will be: the same numbers, the same names, or whoever restores
+    #[arg(long, value_enum, value_name = "WHOSE")]
+    owner: Option<Owner>,
+    #[command(flatten)]
+    vault: VaultOption,
+    /// Restore from this repository without the installation's records
+    #[arg(long, value_name = "DIR")]
+    repository: Option<PathBuf>,
+    /// The repository's fingerprint, as status or the recovery kit has it
+    #[arg(long, value_name = "HEX", requires = "repository")]
+    fingerprint: Option<String>,
+    /// A recovery kit that opens the repository
+    #[arg(long, value_name = "FILE", requires = "repository")]
+    recovery_kit: Option<PathBuf>,
+}
+
+/// What happens to files that are there already.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Overwrite {
+    /// They stay.
+    Never,
+    /// They are replaced if they are older.
+    Older,
+    /// They are replaced.
+    Always,
+}
+
+/// Whose the restored files will be.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Owner {
+    /// The user and group numbers of the source.
+    Numeric,
+    /// The user and group names of the source.
+    Name,
+    /// Whoever restores.
+    None,
+}
+
+/// Restores and says what was restored.
+pub(crate) fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, CliError> {
+    if let Some(folder) = &options.repository {
+        let kit =
+            options.recovery_kit.as_deref().map(|path| read_kit(context, path)).transpose()?;
+        if options.fingerprint.is_none() && kit.is_none() {
+            context.warn(
+                "warning: without --fingerprint or a recovery kit nothing tells this repository \
+                 from a forged one; what is found is trusted",
+            );
+        }
+        context.use_repository(&LoneRepository {
+            folder: context.absolute(folder),
+            fingerprint: options.fingerprint.clone(),
+            recovery_kit: kit,
+        })?;
+    }
+    let item = match &options.item {
+        Some(name) => items::find_item(context, &options.vault, name)?,
+        None => items::only_item(context, &options.vault)?,
+    };
+    let target = context.absolute(&options.to);
+    let mut body = json!({
+        "point": items::point(context, &options.point.point),
+        "target": SourcePath::from(target.as_path()).to_json(),
+        "overwrite": word(options.overwrite),
+    });
+    if let Value::Object(fields) = &mut body {
+        if let Some(path) = &options.path {
+            fields.insert("path".to_owned(), SourcePath::from(path.as_os_str()).to_json());
+        }
+        if let Some(owner) = options.owner {
+            fields.insert("owner".to_owned(), word(owner).into());
+        }
+    }
+    let done = jobs::run(context, &item.vault, &format!("{}/restore", item.id), &body)?;
+    let value = done.to_json(json!({
+        "item": item.name,
+        "target": SourcePath::from(target.as_path()).to_json(),
+        "files": done.job.progress.files_done,
+        "bytes": done.job.progress.bytes_done,
+        "result": done.job.result,
+    }));
+    let text = summary(&done, &target);
+    Ok(Outcome::data(value).with_text(text).ending(done.exit()))
+}
+
+/// Reads a recovery kit.
+pub(crate) fn read_kit(context: &Context<'_>, path: &std::path::Path) -> Result<Vec<u8>, CliError> {
+    let path = context.absolute(path);
+    let shown = terminal::path(path.as_os_str().as_encoded_bytes());
+    let failed = |reason| CliError::Path { path: shown.clone(), reason };
+    if std::fs::metadata(&path).map_err(failed)?.len() > KIT_BYTES_MAX {
+        return Err(CliError::Usage(format!("{shown} is no recovery kit: it is too long")));
+    }
+    std::fs::read(&path).map_err(failed)
+}
+
+fn summary(done: &Done, target: &std::path::Path) -> String {
+    let progress = &done.job.progress;
+    let mut text = format!(
+        "restored {} ({}) to {} in {}\n",
+        human::count(progress.files_done, "file"),
+        human::size(progress.bytes_done),
+        terminal::path(target.as_os_str().as_encoded_bytes()),
+        done.took(),
+    );
+    if done.job.warning_count > 0 {
+        let warnings = human::count(done.job.warning_count, "warning");
+        let _ = writeln!(text, "{warnings}: custody job show -n {}", done.id);
+    }
+    text
+}
+
+fn word(value: impl ValueEnum) -> String {
+    value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+}

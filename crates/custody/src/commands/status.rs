@@ -1,0 +1,104 @@
+//! `custody status`: everything at one glance.
+
+use clap::Args;
+use serde_json::Value;
+use std::fmt::Write as _;
+
+use crate::context::Context;
+use crate::error::CliError;
+use crate::output::Outcome;
+use crate::{human, terminal};
+
+/// Show vaults, their keys, newest points, and what needs attention
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  custody status\n  custody status -o json --query \
+    'warnings[].code'\n\nExit codes: 0 done, also if something needs attention; the others are in \
+    docs/exit-codes.md.")]
+pub(crate) struct Options {}
+
+/// Shows the status.
+pub(crate) fn run(_options: &Options, context: &Context<'_>) -> Result<Outcome, CliError> {
+    let status = context.client()?.get("/custody/status")?;
+    let text = text(context, &status);
+    Ok(Outcome::data(status).with_text(text))
+}
+
+fn text(context: &Context<'_>, status: &Value) -> String {
+    let mut text = String::new();
+    let mut push = |line: String| {
+        text.push_str(&line);
+        text.push('\n');
+    };
+    for vault in list(status, "vaults") {
+        vault_lines(context, vault).into_iter().for_each(&mut push);
+    }
+    if list(status, "vaults").is_empty() {
+        push("no vaults yet; custody protect FOLDER makes one".to_owned());
+    }
+    if let Some(seal) = status.get("seal") {
+        push(format!("seal: {} ({})", word(seal, "kind"), word(seal, "place")));
+        push(format!("  {}", word(seal, "protects")));
+    }
+    let jobs = status.get("jobs").unwrap_or(&Value::Null);
+    let (running, failed) = (number(jobs, "running"), number(jobs, "failedLast7Days"));
+    push(format!("jobs: {running} running, {failed} failed in the last 7 days"));
+    let ledger = status.get("ledger").unwrap_or(&Value::Null);
+    push(format!("ledger: {}", human::count(number(ledger, "records"), "record")));
+    for warning in list(status, "warnings") {
+        push(format!("warning: {} ({})", word(warning, "message"), word(warning, "code")));
+        if !word(warning, "fix").is_empty() {
+            push(format!("  to mend it: {}", word(warning, "fix")));
+        }
+    }
+    text
+}
+
+fn vault_lines(context: &Context<'_>, vault: &Value) -> Vec<String> {
+    let zone = &context.world.time_zone;
+    let newest = match vault.get("newestPoint") {
+        Some(Value::String(time)) => format!(", newest of {}", human::time(time, zone)),
+        Some(point) if point.is_object() => {
+            format!(", newest of {}", human::time(&word(point, "time"), zone))
+        }
+        _ => String::new(),
+    };
+    let mut lines = vec![format!(
+        "vault {}: {}, {}{newest}",
+        word(vault, "name"),
+        human::count(number(vault, "items"), "item"),
+        human::count(number(vault, "recoveryPoints"), "recovery point"),
+    )];
+    let encryption = vault.get("encryption").unwrap_or(&Value::Null);
+    let mut line = format!("  key: {} {}", word(encryption, "type"), word(encryption, "keyUri"));
+    for (field, label) in [("keyVersion", "version "), ("state", "")] {
+        if !word(encryption, field).is_empty() {
+            let _ = write!(line, ", {label}{}", word(encryption, field));
+        }
+    }
+    lines.push(line);
+    if !word(vault, "storePlace").is_empty() {
+        lines.push(format!("  store: {}", word(vault, "storePlace")));
+    }
+    let older = list(vault, "olderGenerations").len() as u64;
+    if older > 0 {
+        let generations = human::count(older, "older data key generation");
+        lines.push(format!("  {generations} once wrapped by another key"));
+    }
+    for warning in list(vault, "warnings") {
+        let message = warning.as_str().map_or_else(|| word(warning, "message"), terminal::line);
+        lines.push(format!("  warning: {message}"));
+    }
+    lines
+}
+
+fn list<'v>(value: &'v Value, field: &str) -> &'v [Value] {
+    value.get(field).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+}
+
+fn word(value: &Value, field: &str) -> String {
+    value.get(field).and_then(Value::as_str).map(terminal::line).unwrap_or_default()
+}
+
+fn number(value: &Value, field: &str) -> u64 {
+    value.get(field).and_then(Value::as_u64).unwrap_or_default()
+}

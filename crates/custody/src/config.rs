@@ -1,0 +1,92 @@
+//! The configuration file: `config.toml` in the data folder, or where `--config` says.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::error::CliError;
+use crate::in_process::SealKind;
+use crate::output::Format;
+use crate::progress::ProgressMode;
+
+/// Longest configuration file, in bytes.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// What the file may hold. Unknown keys are refused, so that a slip of the pen is noticed.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub(crate) struct Config {
+    /// The output format unless `--output` is given.
+    pub output: Option<Format>,
+    /// How progress is shown unless `--progress` is given.
+    pub progress: Option<ProgressMode>,
+    /// The resource group unless `--resource-group` is given.
+    pub resource_group: Option<String>,
+    /// The Backup vault unless `--vault` is given.
+    pub vault: Option<String>,
+    /// The seal of the embedded key vault.
+    pub seal: SealConfig,
+}
+
+/// The `[seal]` part.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub(crate) struct SealConfig {
+    /// Its kind.
+    pub kind: Option<SealKind>,
+    /// The folder of its file.
+    pub folder: Option<PathBuf>,
+}
+
+impl Config {
+    /// Reads `named` if the user named a file, else `config.toml` in the data folder if there is
+    /// one.
+    pub(crate) fn read(named: Option<&Path>, data_folder: &Path) -> Result<Self, CliError> {
+        let path = named.map_or_else(|| data_folder.join("config.toml"), Path::to_path_buf);
+        let wrong = |reason: String| CliError::Configuration { path: path.clone(), reason };
+        let text = match std::fs::metadata(&path) {
+            Ok(metadata) if metadata.len() > FILE_BYTES_MAX => {
+                return Err(wrong(format!("it is longer than {FILE_BYTES_MAX} bytes")));
+            }
+            Ok(_) => std::fs::read_to_string(&path).map_err(|error| wrong(error.to_string()))?,
+            Err(error) if error.kind() == ErrorKind::NotFound && named.is_none() => {
+                return Ok(Self::default());
+            }
+            Err(error) => return Err(wrong(error.to_string())),
+        };
+        Self::parse(&text).map_err(wrong)
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        toml::from_str(text).map_err(|error| {
+            let start = error.span().map_or(0, |span| span.start);
+            let line = 1 + text.bytes().take(start).filter(|byte| *byte == b'\n').count();
+            format!("line {line}: {}", error.message())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_known_is_read() {
+        let check = |text: &str, expected: Result<(), &str>| {
+            let parsed = Config::parse(text).map(drop);
+            match (parsed, expected) {
+                (Ok(()), Ok(())) => {}
+                (Err(got), Err(want)) => assert!(got.starts_with(want), "{text}: {got}"),
+                (got, want) => panic!("{text}: got {got:?}, wanted {want:?}"),
+            }
+        };
+        check("", Ok(()));
+        check("output = \"table\"\nresource-group = \"g\"\n[seal]\nkind = \"file\"\n", Ok(()));
+        check("output = \"json\"\nretries = 3\n", Err("line 2: unknown field `retries`"));
+        check("\n\noutput = \"html\"\n", Err("line 3: unknown variant `html`"));
+        check("[seal]\nkind = 3\n", Err("line 2: "));
+        check("output = \n", Err("line 1: "));
+        check("\u{0}\u{1}", Err("line 1: "));
+    }
+}

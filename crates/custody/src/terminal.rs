@@ -1,0 +1,91 @@
+//! Text that is safe to show on a terminal.
+
+use std::fmt::Write as _;
+
+/// A path or name as a terminal may be shown it: it cannot move the cursor, hide or reverse what
+/// follows or start a new line, and two different paths never look the same by way of escapes.
+pub(crate) fn path(path: &[u8]) -> String {
+    let mut shown = String::with_capacity(path.len());
+    for chunk in path.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            match character {
+                '\\' => shown.push_str("\\\\"),
+                character => push(&mut shown, character),
+            }
+        }
+        for byte in chunk.invalid() {
+            // Writing to a String cannot fail.
+            let _ = write!(shown, "\\x{byte:02x}");
+        }
+    }
+    shown
+}
+
+/// One line of text from a server, with everything but plain characters escaped. The backslash
+/// stays, so that a path which the server has escaped is not escaped again.
+pub(crate) fn line(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    text.chars().for_each(|character| push(&mut shown, character));
+    shown
+}
+
+/// Whether a terminal shows this character as itself and nothing else happens.
+pub(crate) fn is_plain(character: char) -> bool {
+    !character.is_control() && !is_invisible(character)
+}
+
+fn push(shown: &mut String, character: char) {
+    match character {
+        '\n' => shown.push_str("\\n"),
+        '\r' => shown.push_str("\\r"),
+        '\t' => shown.push_str("\\t"),
+        _ if character.is_ascii_control() => {
+            let _ = write!(shown, "\\x{:02x}", u32::from(character));
+        }
+        _ if is_plain(character) => shown.push(character),
+        _ => shown.extend(character.escape_unicode()),
+    }
+}
+
+/// Characters without a shape of their own that change how their neighbours look (Unicode
+/// TR 36, "visual spoofing").
+fn is_invisible(character: char) -> bool {
+    matches!(
+        character,
+        '\u{ad}'
+            | '\u{61c}'
+            | '\u{180e}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e0fff}'
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn paths_are_escaped() {
+        let check = |path: &[u8], expected: &str| assert_eq!(super::path(path), expected);
+        check(b"photos/2026/a b.jpg", "photos/2026/a b.jpg");
+        check("Zo\u{eb}/\u{7530}".as_bytes(), "Zo\u{eb}/\u{7530}");
+        check(b"a\nb\tc\rd", "a\\nb\\tc\\rd");
+        check(b"\x1b[2J\x1b]0;title\x07", "\\x1b[2J\\x1b]0;title\\x07");
+        check(b"\x7f", "\\x7f");
+        check(b"caf\xe9", "caf\\xe9");
+        check("\u{85}\u{9b}31m".as_bytes(), "\\u{85}\\u{9b}31m");
+        check("gpj.\u{202e}exe".as_bytes(), "gpj.\\u{202e}exe");
+        check("a\u{200b}b\u{2066}c\u{feff}".as_bytes(), "a\\u{200b}b\\u{2066}c\\u{feff}");
+        check(br"back\slash", r"back\\slash");
+        check(br"\x1b", r"\\x1b");
+    }
+
+    #[test]
+    fn lines_keep_the_backslash() {
+        let check = |text: &str, expected: &str| assert_eq!(super::line(text), expected);
+        check("file a\\nb changed", "file a\\nb changed");
+        check("two\r\nlines \u{1b}[31mred", "two\\r\\nlines \\x1b[31mred");
+    }
+}

@@ -1,0 +1,219 @@
+//! Backing up: a source into a point (docs/formats/repository.md, "Order of writing").
+//!
+//! The walk runs on the caller's thread and hands files, a batch at a time, to workers that read,
+//! cut, name, group and compress. Whoever fills the open pack seals, proves and stores it. Memory is
+//! bounded: per worker a read buffer and three groups (about 5 MiB) and two queued groups, one open
+//! pack (16 MiB), and for each worker that is closing one the pack and its sealed form.
+
+mod shared;
+mod tree;
+mod walk;
+mod worker;
+
+use std::num::NonZeroUsize;
+
+use crossbeam_channel::{RecvTimeoutError, bounded};
+use custody_ambient::Timestamp;
+use custody_entries::Source;
+
+use crate::RepositoryError;
+use crate::index_object::{self, CHUNKS_MAX};
+use crate::listing::Node;
+use crate::log::{HEARTBEAT_INTERVAL, HeadPin, ItemGuid, NewPoint, ObjectId, Session};
+use crate::object::{self, Family};
+use crate::pack::PackSummary;
+use crate::point::{Counts, Point, PointId, PointWarning};
+use crate::progress::{Phase, Progress};
+use crate::read::{ChunkReader, locked};
+use crate::repository::Repository;
+use shared::Shared;
+use walk::Walk;
+use worker::Worker;
+
+/// Batches of files, and closed groups, that wait for each worker.
+const QUEUE_PER_WORKER: usize = 2;
+
+/// What a backup is of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackupOptions {
+    /// The item, as the log knows it.
+    pub item: ItemGuid,
+    /// The item's name.
+    pub item_name: String,
+    /// The host it is read on.
+    pub host: String,
+    /// The paths that are read, as given.
+    pub paths: Vec<Vec<u8>>,
+    /// A point whose unchanged files are taken over without being opened; one that is gone or
+    /// damaged only makes the backup slower.
+    pub parent: Option<PointId>,
+    /// How many threads read and compress.
+    pub threads: NonZeroUsize,
+}
+
+/// A point that stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommittedPoint {
+    /// Its id.
+    pub id: PointId,
+    /// The log entry that committed it.
+    pub head: HeadPin,
+    /// How much there is.
+    pub counts: Counts,
+    /// How many warnings there were.
+    pub warnings_total: u64,
+    /// The first of them.
+    pub warnings: Vec<PointWarning>,
+}
+
+impl Repository {
+    /// Reads `source` into a new point. What cannot be read becomes a warning; the point stands
+    /// when this returns, and nothing of it does after an error.
+    ///
+    /// # Errors
+    /// The source's own if it cannot be read at all; [`RepositoryError::Cancelled`]; whatever the
+    /// store, the keys or the log refuse.
+    pub fn backup(
+        &self,
+        source: &mut dyn Source,
+        options: &BackupOptions,
+        progress: &dyn Progress,
+    ) -> Result<CommittedPoint, RepositoryError> {
+        let begun = self.parts.clock.now();
+        let session = self.begin_session()?;
+        let committed = self.backup_within(&session, source, options, begun, progress);
+        // If it cannot be ended, the next one who waits for it finds it dead.
+        let _ = session.end();
+        committed
+    }
+
+    fn backup_within(
+        &self,
+        session: &Session,
+        source: &mut dyn Source,
+        options: &BackupOptions,
+        begun: Timestamp,
+        progress: &dyn Progress,
+    ) -> Result<CommittedPoint, RepositoryError> {
+        let index = self.load_index(&*self.history()?, session.doomed_packs())?;
+        let store = &*self.parts.store;
+        let shared = Shared::new(store, self.keys(), &self.knife, &index, progress);
+        let earlier = self.earlier(options.parent, &shared.reader);
+        gather(&shared, session, source, earlier, options.threads)?;
+        if let Some(error) = shared.take_failure() {
+            return Err(error);
+        }
+        shared.keep_going()?;
+        shared.report(Phase::Committing);
+        shared.close_last_pack()?;
+        let packs = shared.take_packs()?;
+        let indexes = self.store_indexes(&packs)?;
+        let root = locked(&shared.root).take();
+        let root = root.ok_or(RepositoryError::Bug("a backup without a root listing"))?;
+        let (warnings_total, warnings) = shared.take_warnings();
+        let point = Point {
+            item: options.item_name.clone(),
+            host: options.host.clone(),
+            paths: options.paths.clone(),
+            begun,
+            ended: self.parts.clock.now(),
+            parent: options.parent,
+            counts: shared.tally.counts(),
+            warnings_total,
+            warnings,
+            top: locked(&shared.top).take(),
+            root,
+        };
+        let id = self.store_point(&point)?;
+        let new = NewPoint {
+            item: options.item,
+            point: id,
+            indexes: indexes.into_iter().collect(),
+            packs: packs.iter().map(|pack| pack.id).collect(),
+        };
+        let used = shared.used_packs();
+        shared.keep_going()?;
+        let head = session.commit(&new, &|pack| used.contains(pack))?;
+        let Point { counts, warnings, .. } = point;
+        Ok(CommittedPoint { id: PointId(id), head, counts, warnings_total, warnings })
+    }
+
+    /// What the parent point holds at its top; nothing if there is none to take over from.
+    fn earlier(&self, parent: Option<PointId>, reader: &ChunkReader<'_>) -> Vec<Node> {
+        let point = parent.and_then(|parent| self.point(parent).ok());
+        point.and_then(|point| reader.listing(&point.root).ok()).unwrap_or_default()
+    }
+
+    /// Stores the index of new packs, opened again before it is sent.
+    pub(crate) fn store_indexes(
+        &self,
+        packs: &[PackSummary],
+    ) -> Result<Vec<ObjectId>, RepositoryError> {
+        let (mut names, mut rest) = (Vec::new(), packs);
+        while !rest.is_empty() {
+            let mut chunks = 0;
+            let fitting = rest.iter().take_while(|pack| {
+                let groups = &pack.directory.groups;
+                chunks += groups.iter().map(|group| group.members.len()).sum::<usize>();
+                chunks <= CHUNKS_MAX
+            });
+            let (part, after) = rest.split_at(fitting.count().max(1));
+            let bytes = index_object::seal(part, self.keys())?;
+            index_object::prove(&bytes, part, self.keys())?;
+            names.push(object::put(&*self.parts.store, Family::Index, &bytes)?);
+            rest = after;
+        }
+        Ok(names)
+    }
+
+    fn store_point(&self, point: &Point) -> Result<ObjectId, RepositoryError> {
+        let bytes = point.seal(self.keys())?;
+        if Point::open(&bytes, self.keys(), &"the new point")? != *point {
+            return Err(RepositoryError::Bug("a point does not open to what went into it"));
+        }
+        object::put(&*self.parts.store, Family::Point, &bytes)
+    }
+}
+
+/// Walks the source and waits until all of it is read and stored.
+fn gather(
+    shared: &Shared<'_>,
+    session: &Session,
+    source: &mut dyn Source,
+    earlier: Vec<Node>,
+    threads: NonZeroUsize,
+) -> Result<(), RepositoryError> {
+    let queue = threads.get() * QUEUE_PER_WORKER;
+    let ((jobs_in, jobs), groups) = (bounded(queue), bounded(queue));
+    let mut workers = Vec::new();
+    for _ in 0..threads.get() {
+        workers.push(Worker::new(shared, jobs.clone(), groups.clone())?);
+    }
+    drop((jobs, groups));
+    std::thread::scope(|scope| {
+        // Dropped when the workers are done, which ends the heartbeat.
+        let (working, still) = bounded::<()>(0);
+        scope.spawn(move || {
+            while still.recv_timeout(HEARTBEAT_INTERVAL) == Err(RecvTimeoutError::Timeout) {
+                // One that is missed is made up for by the next; none at all ends the session.
+                let _ = session.beat();
+            }
+        });
+        for worker in workers {
+            let working = working.clone();
+            scope.spawn(move || {
+                if let Err(error) = worker.run() {
+                    shared.fail(error);
+                }
+                drop(working);
+            });
+        }
+        drop(working);
+        let mut walk = Walk::new(shared, jobs_in, earlier);
+        match source.walk(&mut walk) {
+            Ok(()) => walk.finish(),
+            Err(error) => shared.fail(error.into()),
+        }
+    });
+    Ok(())
+}

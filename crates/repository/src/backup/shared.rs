@@ -1,0 +1,202 @@
+//! What the threads of one backup share.
+
+use std::collections::HashSet;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use custody_blob_store::BlobStore;
+use custody_entries::{Metadata, Warning};
+
+use crate::RepositoryError;
+use crate::chunk::{ChunkName, Knife};
+use crate::content::Content;
+use crate::index::Index;
+use crate::log::ObjectId;
+use crate::pack::{self, PackDraft, PackSummary, PackedGroup};
+use crate::point::{Counts, PointWarning, WARNINGS_MAX};
+use crate::progress::{Phase, Progress, Status};
+use crate::read::{ChunkReader, locked};
+use crate::sealed::Keys;
+
+/// How many locks the names of new chunks are spread over.
+const SHARDS: usize = 64;
+
+/// One backup in progress: deduplication, the open pack, counters, warnings, the first failure.
+pub(super) struct Shared<'r> {
+    pub(super) store: &'r dyn BlobStore,
+    pub(super) keys: Keys<'r>,
+    pub(super) knife: &'r Knife,
+    pub(super) index: &'r Index,
+    pub(super) reader: ChunkReader<'r>,
+    pub(super) progress: &'r dyn Progress,
+    pub(super) tally: Tally,
+    pub(super) root: Mutex<Option<Content>>,
+    pub(super) top: Mutex<Option<Metadata>>,
+    /// Chunks first met in this session; all are in its packs before it commits.
+    fresh: Vec<Mutex<HashSet<ChunkName>>>,
+    /// Which packs of the index the point relies on.
+    used: Vec<AtomicBool>,
+    draft: Mutex<PackDraft>,
+    packs: Mutex<Vec<PackSummary>>,
+    warnings: Mutex<(u64, Vec<PointWarning>)>,
+    failure: Mutex<Option<RepositoryError>>,
+    stopped: AtomicBool,
+}
+
+/// Counts as they grow.
+#[derive(Default)]
+pub(super) struct Tally {
+    pub(super) files: AtomicU64,
+    pub(super) folders: AtomicU64,
+    pub(super) others: AtomicU64,
+    pub(super) bytes: AtomicU64,
+    /// Bytes read or taken over so far, those read twice counted twice: for progress alone.
+    pub(super) read_bytes: AtomicU64,
+    pub(super) new_bytes: AtomicU64,
+    pub(super) stored_bytes: AtomicU64,
+    pub(super) unchanged_files: AtomicU64,
+}
+
+impl<'r> Shared<'r> {
+    pub(super) fn new(
+        store: &'r dyn BlobStore,
+        keys: Keys<'r>,
+        knife: &'r Knife,
+        index: &'r Index,
+        progress: &'r dyn Progress,
+    ) -> Self {
+        Self {
+            store,
+            keys,
+            knife,
+            index,
+            reader: ChunkReader::new(store, keys, knife, index),
+            progress,
+            tally: Tally::default(),
+            root: Mutex::default(),
+            top: Mutex::default(),
+            fresh: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            used: index.packs().iter().map(|_| AtomicBool::new(false)).collect(),
+            draft: Mutex::default(),
+            packs: Mutex::default(),
+            warnings: Mutex::default(),
+            failure: Mutex::default(),
+            stopped: AtomicBool::new(false),
+        }
+    }
+
+    /// Takes note that the point uses a chunk. True if the caller has to store it.
+    pub(super) fn claim(&self, name: ChunkName) -> bool {
+        if self.take_over(&name) {
+            return false;
+        }
+        let shard = name.0.first().map_or(0, |byte| usize::from(*byte) % SHARDS);
+        self.fresh.get(shard).is_some_and(|shard| locked(shard).insert(name))
+    }
+
+    /// Whether the chunk was stored before this session and can be relied on; if so the point
+    /// relies on its pack from now on.
+    pub(super) fn take_over(&self, name: &ChunkName) -> bool {
+        let Some(pack) = self.index.reliable_pack(name) else { return false };
+        if let Some(used) = self.used.get(pack as usize) {
+            used.store(true, Ordering::Relaxed);
+        }
+        true
+    }
+
+    /// Adds a group to the open pack; closes the pack if that fills it.
+    pub(super) fn add_group(&self, group: PackedGroup) -> Result<(), RepositoryError> {
+        let full = locked(&self.draft).add(group);
+        full.map_or(Ok(()), |groups| self.close_pack(groups))
+    }
+
+    /// Closes the last pack.
+    pub(super) fn close_last_pack(&self) -> Result<(), RepositoryError> {
+        let groups = std::mem::take(&mut *locked(&self.draft)).groups;
+        if groups.is_empty() { Ok(()) } else { self.close_pack(groups) }
+    }
+
+    /// Seals, proves and stores a pack.
+    fn close_pack(&self, groups: Vec<PackedGroup>) -> Result<(), RepositoryError> {
+        self.keep_going()?;
+        let summary = pack::store(groups, self.store, self.keys, self.knife)?;
+        self.tally.stored_bytes.fetch_add(summary.length, Ordering::Relaxed);
+        locked(&self.packs).push(summary);
+        self.report(Phase::Reading);
+        Ok(())
+    }
+
+    /// The packs of this session, each durable, and the proof that they hold every new chunk.
+    pub(super) fn take_packs(&self) -> Result<Vec<PackSummary>, RepositoryError> {
+        let packs = std::mem::take(&mut *locked(&self.packs));
+        let fresh: usize = self.fresh.iter().map(|shard| locked(shard).len()).sum();
+        let groups = packs.iter().flat_map(|pack| &pack.directory.groups);
+        let stored: usize = groups.map(|group| group.members.len()).sum();
+        if fresh == stored {
+            Ok(packs)
+        } else {
+            Err(RepositoryError::Bug("a new chunk is in no pack of its session"))
+        }
+    }
+
+    /// The packs stored before this session that the point relies on.
+    pub(super) fn used_packs(&self) -> Vec<ObjectId> {
+        let packs = self.index.packs().iter().zip(&self.used);
+        packs.filter(|(_, used)| used.load(Ordering::Relaxed)).map(|(pack, _)| pack.id).collect()
+    }
+
+    pub(super) fn warn(&self, warning: Warning) {
+        let mut warnings = locked(&self.warnings);
+        warnings.0 += 1;
+        if warnings.1.len() < WARNINGS_MAX {
+            let Warning { code, path, message } = warning;
+            warnings.1.push(PointWarning { code: code.to_owned(), path, message });
+        }
+    }
+
+    /// How many warnings there were, and the first of them in order of their paths.
+    pub(super) fn take_warnings(&self) -> (u64, Vec<PointWarning>) {
+        let (total, mut kept) = std::mem::take(&mut *locked(&self.warnings));
+        kept.sort_by(|one, other| one.path.cmp(&other.path));
+        (total, kept)
+    }
+
+    /// Stops every thread; the first failure is the one that is told.
+    pub(super) fn fail(&self, error: RepositoryError) {
+        locked(&self.failure).get_or_insert(error);
+        self.stopped.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn take_failure(&self) -> Option<RepositoryError> {
+        locked(&self.failure).take()
+    }
+
+    /// Whether the backup may go on: not failed, not cancelled, keys still leased.
+    pub(super) fn keep_going(&self) -> Result<(), RepositoryError> {
+        if self.stopped.load(Ordering::Relaxed) || self.progress.is_cancelled() {
+            return Err(RepositoryError::Cancelled);
+        }
+        Ok(self.keys.vault.check()?)
+    }
+
+    pub(super) fn report(&self, phase: Phase) {
+        let Counts { files, new_bytes, .. } = self.tally.counts();
+        let bytes = self.tally.read_bytes.load(Ordering::Relaxed);
+        self.progress.report(&Status { phase, files, bytes, new_bytes });
+    }
+}
+
+impl Tally {
+    pub(super) fn counts(&self) -> Counts {
+        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Counts {
+            files: of(&self.files),
+            folders: of(&self.folders),
+            others: of(&self.others),
+            bytes: of(&self.bytes),
+            new_bytes: of(&self.new_bytes),
+            stored_bytes: of(&self.stored_bytes),
+            unchanged_files: of(&self.unchanged_files),
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! The walk: takes what the source yields and hands it to the workers.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use crossbeam_channel::Sender;
+use custody_entries::{
+    Content as Source, Entry, EntryKind, EntryName, Flow, Metadata, Sink, Warning,
+};
+
+use super::shared::Shared;
+use super::tree::Folder;
+use super::worker::{FileJob, Job};
+use crate::RepositoryError;
+use crate::content::Content;
+use crate::listing::{Body, Node};
+use crate::progress::Phase;
+use crate::read::locked;
+
+/// Files are handed on when they make up this many bytes …
+const BATCH_BYTES: u64 = 1 << 20;
+/// … or are this many.
+const BATCH_FILES: usize = 256;
+
+/// Where the walk is: the folders from the top down.
+pub(super) struct Walk<'s, 'r> {
+    shared: &'s Shared<'r>,
+    jobs: Sender<Job>,
+    batch: Vec<FileJob>,
+    batch_bytes: u64,
+    stack: Vec<Level>,
+}
+
+struct Level {
+    folder: Arc<Folder>,
+    /// The same folder's entries in the parent point, sorted by name.
+    earlier: Vec<Node>,
+}
+
+impl<'s, 'r> Walk<'s, 'r> {
+    /// A walk that has not begun; `earlier` is what the parent point holds at its top.
+    pub(super) fn new(shared: &'s Shared<'r>, jobs: Sender<Job>, earlier: Vec<Node>) -> Self {
+        let stack = vec![Level { folder: Folder::root(), earlier }];
+        Self { shared, jobs, batch: Vec::new(), batch_bytes: 0, stack }
+    }
+
+    /// The walk has ended: whatever is still held goes to the workers.
+    pub(super) fn finish(mut self) {
+        self.hand_on_batch();
+        while !self.stack.is_empty() {
+            self.leave_top();
+        }
+    }
+
+    fn hand_on_batch(&mut self) {
+        if !self.batch.is_empty() {
+            self.batch_bytes = 0;
+            let files = std::mem::take(&mut self.batch);
+            self.hand_on(Job::Files(files));
+        }
+    }
+
+    /// A job that no worker takes belongs to a backup that has failed already.
+    fn hand_on(&self, job: Job) {
+        if self.jobs.send(job).is_err() {
+            self.shared.fail(RepositoryError::Cancelled);
+        }
+    }
+
+    fn leave_top(&mut self) {
+        if let Some(level) = self.stack.pop()
+            && level.folder.leave()
+        {
+            self.hand_on(Job::Listing(level.folder));
+        }
+    }
+
+    fn flow(&self) -> Flow {
+        match self.shared.keep_going() {
+            Ok(()) => Flow::Continue,
+            Err(error) => {
+                self.shared.fail(error);
+                Flow::Stop
+            }
+        }
+    }
+
+    /// What the parent point holds in the folder at hand under this name.
+    fn earlier(&self, name: &EntryName) -> Option<&Node> {
+        let earlier = &self.stack.last()?.earlier;
+        let at = earlier.binary_search_by(|node| node.entry.name.cmp(name)).ok()?;
+        earlier.get(at)
+    }
+
+    /// The content of a file that need not be read: it is surely the same as in the parent point,
+    /// was read undisturbed there, and none of its chunks has been lost since.
+    fn unchanged(&self, file: &Entry) -> Option<Content> {
+        let node = self.earlier(&file.name).filter(|node| file.is_unchanged_since(&node.entry))?;
+        match &node.body {
+            Body::File { content, changed: false } => {
+                let whole = self
+                    .shared
+                    .reader
+                    .for_each_chunk(content, &mut |name| self.shared.take_over(name));
+                matches!(whole, Ok(true)).then(|| content.clone())
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Sink for Walk<'_, '_> {
+    fn root(&mut self, metadata: Metadata) -> Flow {
+        *locked(&self.shared.top) = Some(metadata);
+        self.flow()
+    }
+
+    fn folder(&mut self, folder: Entry) -> Flow {
+        // A lost listing only means that the files below are read again.
+        let earlier = match self.earlier(&folder.name).map(|node| &node.body) {
+            Some(Body::Folder(content)) => self.shared.reader.listing(content).unwrap_or_default(),
+            _ => Vec::new(),
+        };
+        if let Some(level) = self.stack.last() {
+            let folder = Folder::within(&level.folder, folder);
+            self.stack.push(Level { folder, earlier });
+        }
+        self.shared.tally.folders.fetch_add(1, Relaxed);
+        self.flow()
+    }
+
+    fn leave(&mut self) -> Flow {
+        if self.stack.len() > 1 {
+            self.leave_top();
+        }
+        self.flow()
+    }
+
+    fn file(&mut self, file: Entry, content: Box<dyn Source>) -> Flow {
+        let Some(level) = self.stack.last() else { return Flow::Stop };
+        let EntryKind::File { size } = file.kind else {
+            self.shared.fail(RepositoryError::Bug("a source called something else a file"));
+            return Flow::Stop;
+        };
+        if let Some(content) = self.unchanged(&file) {
+            level.folder.add(Node { entry: file, body: Body::File { content, changed: false } });
+            let tally = &self.shared.tally;
+            tally.files.fetch_add(1, Relaxed);
+            tally.unchanged_files.fetch_add(1, Relaxed);
+            tally.bytes.fetch_add(size, Relaxed);
+            tally.read_bytes.fetch_add(size, Relaxed);
+            if tally.unchanged_files.load(Relaxed).is_multiple_of(BATCH_FILES as u64) {
+                self.shared.report(Phase::Reading);
+            }
+            return self.flow();
+        }
+        let folder = Arc::clone(&level.folder);
+        let place = folder.reserve();
+        self.batch.push(FileJob { folder, place, entry: file, source: content });
+        self.batch_bytes = self.batch_bytes.saturating_add(size);
+        if self.batch_bytes >= BATCH_BYTES || self.batch.len() >= BATCH_FILES {
+            self.hand_on_batch();
+        }
+        self.flow()
+    }
+
+    fn other(&mut self, entry: Entry) -> Flow {
+        if let Some(level) = self.stack.last() {
+            level.folder.add(Node { entry, body: Body::None });
+        }
+        self.shared.tally.others.fetch_add(1, Relaxed);
+        self.flow()
+    }
+
+    fn warn(&mut self, warning: Warning) {
+        self.shared.warn(warning);
+    }
+}

@@ -1,0 +1,375 @@
+//! One of the threads that read files, cut them, and compress what is new.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use crossbeam_channel::{Receiver, Sender, select};
+use custody_entries::{
+    Content as Source, ContentReader, Entry, EntryKind, Segment, Settlement, SourceError, Warning,
+};
+
+use super::shared::Shared;
+use super::tree::Folder;
+use crate::RepositoryError;
+use crate::chunk::{CHUNK_BYTES_MAX, Chunker, Continuation};
+use crate::compress::Compressor;
+use crate::content::{Content, EXTENTS_INLINE_MAX, Extent, encode_extents};
+use crate::listing::{self, Body, Node};
+use crate::pack::{GROUP_BYTES_TARGET, GroupDraft, PackedGroup};
+use crate::progress::Phase;
+use crate::read::locked;
+use crate::sealed::length_u32;
+
+/// How much is read at once, in bytes.
+const READ_BYTES: usize = 1 << 20;
+
+/// A file to be read.
+pub(super) struct FileJob {
+    pub(super) folder: Arc<Folder>,
+    pub(super) place: usize,
+    pub(super) entry: Entry,
+    pub(super) source: Box<dyn Source>,
+}
+
+/// What a worker is asked to do.
+pub(super) enum Job {
+    /// Read these files, which lie side by side.
+    Files(Vec<FileJob>),
+    /// Store the listing of a folder that is complete.
+    Listing(Arc<Folder>),
+}
+
+/// Which chunks share groups.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Class {
+    Data,
+    Image,
+    Listing,
+}
+
+impl Class {
+    /// Plain bytes at which a group is closed. One that is read for single blocks or single
+    /// folders is smaller.
+    const fn group_bytes(self) -> usize {
+        match self {
+            Self::Data => GROUP_BYTES_TARGET,
+            Self::Image | Self::Listing => 256 << 10,
+        }
+    }
+}
+
+pub(super) struct Worker<'s, 'r> {
+    shared: &'s Shared<'r>,
+    jobs: Receiver<Job>,
+    groups_in: Receiver<GroupDraft>,
+    /// Closed groups for whichever worker is free; none once this one reads no more.
+    groups_out: Option<Sender<GroupDraft>>,
+    data: GroupDraft,
+    image: GroupDraft,
+    listing: GroupDraft,
+    compressor: Compressor,
+    buffer: Vec<u8>,
+}
+
+/// What reading a file came to.
+enum Outcome {
+    Read { content: Content, settled: Settlement },
+    Unreadable(SourceError),
+}
+
+impl<'s, 'r> Worker<'s, 'r> {
+    pub(super) fn new(
+        shared: &'s Shared<'r>,
+        jobs: Receiver<Job>,
+        groups: (Sender<GroupDraft>, Receiver<GroupDraft>),
+    ) -> Result<Self, RepositoryError> {
+        Ok(Self {
+            shared,
+            jobs,
+            groups_in: groups.1,
+            groups_out: Some(groups.0),
+            data: GroupDraft::default(),
+            image: GroupDraft::default(),
+            listing: GroupDraft::default(),
+            compressor: Compressor::new()?,
+            buffer: vec![0; READ_BYTES + CHUNK_BYTES_MAX],
+        })
+    }
+
+    /// Works until no job is left anywhere.
+    pub(super) fn run(mut self) -> Result<(), RepositoryError> {
+        let (jobs, groups) = (self.jobs.clone(), self.groups_in.clone());
+        loop {
+            // Closed groups hold memory: they go first.
+            while let Ok(group) = groups.try_recv() {
+                self.pack(group)?;
+            }
+            select! {
+                recv(groups) -> group => if let Ok(group) = group { self.pack(group)?; },
+                recv(jobs) -> job => match job {
+                    Ok(job) => self.work(job)?,
+                    Err(_) => break,
+                },
+            }
+        }
+        for class in [Class::Data, Class::Image, Class::Listing] {
+            let draft = std::mem::take(self.draft(class));
+            self.pack(draft)?;
+        }
+        // Others may still be reading a large file: help them until they are done too.
+        self.groups_out = None;
+        groups.iter().try_for_each(|group| self.pack(group))
+    }
+
+    fn work(&mut self, job: Job) -> Result<(), RepositoryError> {
+        self.shared.keep_going()?;
+        match job {
+            Job::Listing(folder) => self.store_listing(folder)?,
+            Job::Files(files) => {
+                for file in files {
+                    self.file(file)?;
+                }
+            }
+        }
+        self.shared.report(Phase::Reading);
+        Ok(())
+    }
+
+    /// Reads a file, twice if it changed meanwhile, and fills in its place.
+    fn file(&mut self, job: FileJob) -> Result<(), RepositoryError> {
+        let FileJob { folder, place, entry, source } = job;
+        let size_before = entry.kind.clone();
+        let is_torn = |content: &Content, settled: Settlement| {
+            settled == Settlement::Changed || size_before != EntryKind::File { size: content.size }
+        };
+        let mut outcome = self.read(&entry, source.as_ref())?;
+        if matches!(&outcome, Outcome::Read { content, settled } if is_torn(content, *settled)) {
+            outcome = self.read(&entry, source.as_ref())?;
+        }
+        let warn = |code, message| {
+            self.shared.warn(Warning { code, path: source.path().to_vec(), message });
+        };
+        let node = match outcome {
+            Outcome::Unreadable(error) => {
+                warn(error.code, error.message);
+                None
+            }
+            Outcome::Read { content, settled } => {
+                let changed = is_torn(&content, settled);
+                if changed {
+                    let message = "the file changed while it was read, twice; what is stored may \
+                        mix two states";
+                    warn("SourceFileChanged", message.to_owned());
+                }
+                let tally = &self.shared.tally;
+                tally.files.fetch_add(1, Relaxed);
+                tally.bytes.fetch_add(content.size, Relaxed);
+                let entry = Entry { kind: EntryKind::File { size: content.size }, ..entry };
+                Some(Node { entry, body: Body::File { content, changed } })
+            }
+        };
+        if folder.fill(place, node) { self.store_listing(folder) } else { Ok(()) }
+    }
+
+    fn read(&mut self, entry: &Entry, source: &dyn Source) -> Result<Outcome, RepositoryError> {
+        let mut reader = match source.open() {
+            Ok(reader) => reader,
+            Err(error) => return Ok(Outcome::Unreadable(error)),
+        };
+        // Taken out so that chunks in it can be stored while it is borrowed.
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let cut = self.cut(entry, reader.as_mut(), &mut buffer);
+        self.buffer = buffer;
+        let (chunker, extents) = match cut? {
+            Ok(cut) => cut,
+            Err(error) => return Ok(Outcome::Unreadable(error)),
+        };
+        let settled = match reader.settle() {
+            Ok(settled) => settled,
+            Err(error) => return Ok(Outcome::Unreadable(error)),
+        };
+        let size = extents.iter().map(|extent| extent.length).sum();
+        let content = self.describe(chunker, size, extents)?;
+        Ok(Outcome::Read { content, settled })
+    }
+
+    /// Cuts a file into extents and stores its new chunks. The inner error is the source's.
+    fn cut(
+        &mut self,
+        entry: &Entry,
+        reader: &mut dyn ContentReader,
+        buffer: &mut [u8],
+    ) -> Result<Result<(Chunker, Vec<Extent>), SourceError>, RepositoryError> {
+        let EntryKind::File { size } = entry.kind else {
+            return Err(RepositoryError::Bug("a file that is none"));
+        };
+        let mut run = Run { extents: Vec::new(), chunker: None, offset: 0, filled: 0 };
+        loop {
+            let segment = match reader.next(buffer.get_mut(run.filled..).unwrap_or_default()) {
+                Ok(segment) => segment,
+                Err(error) => return Ok(Err(error)),
+            };
+            let data = match segment {
+                Segment::Data(length) => length,
+                Segment::Hole(_) | Segment::End => 0,
+            };
+            run.filled += data;
+            let start = buffer.get(..run.filled).filter(|_| data > 0);
+            let choose = || Chunker::for_file(entry.name.as_bytes(), size, start);
+            let chunker = *run.chunker.get_or_insert_with(choose);
+            self.shared.tally.read_bytes.fetch_add(data as u64, Relaxed);
+            match segment {
+                Segment::Data(1..) => self.cut_run(&mut run, buffer, Continuation::More)?,
+                Segment::Hole(length) => {
+                    self.cut_run(&mut run, buffer, Continuation::End)?;
+                    run.skip(length);
+                    self.shared.tally.read_bytes.fetch_add(length, Relaxed);
+                }
+                Segment::Data(0) | Segment::End => {
+                    self.cut_run(&mut run, buffer, Continuation::End)?;
+                    return Ok(Ok((chunker, run.extents)));
+                }
+            }
+            if data >= READ_BYTES / 2 {
+                self.shared.keep_going()?;
+            }
+        }
+    }
+
+    /// Stores the chunks that are complete in the buffer and moves the rest to its front.
+    fn cut_run(
+        &mut self,
+        run: &mut Run,
+        buffer: &mut [u8],
+        more: Continuation,
+    ) -> Result<(), RepositoryError> {
+        let chunker = run.chunker.unwrap_or(Chunker::ContentDefined);
+        let class = if chunker == Chunker::Fixed { Class::Image } else { Class::Data };
+        let mut rest = buffer.get(..run.filled).unwrap_or_default();
+        while let Some(length) = self.shared.knife.cut(chunker, rest, run.offset, more) {
+            let (chunk, after) = rest.split_at_checked(length).unwrap_or_default();
+            run.extents.push(self.store_chunk(class, chunk)?);
+            run.offset += length as u64;
+            rest = after;
+        }
+        let left = rest.len();
+        buffer.copy_within(run.filled - left..run.filled, 0);
+        run.filled = left;
+        Ok(())
+    }
+
+    /// Names a chunk and, if it is new, adds it to a group.
+    fn store_chunk(&mut self, class: Class, bytes: &[u8]) -> Result<Extent, RepositoryError> {
+        let name = self.shared.knife.name(bytes);
+        if self.shared.claim(name) {
+            self.shared.tally.new_bytes.fetch_add(bytes.len() as u64, Relaxed);
+            let draft = self.draft(class);
+            draft.add(name, bytes)?;
+            if draft.plain.len() >= class.group_bytes() {
+                let full = std::mem::take(draft);
+                self.hand_on(full)?;
+            }
+        }
+        Ok(Extent { length: bytes.len() as u64, chunk: Some(name) })
+    }
+
+    /// Stores a listing or extent list.
+    fn store_bytes(&mut self, bytes: &[u8]) -> Result<Vec<Extent>, RepositoryError> {
+        let (mut extents, mut rest, mut offset) = (Vec::new(), bytes, 0);
+        let knife = self.shared.knife;
+        while let Some(length) = knife.cut(Chunker::ContentDefined, rest, offset, Continuation::End)
+        {
+            let (chunk, after) = rest.split_at_checked(length).unwrap_or_default();
+            extents.push(self.store_chunk(Class::Listing, chunk)?);
+            offset += length as u64;
+            rest = after;
+        }
+        Ok(extents)
+    }
+
+    /// A content with these extents; a long list of them is stored as a content of its own.
+    fn describe(
+        &mut self,
+        chunker: Chunker,
+        size: u64,
+        mut extents: Vec<Extent>,
+    ) -> Result<Content, RepositoryError> {
+        let mut level = 0;
+        while extents.len() > EXTENTS_INLINE_MAX {
+            let mut list = Vec::new();
+            encode_extents(&extents, &mut minicbor::Encoder::new(&mut list))?;
+            extents = self.store_bytes(&list)?;
+            level += 1;
+        }
+        Ok(Content { chunker, level, size, extents })
+    }
+
+    /// Stores the listing of a complete folder, and of those above that it completes.
+    fn store_listing(&mut self, mut folder: Arc<Folder>) -> Result<(), RepositoryError> {
+        loop {
+            let bytes = listing::encode(&folder.take_nodes())?;
+            let extents = self.store_bytes(&bytes)?;
+            let content = self.describe(Chunker::ContentDefined, bytes.len() as u64, extents)?;
+            let (Some((up, place)), Some(entry)) = (&folder.up, &folder.entry) else {
+                *locked(&self.shared.root) = Some(content);
+                return Ok(());
+            };
+            let node = Node { entry: entry.clone(), body: Body::Folder(content) };
+            if !up.fill(*place, Some(node)) {
+                return Ok(());
+            }
+            folder = Arc::clone(up);
+        }
+    }
+
+    /// Gives a full group to a worker that is free, or packs it here if none takes it.
+    fn hand_on(&mut self, group: GroupDraft) -> Result<(), RepositoryError> {
+        let kept = match &self.groups_out {
+            Some(groups) => groups.try_send(group).err().map(|refused| refused.into_inner()),
+            None => Some(group),
+        };
+        kept.map_or(Ok(()), |group| self.pack(group))
+    }
+
+    /// Compresses a group and adds it to the open pack.
+    fn pack(&mut self, group: GroupDraft) -> Result<(), RepositoryError> {
+        let GroupDraft { plain, members } = group;
+        if members.is_empty() {
+            return Ok(());
+        }
+        let plain_length = length_u32(plain.len())?;
+        let (compression, bytes) = self.compressor.compress(plain)?;
+        self.shared.add_group(PackedGroup { bytes, plain: plain_length, compression, members })
+    }
+
+    fn draft(&mut self, class: Class) -> &mut GroupDraft {
+        match class {
+            Class::Data => &mut self.data,
+            Class::Image => &mut self.image,
+            Class::Listing => &mut self.listing,
+        }
+    }
+}
+
+/// A file being cut: what is done, and what waits at the front of the buffer.
+struct Run {
+    extents: Vec<Extent>,
+    chunker: Option<Chunker>,
+    /// Where in the file the front of the buffer is.
+    offset: u64,
+    filled: usize,
+}
+
+impl Run {
+    /// Goes over a hole.
+    fn skip(&mut self, length: u64) {
+        self.offset = self.offset.saturating_add(length);
+        match self.extents.last_mut() {
+            Some(hole @ Extent { chunk: None, .. }) => {
+                hole.length = hole.length.saturating_add(length);
+            }
+            _ if length > 0 => self.extents.push(Extent { length, chunk: None }),
+            _ => {}
+        }
+    }
+}

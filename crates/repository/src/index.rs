@@ -1,0 +1,236 @@
+//! Where every chunk is: the union of the index objects, in memory, 44 bytes a chunk.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use custody_envelope::HEADER_BYTES;
+
+use crate::RepositoryError;
+use crate::chunk::ChunkName;
+use crate::error::Malformed;
+use crate::log::ObjectId;
+use crate::pack::{Directory, DirectoryGroup, GroupShape, Member, PackSummary};
+use crate::sealed::length_u32;
+
+/// Where a chunk is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Place {
+    pub(crate) name: ChunkName,
+    /// Counted through all packs of the index.
+    pub(crate) group: u32,
+    /// In the plain group, in bytes.
+    pub(crate) offset: u32,
+    pub(crate) length: u32,
+}
+
+/// Where a group is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Group {
+    /// Counted through all packs of the index.
+    pub(crate) pack: u32,
+    /// Which position of the pack it is.
+    pub(crate) position: u32,
+    /// In the pack, in bytes.
+    pub(crate) offset: u32,
+    pub(crate) sealed: u32,
+    pub(crate) shape: GroupShape,
+}
+
+/// A pack that the index knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pack {
+    pub(crate) id: ObjectId,
+    pub(crate) length: u64,
+    /// No new point may rely on it: a prune wants it gone, or it is marked bad as a whole.
+    pub(crate) leaving: bool,
+}
+
+/// Which chunks are known to be damaged, by pack; an empty set marks the whole pack.
+pub(crate) type BadMarks = HashMap<ObjectId, HashSet<ChunkName>>;
+
+/// All chunks of a repository.
+#[derive(Default)]
+pub(crate) struct Index {
+    packs: Vec<Pack>,
+    groups: Vec<Group>,
+    /// Sorted by name.
+    places: Vec<Place>,
+    bad: HashSet<Place>,
+}
+
+impl Index {
+    /// Everywhere the chunk is, the places it can be relied on at first.
+    pub(crate) fn places(&self, name: &ChunkName) -> Vec<Place> {
+        let mut places = self.all(name).to_vec();
+        places.sort_by_key(|place| !self.is_reliable(place));
+        places
+    }
+
+    /// A pack (counted as in [`Index::packs`]) by which a new point may refer to the chunk.
+    pub(crate) fn reliable_pack(&self, name: &ChunkName) -> Option<u32> {
+        let place = self.all(name).iter().find(|place| self.is_reliable(place))?;
+        self.group(place).map(|(group, _)| group.pack)
+    }
+
+    pub(crate) fn group(&self, place: &Place) -> Option<(&Group, &Pack)> {
+        let group = self.groups.get(place.group as usize)?;
+        Some((group, self.packs.get(group.pack as usize)?))
+    }
+
+    pub(crate) fn packs(&self) -> &[Pack] {
+        &self.packs
+    }
+
+    /// What each pack holds as far as the index knows, in the order of [`Index::packs`].
+    pub(crate) fn summaries(&self) -> Vec<PackSummary> {
+        let mut places: Vec<&Place> = self.places.iter().collect();
+        places.sort_unstable_by_key(|place| (place.group, place.offset));
+        let mut places = places.into_iter().peekable();
+        let empty = |pack: &Pack| PackSummary {
+            id: pack.id,
+            length: pack.length,
+            directory: Directory { groups: Vec::new() },
+        };
+        let mut summaries: Vec<PackSummary> = self.packs.iter().map(empty).collect();
+        for (number, group) in (0..).zip(&self.groups) {
+            let mut members = Vec::new();
+            while let Some(place) = places.next_if(|place| place.group == number) {
+                members.push(Member { name: place.name, length: place.length });
+            }
+            let GroupShape { plain, compression } = group.shape;
+            if let Some(summary) = summaries.get_mut(group.pack as usize) {
+                let group = DirectoryGroup { sealed: group.sealed, plain, compression, members };
+                summary.directory.groups.push(group);
+            }
+        }
+        summaries
+    }
+
+    /// From now on nothing relies on what is marked.
+    pub(crate) fn mark(&mut self, bad: &BadMarks) {
+        for pack in &mut self.packs {
+            pack.leaving |= bad.get(&pack.id).is_some_and(HashSet::is_empty);
+        }
+        let named: HashSet<ChunkName> = bad.values().flatten().copied().collect();
+        let mut marked: Vec<Place> = Vec::new();
+        for name in named {
+            let places = self.all(&name).iter().filter(|place| {
+                let pack = self.group(place).map(|(_, pack)| pack.id);
+                pack.and_then(|pack| bad.get(&pack)).is_some_and(|names| names.contains(&name))
+            });
+            marked.extend(places);
+        }
+        self.bad.extend(marked);
+    }
+
+    fn all(&self, name: &ChunkName) -> &[Place] {
+        let start = self.places.partition_point(|place| place.name < *name);
+        let rest = self.places.get(start..).unwrap_or_default();
+        let count = rest.iter().take_while(|place| place.name == *name).count();
+        rest.get(..count).unwrap_or_default()
+    }
+
+    fn is_reliable(&self, place: &Place) -> bool {
+        !self.bad.contains(place) && self.group(place).is_some_and(|(_, pack)| !pack.leaving)
+    }
+}
+
+/// Gathers packs into an [`Index`].
+pub(crate) struct IndexBuilder<'l> {
+    index: Index,
+    /// The packs that stand, by the log; others are ignored.
+    live: &'l BTreeSet<ObjectId>,
+    known: HashSet<ObjectId>,
+}
+
+impl<'l> IndexBuilder<'l> {
+    pub(crate) fn new(live: &'l BTreeSet<ObjectId>) -> Self {
+        Self { index: Index::default(), live, known: HashSet::new() }
+    }
+
+    /// Live packs that nothing added so far describes.
+    pub(crate) fn missing(&self) -> Vec<ObjectId> {
+        self.live.iter().filter(|pack| !self.known.contains(pack)).copied().collect()
+    }
+
+    /// Adds a pack by its directory; one that is known already adds nothing.
+    pub(crate) fn add(&mut self, summary: &PackSummary) -> Result<(), RepositoryError> {
+        let mut table = Table::default();
+        let places = table.add(summary)?;
+        self.add_table(&table, places).map_err(|malformed| malformed.in_object(summary.id))
+    }
+
+    /// Adds the packs of an index object and the places in them.
+    pub(crate) fn add_table(&mut self, table: &Table, places: Vec<Place>) -> Result<(), Malformed> {
+        let too_many = || Malformed::from("the repository has more groups than this version reads");
+        // Which group of the index each group of the table becomes.
+        let mut groups = Vec::with_capacity(table.group_count());
+        for (pack, shapes) in &table.packs {
+            let is_new = self.live.contains(&pack.id) && self.known.insert(pack.id);
+            let number = u32::try_from(self.index.packs.len()).map_err(|_| too_many())?;
+            if is_new {
+                self.index.packs.push(*pack);
+            }
+            let mut offset = u32::try_from(HEADER_BYTES).map_err(|_| too_many())?;
+            for (position, &(sealed, shape)) in (0..).zip(shapes) {
+                let group = u32::try_from(self.index.groups.len()).map_err(|_| too_many())?;
+                groups.push(is_new.then_some(group));
+                if is_new {
+                    self.index.groups.push(Group { pack: number, position, offset, sealed, shape });
+                }
+                offset = offset.checked_add(sealed).ok_or_else(too_many)?;
+            }
+        }
+        for place in places {
+            if let Some(&Some(group)) = groups.get(place.group as usize) {
+                self.index.places.push(Place { group, ..place });
+            }
+        }
+        Ok(())
+    }
+
+    /// The index, where no new point relies on packs that are `leaving`.
+    pub(crate) fn finish(mut self, leaving: &BTreeSet<ObjectId>) -> Index {
+        self.index.places.sort_unstable();
+        self.index.places.shrink_to_fit();
+        for pack in &mut self.index.packs {
+            pack.leaving = leaving.contains(&pack.id);
+        }
+        self.index
+    }
+}
+
+/// The packs of an index object with their groups, in order.
+#[derive(Default)]
+pub(crate) struct Table {
+    pub(crate) packs: Vec<(Pack, Vec<(u32, GroupShape)>)>,
+}
+
+impl Table {
+    /// Adds a pack; returns its places, whose groups count through this table.
+    pub(crate) fn add(&mut self, summary: &PackSummary) -> Result<Vec<Place>, RepositoryError> {
+        let mut group = length_u32(self.group_count())?;
+        let mut places = Vec::new();
+        let mut shapes = Vec::with_capacity(summary.directory.groups.len());
+        for entry in &summary.directory.groups {
+            let mut offset = 0_u32;
+            for member in &entry.members {
+                places.push(Place { name: member.name, group, offset, length: member.length });
+                offset = offset.saturating_add(member.length);
+            }
+            shapes.push((entry.sealed, entry.shape()));
+            group += 1;
+        }
+        let pack = Pack { id: summary.id, length: summary.length, leaving: false };
+        self.packs.push((pack, shapes));
+        Ok(places)
+    }
+
+    pub(crate) fn group_count(&self) -> usize {
+        self.packs.iter().map(|(_, groups)| groups.len()).sum()
+    }
+
+    /// The shape of a group counted through the table.
+    pub(crate) fn shapes(&self) -> impl Iterator<Item = GroupShape> + '_ {
+        self.packs.iter().flat_map(|(_, groups)| groups.iter().map(|(_, shape)| *shape))
+    }
+}

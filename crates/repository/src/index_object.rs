@@ -1,0 +1,166 @@
+//! Index objects: the places of chunks, sorted, in sealed blocks (docs/formats/repository.md,
+//! "Index").
+
+use custody_envelope::{HEADER_BYTES, ObjectType};
+use minicbor::{Decoder, Encoder};
+
+use crate::RepositoryError;
+use crate::chunk::{CHUNK_BYTES_MAX, ChunkName};
+use crate::compress::Compression;
+use crate::content::{array_of, array32, end, length_of_array};
+use crate::error::Malformed;
+use crate::index::{Pack, Place, Table};
+use crate::log::ObjectId;
+use crate::pack::{GroupShape, PackSummary, check_group};
+use crate::sealed::{Footer, Keys, open_position};
+
+/// Most chunks in one index object.
+pub(crate) const CHUNKS_MAX: usize = 1 << 20;
+/// Records in one block.
+const BLOCK_RECORDS: usize = 4_096;
+/// Bytes of one record.
+const RECORD_BYTES: usize = 44;
+
+/// The bytes of an index object for these packs.
+pub(crate) fn seal(packs: &[PackSummary], keys: Keys<'_>) -> Result<Vec<u8>, RepositoryError> {
+    let (mut table, mut places) = (Table::default(), Vec::new());
+    for pack in packs {
+        places.append(&mut table.add(pack)?);
+    }
+    places.sort_unstable();
+    let mut writer = keys.writer(ObjectType::Index, places.len() * (RECORD_BYTES + 1))?;
+    let mut blocks = Vec::new();
+    for block in places.chunks(BLOCK_RECORDS) {
+        let mut bytes = Vec::with_capacity(block.len() * RECORD_BYTES + 64);
+        for place in block {
+            bytes.extend_from_slice(&place.name.0);
+            for number in [place.group, place.offset, place.length] {
+                bytes.extend_from_slice(&number.to_be_bytes());
+            }
+        }
+        let sealed = writer.push(bytes)?;
+        blocks.extend(block.first().map(|first| (sealed, first.name)));
+    }
+    writer.finish(encode_table(&table, &blocks)?)
+}
+
+/// What an index object says.
+pub(crate) fn open(
+    bytes: &[u8],
+    keys: Keys<'_>,
+    object: &dyn ToString,
+) -> Result<(Table, Vec<Place>), RepositoryError> {
+    let malformed = |error: Malformed| error.in_object(object.to_string());
+    let opener = keys.opener(ObjectType::Index, bytes, object)?;
+    let (footer, at) = Footer::parse(bytes).map_err(malformed)?;
+    let mut part = bytes.get(at..bytes.len() - Footer::BYTES).unwrap_or_default().to_vec();
+    open_position(&opener, footer.positions - 1, &[], true, &mut part, object)?;
+    let (table, blocks) = decode_table(&part).map_err(malformed)?;
+    if blocks.len() + 1 != footer.positions as usize {
+        return Err(malformed("its blocks are not as many as its footer says".into()));
+    }
+    let shapes: Vec<GroupShape> = table.shapes().collect();
+    let (mut places, mut at) = (Vec::new(), HEADER_BYTES);
+    for (position, (sealed, _first)) in (0..).zip(&blocks) {
+        let end = at + *sealed as usize;
+        let mut part = bytes.get(at..end).unwrap_or_default().to_vec();
+        at = end;
+        open_position(&opener, position, &[], false, &mut part, object)?;
+        decode_block(&part, &shapes, &mut places).map_err(malformed)?;
+    }
+    if places.is_sorted() { Ok((table, places)) } else { Err(malformed("it is not sorted".into())) }
+}
+
+fn encode_table(table: &Table, blocks: &[(u32, ChunkName)]) -> Result<Vec<u8>, RepositoryError> {
+    let mut bytes = Vec::new();
+    let mut cbor = Encoder::new(&mut bytes);
+    cbor.array(2)?.array(table.packs.len() as u64)?;
+    for (pack, groups) in &table.packs {
+        cbor.array(3)?.bytes(pack.id.as_bytes())?.u64(pack.length)?;
+        cbor.array(groups.len() as u64 * 3)?;
+        for (sealed, shape) in groups {
+            cbor.u32(*sealed)?.u32(shape.plain)?.u8(shape.compression.number())?;
+        }
+    }
+    cbor.array(blocks.len() as u64)?;
+    for (sealed, first) in blocks {
+        cbor.array(2)?.u32(*sealed)?.bytes(&first.0)?;
+    }
+    Ok(bytes)
+}
+
+fn decode_table(bytes: &[u8]) -> Result<(Table, Vec<(u32, ChunkName)>), Malformed> {
+    let mut cbor = Decoder::new(bytes);
+    array_of(&mut cbor, 2)?;
+    let mut table = Table::default();
+    for _ in 0..length_of_array(&mut cbor)? {
+        array_of(&mut cbor, 3)?;
+        let id = ObjectId::from_bytes(array32(&mut cbor)?);
+        let pack = Pack { id, length: cbor.u64()?, leaving: false };
+        let mut groups = Vec::new();
+        for _ in 0..length_of_array(&mut cbor)? / 3 {
+            let (sealed, plain) = (cbor.u32()?, cbor.u32()?);
+            check_group(sealed, plain)?;
+            let compression = Compression::from_number(cbor.u8()?)?;
+            groups.push((sealed, GroupShape { plain, compression }));
+        }
+        table.packs.push((pack, groups));
+    }
+    let mut blocks = Vec::new();
+    for _ in 0..length_of_array(&mut cbor)? {
+        array_of(&mut cbor, 2)?;
+        blocks.push((cbor.u32()?, ChunkName(array32(&mut cbor)?)));
+    }
+    end(&cbor)?;
+    Ok((table, blocks))
+}
+
+fn decode_block(
+    bytes: &[u8],
+    shapes: &[GroupShape],
+    places: &mut Vec<Place>,
+) -> Result<(), Malformed> {
+    let (records, rest) = bytes.as_chunks::<RECORD_BYTES>();
+    if !rest.is_empty() || records.len() > BLOCK_RECORDS {
+        return Err("a block has no whole number of records".into());
+    }
+    for record in records {
+        let (name, numbers) = record.split_first_chunk::<32>().ok_or("a record is cut short")?;
+        let (numbers, _) = numbers.as_chunks::<4>();
+        let &[group, offset, length] = numbers else { return Err("a record is cut short".into()) };
+        let place = Place {
+            name: ChunkName(*name),
+            group: u32::from_be_bytes(group),
+            offset: u32::from_be_bytes(offset),
+            length: u32::from_be_bytes(length),
+        };
+        let fits = shapes.get(place.group as usize).is_some_and(|shape| {
+            u64::from(place.offset) + u64::from(place.length) <= u64::from(shape.plain)
+                && place.length as usize <= CHUNK_BYTES_MAX
+        });
+        if !fits {
+            return Err("a record leads out of its group".into());
+        }
+        places.push(place);
+    }
+    Ok(())
+}
+
+/// Opens a new index object again and compares it with what went in.
+pub(crate) fn prove(
+    bytes: &[u8],
+    packs: &[PackSummary],
+    keys: Keys<'_>,
+) -> Result<(), RepositoryError> {
+    let (table, places) = open(bytes, keys, &"a new index object")?;
+    let (mut expected_table, mut expected) = (Table::default(), Vec::new());
+    for pack in packs {
+        expected.append(&mut expected_table.add(pack)?);
+    }
+    expected.sort_unstable();
+    if places == expected && table.packs == expected_table.packs {
+        Ok(())
+    } else {
+        Err(RepositoryError::Bug("an index object does not open to what went into it"))
+    }
+}

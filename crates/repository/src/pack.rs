@@ -1,0 +1,286 @@
+//! Packs: groups of chunks, complete in memory before they are written
+//! (docs/formats/repository.md, "Groups and packs").
+
+use custody_blob_store::BlobStore;
+use custody_envelope::{HEADER_BYTES, ObjectType};
+use minicbor::{Decoder, Encoder};
+
+use crate::RepositoryError;
+use crate::chunk::{CHUNK_BYTES_MAX, ChunkName, Knife};
+use crate::compress::{Compression, Decompressor};
+use crate::content::{array_of, array32, end, length_of_array};
+use crate::error::Malformed;
+use crate::log::ObjectId;
+use crate::object::{self, Family};
+use crate::sealed::{Footer, Keys, length_u32, open_position};
+
+/// A pack is closed when its groups reach this many bytes.
+pub(crate) const PACK_BYTES_TARGET: usize = 16 << 20;
+/// Largest pack, in bytes; a larger object is no pack.
+pub(crate) const PACK_BYTES_MAX: usize = 32 << 20;
+/// Groups of data are closed at this many plain bytes.
+pub(crate) const GROUP_BYTES_TARGET: usize = 1 << 20;
+/// Largest group, in plain bytes.
+pub(crate) const GROUP_BYTES_MAX: usize = GROUP_BYTES_TARGET + CHUNK_BYTES_MAX;
+
+/// A chunk in a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Member {
+    pub(crate) name: ChunkName,
+    pub(crate) length: u32,
+}
+
+/// A group ready to be sealed.
+pub(crate) struct PackedGroup {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) plain: u32,
+    pub(crate) compression: Compression,
+    pub(crate) members: Vec<Member>,
+}
+
+/// A group as the directory describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DirectoryGroup {
+    pub(crate) sealed: u32,
+    pub(crate) plain: u32,
+    pub(crate) compression: Compression,
+    pub(crate) members: Vec<Member>,
+}
+
+/// What a pack holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Directory {
+    pub(crate) groups: Vec<DirectoryGroup>,
+}
+
+/// A pack and what it holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PackSummary {
+    pub(crate) id: ObjectId,
+    pub(crate) length: u64,
+    pub(crate) directory: Directory,
+}
+
+/// The bytes of a pack with these groups.
+pub(crate) fn seal(
+    groups: Vec<PackedGroup>,
+    keys: Keys<'_>,
+) -> Result<(Vec<u8>, Directory), RepositoryError> {
+    let capacity =
+        groups.iter().map(|group| group.bytes.len() + group.members.len() * 40 + 64).sum();
+    let mut writer = keys.writer(ObjectType::Pack, capacity)?;
+    let mut directory = Directory { groups: Vec::with_capacity(groups.len()) };
+    for PackedGroup { bytes, plain, compression, members } in groups {
+        let sealed = writer.push(bytes)?;
+        directory.groups.push(DirectoryGroup { sealed, plain, compression, members });
+    }
+    let bytes = writer.finish(directory.encode()?)?;
+    if bytes.len() > PACK_BYTES_MAX {
+        return Err(RepositoryError::Bug("a pack grew beyond its limit"));
+    }
+    Ok((bytes, directory))
+}
+
+/// Seals a pack, proves that it opens to what went in, and stores it.
+pub(crate) fn store(
+    groups: Vec<PackedGroup>,
+    store: &dyn BlobStore,
+    keys: Keys<'_>,
+    knife: &Knife,
+) -> Result<PackSummary, RepositoryError> {
+    let (bytes, directory) = seal(groups, keys)?;
+    let unproven = || RepositoryError::Bug("a pack does not open to what went into it");
+    if read_directory(&bytes, keys, &"a new pack")? != directory {
+        return Err(unproven());
+    }
+    let mut bad = 0_u32;
+    verify(&bytes, &directory, keys, knife, &"a new pack", &mut |_, _| bad += 1)?;
+    if bad > 0 {
+        return Err(unproven());
+    }
+    let id = object::put(store, Family::Pack, &bytes)?;
+    Ok(PackSummary { id, length: bytes.len() as u64, directory })
+}
+
+/// Reads the directory of a whole pack.
+pub(crate) fn read_directory(
+    bytes: &[u8],
+    keys: Keys<'_>,
+    object: &dyn ToString,
+) -> Result<Directory, RepositoryError> {
+    let malformed = |error: Malformed| error.in_object(object.to_string());
+    if bytes.len() > PACK_BYTES_MAX {
+        return Err(malformed("it is larger than any pack".into()));
+    }
+    let opener = keys.opener(ObjectType::Pack, bytes, object)?;
+    let (footer, at) = Footer::parse(bytes).map_err(malformed)?;
+    let mut part = bytes.get(at..bytes.len() - Footer::BYTES).unwrap_or_default().to_vec();
+    open_position(&opener, footer.positions - 1, &[], true, &mut part, object)?;
+    let directory = Directory::decode(&part).map_err(malformed)?;
+    if directory.groups.len() + 1 == footer.positions as usize && directory.end() == at as u64 {
+        Ok(directory)
+    } else {
+        Err(malformed("its groups do not fill it".into()))
+    }
+}
+
+/// Opens every group of a whole pack and names every chunk again. Tells `bad` the chunks that are
+/// not what the directory says.
+pub(crate) fn verify(
+    bytes: &[u8],
+    directory: &Directory,
+    keys: Keys<'_>,
+    knife: &Knife,
+    object: &dyn ToString,
+    bad: &mut dyn FnMut(ChunkName, &RepositoryError),
+) -> Result<(), RepositoryError> {
+    let opener = keys.opener(ObjectType::Pack, bytes, object)?;
+    let mut decompressor = Decompressor::new()?;
+    let mut at = HEADER_BYTES;
+    for (position, group) in (0_u32..).zip(&directory.groups) {
+        let end = at + group.sealed as usize;
+        let part = bytes.get(at..end).unwrap_or_default().to_vec();
+        at = end;
+        let opened = open_group(&opener, position, group.shape(), part, &mut decompressor, object);
+        let plain = match opened {
+            Ok(plain) => plain,
+            Err(error) if error.is_local() => {
+                group.members.iter().for_each(|member| bad(member.name, &error));
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        let mut rest = plain.as_slice();
+        for member in &group.members {
+            let (chunk, after) = rest.split_at_checked(member.length as usize).unwrap_or_default();
+            rest = after;
+            if knife.name(chunk) != member.name {
+                bad(member.name, &RepositoryError::damaged(object.to_string(), WRONG_CHUNK));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Said of a chunk whose bytes do not have its name.
+pub(crate) const WRONG_CHUNK: &str = "a chunk's bytes do not match its name";
+
+/// How a group's bytes are to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct GroupShape {
+    pub(crate) plain: u32,
+    pub(crate) compression: Compression,
+}
+
+/// Opens and decompresses one group.
+pub(crate) fn open_group(
+    opener: &custody_envelope::Opener,
+    position: u32,
+    shape: GroupShape,
+    mut part: Vec<u8>,
+    decompressor: &mut Decompressor,
+    object: &dyn ToString,
+) -> Result<Vec<u8>, RepositoryError> {
+    open_position(opener, position, &[], false, &mut part, object)?;
+    decompressor
+        .decompress(shape.compression, part, shape.plain as usize)
+        .map_err(|malformed| malformed.in_object(object.to_string()))
+}
+
+impl DirectoryGroup {
+    pub(crate) fn shape(&self) -> GroupShape {
+        GroupShape { plain: self.plain, compression: self.compression }
+    }
+}
+
+impl Directory {
+    /// Where the last group ends in the pack.
+    fn end(&self) -> u64 {
+        HEADER_BYTES as u64 + self.groups.iter().map(|group| u64::from(group.sealed)).sum::<u64>()
+    }
+
+    fn encode(&self) -> Result<Vec<u8>, RepositoryError> {
+        let mut bytes = Vec::new();
+        let mut cbor = Encoder::new(&mut bytes);
+        cbor.array(self.groups.len() as u64)?;
+        for group in &self.groups {
+            cbor.array(4)?.u32(group.sealed)?.u32(group.plain)?.u8(group.compression.number())?;
+            cbor.array(group.members.len() as u64 * 2)?;
+            for Member { name, length } in &group.members {
+                cbor.bytes(&name.0)?.u32(*length)?;
+            }
+        }
+        Ok(bytes)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut cbor = Decoder::new(bytes);
+        let mut groups = Vec::new();
+        for _ in 0..length_of_array(&mut cbor)? {
+            array_of(&mut cbor, 4)?;
+            let (sealed, plain) = (cbor.u32()?, cbor.u32()?);
+            let compression = Compression::from_number(cbor.u8()?)?;
+            let members = decode_members(&mut cbor)?;
+            let sum: u64 = members.iter().map(|member| u64::from(member.length)).sum();
+            check_group(sealed, plain)?;
+            if sum != u64::from(plain) {
+                return Err("the chunks of a group do not fill it".into());
+            }
+            groups.push(DirectoryGroup { sealed, plain, compression, members });
+        }
+        end(&cbor)?;
+        Ok(Self { groups })
+    }
+}
+
+/// Refuses sizes that no group has, before anything is allocated by them.
+pub(crate) fn check_group(sealed: u32, plain: u32) -> Result<(), Malformed> {
+    if plain as usize > GROUP_BYTES_MAX || sealed as usize > PACK_BYTES_MAX {
+        return Err("a group is larger than any".into());
+    }
+    Ok(())
+}
+
+fn decode_members(cbor: &mut Decoder<'_>) -> Result<Vec<Member>, Malformed> {
+    let mut members = Vec::new();
+    for _ in 0..length_of_array(cbor)? / 2 {
+        let member = Member { name: ChunkName(array32(cbor)?), length: cbor.u32()? };
+        if member.length as usize > CHUNK_BYTES_MAX {
+            return Err("a chunk is larger than any".into());
+        }
+        members.push(member);
+    }
+    Ok(members)
+}
+
+/// A pack being filled.
+#[derive(Default)]
+pub(crate) struct PackDraft {
+    pub(crate) groups: Vec<PackedGroup>,
+    bytes: usize,
+}
+
+impl PackDraft {
+    /// Adds a group; gives back the whole draft when it is large enough to be closed.
+    pub(crate) fn add(&mut self, group: PackedGroup) -> Option<Vec<PackedGroup>> {
+        self.bytes += group.bytes.len();
+        self.groups.push(group);
+        (self.bytes >= PACK_BYTES_TARGET).then(|| std::mem::take(self).groups)
+    }
+}
+
+/// A group being filled with new chunks.
+#[derive(Default)]
+pub(crate) struct GroupDraft {
+    pub(crate) plain: Vec<u8>,
+    pub(crate) members: Vec<Member>,
+}
+
+impl GroupDraft {
+    /// Adds a chunk.
+    pub(crate) fn add(&mut self, name: ChunkName, bytes: &[u8]) -> Result<(), RepositoryError> {
+        self.members.push(Member { name, length: length_u32(bytes.len())? });
+        self.plain.extend_from_slice(bytes);
+        Ok(())
+    }
+}

@@ -1,0 +1,224 @@
+//! Reading chunks and contents back, every byte verified on the way.
+
+use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use custody_blob_store::BlobStore;
+use custody_envelope::{HEADER_BYTES, ObjectType, Opener};
+use minicbor::Decoder;
+
+use crate::RepositoryError;
+use crate::chunk::{ChunkName, Knife};
+use crate::compress::Decompressor;
+use crate::content::{Content, Extent, decode_extents, end, total};
+use crate::error::Malformed;
+use crate::index::{Index, Place};
+use crate::listing::{self, Node};
+use crate::object::Family;
+use crate::pack::{WRONG_CHUNK, open_group};
+use crate::sealed::Keys;
+
+/// Plain groups kept for the chunks beside the one asked for, in bytes.
+const CACHE_BYTES_MAX: usize = 48 << 20;
+/// Openers kept, one a pack.
+const OPENERS_MAX: usize = 256;
+/// Longest listing or extent list that is read into memory, in bytes.
+const LISTING_BYTES_MAX: u64 = 1 << 30;
+
+/// Reads chunks through a small cache of groups; many threads may share it.
+pub(crate) struct ChunkReader<'r> {
+    store: &'r dyn BlobStore,
+    keys: Keys<'r>,
+    knife: &'r Knife,
+    index: &'r Index,
+    cache: Mutex<Cache>,
+    openers: Mutex<HashMap<u32, Arc<Opener>>>,
+}
+
+/// A slot of the cache: filled by the first thread that wants the group, awaited by others.
+type Slot = Arc<Mutex<Option<Result<Arc<Vec<u8>>, RepositoryError>>>>;
+
+#[derive(Default)]
+struct Cache {
+    slots: HashMap<u32, Slot>,
+    /// Oldest first, with their plain lengths.
+    order: VecDeque<(u32, usize)>,
+    bytes: usize,
+}
+
+/// A chunk's bytes within its group.
+pub(crate) struct ChunkBytes {
+    group: Arc<Vec<u8>>,
+    range: Range<usize>,
+}
+
+impl AsRef<[u8]> for ChunkBytes {
+    fn as_ref(&self) -> &[u8] {
+        self.group.get(self.range.clone()).unwrap_or_default()
+    }
+}
+
+impl<'r> ChunkReader<'r> {
+    pub(crate) fn new(
+        store: &'r dyn BlobStore,
+        keys: Keys<'r>,
+        knife: &'r Knife,
+        index: &'r Index,
+    ) -> Self {
+        let (cache, openers) = (Mutex::default(), Mutex::default());
+        Self { store, keys, knife, index, cache, openers }
+    }
+
+    /// The chunk's bytes, from the first of its places that is not damaged.
+    pub(crate) fn chunk(&self, name: &ChunkName) -> Result<ChunkBytes, RepositoryError> {
+        let mut failure = RepositoryError::damaged("the index", "a chunk is in no pack");
+        for place in self.index.places(name) {
+            match self.chunk_at(&place) {
+                Err(error) if error.is_local() => failure = error,
+                outcome => return outcome,
+            }
+        }
+        Err(failure)
+    }
+
+    fn chunk_at(&self, place: &Place) -> Result<ChunkBytes, RepositoryError> {
+        let group = self.group(place)?;
+        let start = place.offset as usize;
+        let bytes = ChunkBytes { group, range: start..start + place.length as usize };
+        if self.knife.name(bytes.as_ref()) == place.name {
+            return Ok(bytes);
+        }
+        let pack = self.index.group(place).map(|(_, pack)| pack.id);
+        match pack {
+            Some(pack) => Err(RepositoryError::damaged(Family::Pack.name(pack)?, WRONG_CHUNK)),
+            None => Err(RepositoryError::damaged("the index", WRONG_CHUNK)),
+        }
+    }
+
+    fn group(&self, place: &Place) -> Result<Arc<Vec<u8>>, RepositoryError> {
+        let slot = locked(&self.cache).slot(self.index, place);
+        let mut filled = locked(&slot);
+        filled.get_or_insert_with(|| self.read_group(place).map(Arc::new)).clone()
+    }
+
+    fn read_group(&self, place: &Place) -> Result<Vec<u8>, RepositoryError> {
+        let (group, pack) =
+            self.index.group(place).ok_or(RepositoryError::Bug("a place without its group"))?;
+        let name = Family::Pack.name(pack.id)?;
+        let missing = || RepositoryError::damaged(&name, "it is missing");
+        let cached = locked(&self.openers).get(&group.pack).cloned();
+        let opener = if let Some(opener) = cached {
+            opener
+        } else {
+            let header = self.store.read_range(&name, 0, HEADER_BYTES)?.ok_or_else(missing)?;
+            let opener = Arc::new(self.keys.opener(ObjectType::Pack, &header, &name)?);
+            let mut openers = locked(&self.openers);
+            if openers.len() >= OPENERS_MAX {
+                openers.clear();
+            }
+            openers.insert(group.pack, Arc::clone(&opener));
+            opener
+        };
+        let (offset, length) = (u64::from(group.offset), group.sealed as usize);
+        let part = self.store.read_range(&name, offset, length)?.ok_or_else(missing)?;
+        let mut decompressor = Decompressor::new()?;
+        open_group(&opener, group.position, group.shape, part, &mut decompressor, &name)
+    }
+
+    /// The extents that are the bytes of a content, whatever its level.
+    pub(crate) fn extents(&self, content: &Content) -> Result<Vec<Extent>, RepositoryError> {
+        let mut extents = content.extents.clone();
+        for _ in 0..content.level {
+            extents = self.list(&extents)?;
+        }
+        if total(&extents).map_err(damaged_list)? == content.size {
+            Ok(extents)
+        } else {
+            Err(damaged_list("it does not add up to the content's size".into()))
+        }
+    }
+
+    /// The extent list whose bytes these extents are.
+    fn list(&self, extents: &[Extent]) -> Result<Vec<Extent>, RepositoryError> {
+        let bytes = self.bytes(extents)?;
+        let mut cbor = Decoder::new(&bytes);
+        let extents = decode_extents(&mut cbor).map_err(damaged_list)?;
+        end(&cbor).map_err(damaged_list)?;
+        Ok(extents)
+    }
+
+    /// Calls `visit` with every chunk that a content needs, those of its extent lists included,
+    /// until it says false. Whether it always said true.
+    pub(crate) fn for_each_chunk(
+        &self,
+        content: &Content,
+        visit: &mut dyn FnMut(&ChunkName) -> bool,
+    ) -> Result<bool, RepositoryError> {
+        let mut extents = content.extents.clone();
+        for level in (0..=content.level).rev() {
+            if !extents.iter().filter_map(|extent| extent.chunk.as_ref()).all(&mut *visit) {
+                return Ok(false);
+            }
+            if level > 0 {
+                extents = self.list(&extents)?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// The entries of the folder whose listing this is.
+    pub(crate) fn listing(&self, content: &Content) -> Result<Vec<Node>, RepositoryError> {
+        let bytes = self.bytes(&self.extents(content)?)?;
+        listing::decode(&bytes).map_err(|malformed| malformed.in_object("a folder's listing"))
+    }
+
+    /// A listing or extent list as one string; never a file.
+    fn bytes(&self, extents: &[Extent]) -> Result<Vec<u8>, RepositoryError> {
+        let damaged = |what| RepositoryError::damaged("a folder's listing", what);
+        let length = total(extents).map_err(|malformed| malformed.in_object("a listing"))?;
+        if length > LISTING_BYTES_MAX {
+            return Err(damaged("it is longer than any"));
+        }
+        let mut bytes = Vec::new();
+        for extent in extents {
+            let name = extent.chunk.ok_or_else(|| damaged("it has a hole"))?;
+            let chunk = self.chunk(&name)?;
+            if chunk.as_ref().len() as u64 != extent.length {
+                return Err(damaged("a chunk has another length than it says"));
+            }
+            bytes.extend_from_slice(chunk.as_ref());
+        }
+        Ok(bytes)
+    }
+}
+
+impl Cache {
+    /// The slot of a group. The oldest give way when there are too many bytes; whoever still
+    /// reads one keeps it alive.
+    fn slot(&mut self, index: &Index, place: &Place) -> Slot {
+        if let Some(slot) = self.slots.get(&place.group) {
+            return Arc::clone(slot);
+        }
+        let plain = index.group(place).map_or(0, |(group, _)| group.shape.plain as usize);
+        while self.bytes + plain > CACHE_BYTES_MAX {
+            let Some((oldest, bytes)) = self.order.pop_front() else { break };
+            self.slots.remove(&oldest);
+            self.bytes -= bytes;
+        }
+        let slot = Slot::default();
+        self.slots.insert(place.group, Arc::clone(&slot));
+        self.order.push_back((place.group, plain));
+        self.bytes += plain;
+        slot
+    }
+}
+
+fn damaged_list(malformed: Malformed) -> RepositoryError {
+    malformed.in_object("a list of extents")
+}
+
+/// A lock is held by code that does not panic; if a test's double does, the data is still whole.
+pub(crate) fn locked<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,175 @@
+//! Sealed objects as they lie in the store: header, positions, footer
+//! (docs/formats/repository.md, "Sealed objects").
+
+use custody_ambient::Entropy;
+use custody_envelope::{EnvelopeError, HEADER_BYTES, ObjectType, Opener, Sealer, VaultKeys};
+
+use crate::RepositoryError;
+use crate::error::Malformed;
+
+/// The keys of the vault and the randomness that sealing takes.
+#[derive(Clone, Copy)]
+pub(crate) struct Keys<'a> {
+    pub(crate) vault: &'a VaultKeys,
+    pub(crate) entropy: &'a dyn Entropy,
+}
+
+impl Keys<'_> {
+    /// An object with one position and no footer.
+    pub(crate) fn seal(
+        &self,
+        object_type: ObjectType,
+        associated: &[u8],
+        mut plain: Vec<u8>,
+    ) -> Result<Vec<u8>, RepositoryError> {
+        let mut sealer = self.vault.sealer(object_type, self.entropy)?;
+        sealer.seal(associated, true, &mut plain)?;
+        let mut bytes = sealer.header().to_vec();
+        bytes.append(&mut plain);
+        Ok(bytes)
+    }
+
+    /// Opens an object with one position; `object` is its name, for errors.
+    pub(crate) fn open(
+        &self,
+        object_type: ObjectType,
+        associated: &[u8],
+        bytes: &[u8],
+        object: &dyn ToString,
+    ) -> Result<Vec<u8>, RepositoryError> {
+        let opener = self.opener(object_type, bytes, object)?;
+        let mut part = bytes.get(HEADER_BYTES..).unwrap_or_default().to_vec();
+        open_position(&opener, 0, associated, true, &mut part, object)?;
+        Ok(part)
+    }
+
+    /// What opens the positions of the object that begins with `bytes`.
+    pub(crate) fn opener(
+        &self,
+        object_type: ObjectType,
+        bytes: &[u8],
+        object: &dyn ToString,
+    ) -> Result<Opener, RepositoryError> {
+        let header = bytes
+            .get(..HEADER_BYTES)
+            .ok_or_else(|| RepositoryError::damaged(object.to_string(), "it is cut short"))?;
+        self.vault.opener(object_type, header).map_err(|error| at_fault(error, object))
+    }
+
+    /// Begins an object of several positions.
+    pub(crate) fn writer(
+        &self,
+        object_type: ObjectType,
+        capacity: usize,
+    ) -> Result<SealedWriter, RepositoryError> {
+        let sealer = self.vault.sealer(object_type, self.entropy)?;
+        let mut bytes = Vec::with_capacity(capacity + HEADER_BYTES + Footer::BYTES);
+        bytes.extend_from_slice(sealer.header());
+        Ok(SealedWriter { sealer, bytes, positions: 0 })
+    }
+}
+
+/// Opens one position in place.
+pub(crate) fn open_position(
+    opener: &Opener,
+    position: u32,
+    associated: &[u8],
+    last: bool,
+    part: &mut Vec<u8>,
+    object: &dyn ToString,
+) -> Result<(), RepositoryError> {
+    opener.open(position, associated, last, part).map_err(|error| at_fault(error, object))
+}
+
+/// Builds an object of several positions and a footer.
+pub(crate) struct SealedWriter {
+    sealer: Sealer,
+    bytes: Vec<u8>,
+    positions: u32,
+}
+
+impl SealedWriter {
+    /// Seals the next position, not the last; returns its sealed length.
+    pub(crate) fn push(&mut self, part: Vec<u8>) -> Result<u32, RepositoryError> {
+        self.append(part, false)
+    }
+
+    /// Seals the last position and ends the object.
+    pub(crate) fn finish(mut self, part: Vec<u8>) -> Result<Vec<u8>, RepositoryError> {
+        let last_length = self.append(part, true)?;
+        let footer = Footer { positions: self.positions, last_length };
+        self.bytes.extend_from_slice(&footer.encode());
+        Ok(self.bytes)
+    }
+
+    fn append(&mut self, mut part: Vec<u8>, last: bool) -> Result<u32, RepositoryError> {
+        self.sealer.seal(&[], last, &mut part)?;
+        self.bytes.extend_from_slice(&part);
+        self.positions += 1;
+        length_u32(part.len())
+    }
+}
+
+/// The end of an object of several positions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Footer {
+    /// Number of positions, the last one included.
+    pub(crate) positions: u32,
+    /// Sealed length of the last position in bytes.
+    pub(crate) last_length: u32,
+}
+
+impl Footer {
+    pub(crate) const BYTES: usize = 16;
+    const MAGIC: [u8; 8] = *b"custodyF";
+
+    fn encode(self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        let fields = Self::MAGIC
+            .into_iter()
+            .chain(self.positions.to_be_bytes())
+            .chain(self.last_length.to_be_bytes());
+        for (to, from) in bytes.iter_mut().zip(fields) {
+            *to = from;
+        }
+        bytes
+    }
+
+    /// The footer at the end of `bytes`, and the offset of the last position in them.
+    pub(crate) fn parse(bytes: &[u8]) -> Result<(Self, usize), Malformed> {
+        let cut = Malformed::from("it is cut short or has no footer");
+        let Some((body, footer)) = bytes.split_last_chunk::<{ Self::BYTES }>() else {
+            return Err(cut);
+        };
+        let Some((magic, fields)) = footer.split_first_chunk::<8>() else { return Err(cut) };
+        let number = |at: usize| {
+            fields.get(at..at + 4).and_then(|four| four.try_into().ok()).map(u32::from_be_bytes)
+        };
+        let (Some(positions), Some(last_length)) = (number(0), number(4)) else { return Err(cut) };
+        let at = body.len().checked_sub(last_length as usize).filter(|at| *at >= HEADER_BYTES);
+        match at {
+            Some(at) if magic == &Self::MAGIC && positions > 0 => {
+                Ok((Self { positions, last_length }, at))
+            }
+            _ => Err(cut),
+        }
+    }
+}
+
+/// A length that the format keeps in 32 bits; limits elsewhere keep every one far below.
+pub(crate) fn length_u32(length: usize) -> Result<u32, RepositoryError> {
+    u32::try_from(length).map_err(|_| RepositoryError::Bug("a part is longer than 4 GiB"))
+}
+
+/// Tells damage of one object from keys that cannot be used at all.
+fn at_fault(error: EnvelopeError, object: &dyn ToString) -> RepositoryError {
+    match error {
+        EnvelopeError::SealDamaged { .. }
+        | EnvelopeError::SealWrongType
+        | EnvelopeError::SealForeignVault { .. }
+        | EnvelopeError::CommitmentMismatch { .. }
+        | EnvelopeError::UnknownGeneration { .. }
+        | EnvelopeError::NewerFormat { .. } => RepositoryError::damaged(object.to_string(), error),
+        _ => RepositoryError::Envelope(error),
+    }
+}

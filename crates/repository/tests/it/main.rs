@@ -1,0 +1,16 @@
+//! The repository through its front door.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod log;
+mod prune_plan;
+mod retention;
+mod round_trip;
+mod tree;
+mod world;

@@ -1,0 +1,102 @@
+//! What goes in comes out, and what is known already costs nothing.
+
+use custody_entries::EntryKind;
+
+use crate::tree::{Run, Tree, noise};
+use crate::world::{World, backup, restore};
+
+fn sample() -> Tree {
+    let mut tree = Tree::default();
+    tree.file("docs/empty", "");
+    tree.file("docs/one", "1");
+    tree.file("docs/text", "lorem ipsum dolor ".repeat(5_000));
+    tree.file("docs/deep/er/still", noise(1, 100));
+    tree.file("big", noise(2, 3_000_000));
+    tree.runs(
+        "sparse",
+        vec![
+            Run::Hole(1 << 20),
+            Run::Data(noise(3, 70_000)),
+            Run::Hole(4_096),
+            Run::Data(b"end".to_vec()),
+            Run::Hole(5),
+        ],
+    );
+    tree.runs("hollow", vec![Run::Hole(1 << 24)]);
+    tree.file("linked", "several names");
+    tree.link("linked", "docs/link");
+    tree.other("socket", EntryKind::Socket);
+    tree.other("link", EntryKind::Symlink { target: b"../\xff".to_vec() });
+    tree.other("hall", EntryKind::Folder);
+    tree
+}
+
+#[test]
+fn everything_comes_back() {
+    let world = World::new();
+    let repository = world.create();
+    let tree = sample();
+    let point = backup(&repository, &tree, None).unwrap();
+    assert_eq!(point.warnings_total, 0);
+    assert_eq!((point.counts.files, point.counts.folders, point.counts.others), (9, 4, 2));
+
+    let (report, made) = restore(&world.open().unwrap(), point.id, "").unwrap();
+    assert_eq!(report.warnings, []);
+    assert_eq!(made.files, tree.contents());
+    assert_eq!(made.written["sparse"], 70_003);
+    assert_eq!(made.written["hollow"], 0);
+    assert_eq!(made.links.len(), 1);
+    for (path, item) in &tree.items {
+        assert_eq!(made.entries[path].metadata, item.metadata, "{path}");
+        assert_eq!(made.entries[path].kind, item.kind, "{path}");
+    }
+}
+
+#[test]
+fn an_unchanged_tree_is_not_opened_and_costs_next_to_nothing() {
+    let world = World::new();
+    let repository = world.create();
+    let tree = sample();
+    let first = backup(&repository, &tree, None).unwrap();
+    let size = world.size();
+    tree.opened.lock().unwrap().clear();
+    let second = backup(&repository, &tree, Some(first.id)).unwrap();
+    assert!(tree.opened.lock().unwrap().is_empty());
+    assert_eq!(second.counts.unchanged_files, second.counts.files);
+    assert_eq!((second.counts.new_bytes, second.counts.stored_bytes), (0, 0));
+    assert!(world.size() - size < 2_500, "{} bytes more", world.size() - size);
+    let (_, made) = restore(&repository, second.id, "").unwrap();
+    assert_eq!(made.files, tree.contents());
+}
+
+#[test]
+fn the_same_bytes_are_stored_once_whatever_their_names_are() {
+    let world = World::new();
+    let repository = world.create();
+    let mut tree = Tree::default();
+    tree.file("a/file", noise(1, 2_000_000));
+    let first = backup(&repository, &tree, None).unwrap();
+    // Without a parent everything is read again.
+    let again = backup(&repository, &tree, None).unwrap();
+    assert_eq!(again.counts.new_bytes, 0);
+    tree.rename("a/file", "b/moved");
+    tree.file("b/copy", noise(1, 2_000_000));
+    let moved = backup(&repository, &tree, Some(first.id)).unwrap();
+    assert!(moved.counts.new_bytes < 8_192, "{} new bytes", moved.counts.new_bytes);
+}
+
+#[test]
+fn a_small_edit_of_a_large_file_costs_little() {
+    let world = World::new();
+    let repository = world.create();
+    let mut bytes = noise(5, 10 << 20);
+    let mut tree = Tree::default();
+    tree.file("large", bytes.clone());
+    let first = backup(&repository, &tree, None).unwrap();
+    bytes.insert(4_000_000, b'!');
+    tree.file("large", bytes.clone());
+    let edited = backup(&repository, &tree, Some(first.id)).unwrap();
+    assert!(edited.counts.stored_bytes < 300_000, "{} bytes", edited.counts.stored_bytes);
+    let (_, made) = restore(&repository, edited.id, "").unwrap();
+    assert_eq!(made.files["large"], bytes);
+}

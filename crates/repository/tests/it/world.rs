@@ -1,0 +1,154 @@
+//! A vault's keys and a repository over any store.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use custody_ambient::{Clock, Entropy};
+use custody_blob_store::{BlobStore, MemoryStore};
+use custody_envelope::{Failover, KeyAccess, KeyTarget, VaultKeys, WrapAlgorithm, WrapKey, create};
+use custody_names::VaultGuid;
+use custody_repository::log::{
+    EntryHash, HostFacts, HostProbe, ItemGuid, KeyholderAuthenticator, Liveness, LogError,
+    TrustedServers,
+};
+use custody_repository::{
+    BackupOptions, CommittedPoint, PointId, Repository, RepositoryError, RepositoryParts,
+    RestoreReport, Unwatched,
+};
+use custody_test_world::keks::MemoryKeks;
+use custody_test_world::{FixedClock, SeededEntropy};
+
+use crate::tree::{Made, Tree, TreeSource, TreeTarget};
+
+/// One vault: keys, clock, randomness, and a store to keep it all in.
+pub struct World {
+    pub clock: Arc<FixedClock>,
+    pub entropy: Arc<SeededEntropy>,
+    pub keys: VaultKeys,
+    pub ring: Vec<u8>,
+    pub store: Arc<MemoryStore>,
+}
+
+impl World {
+    pub fn new() -> Self {
+        Self::of_vault(7)
+    }
+
+    pub fn of_vault(vault: u8) -> Self {
+        let clock = Arc::new(FixedClock::at_text("2026-11-22T06:00:00Z"));
+        let entropy = Arc::new(SeededEntropy::new(u64::from(vault)));
+        let keks = MemoryKeks::new();
+        let key = keks.add_version("kv1", "k1");
+        let target = KeyTarget {
+            keys: vec![WrapKey { key, algorithm: WrapAlgorithm::RsaOaep256 }],
+            infrastructure: Vec::new(),
+            failover: Failover::Stop,
+        };
+        let the_clock: Arc<dyn Clock> = clock.clone();
+        let access = KeyAccess { keys: &keks, allowed: &|_| true, clock: &the_clock };
+        let vault = VaultGuid::from_bytes([vault; 16]);
+        let (ring, keys) = create(vault, &target, &access, &*entropy).unwrap();
+        Self {
+            clock,
+            entropy,
+            keys,
+            ring: ring.encoded().to_vec(),
+            store: Arc::new(MemoryStore::new()),
+        }
+    }
+
+    pub fn parts(&self, store: Arc<dyn BlobStore>) -> RepositoryParts {
+        RepositoryParts {
+            store,
+            keys: self.keys.clone(),
+            authenticator: Arc::new(KeyholderAuthenticator::new(
+                self.keys.clone(),
+                TrustedServers::default(),
+            )),
+            host: Arc::new(OneHost),
+            clock: self.clock.clone(),
+            entropy: self.entropy.clone() as Arc<dyn Entropy>,
+        }
+    }
+
+    pub fn create(&self) -> Repository {
+        let fingerprint = EntryHash::from_bytes([3; 32]);
+        Repository::create(self.parts(self.store.clone()), &self.ring, fingerprint).unwrap()
+    }
+
+    pub fn open(&self) -> Result<Repository, RepositoryError> {
+        self.open_over(self.store.clone())
+    }
+
+    pub fn open_over(&self, store: Arc<dyn BlobStore>) -> Result<Repository, RepositoryError> {
+        Repository::open(self.parts(store), None)
+    }
+
+    /// Every object with its bytes.
+    pub fn objects(&self) -> Vec<(custody_blob_store::BlobName, Vec<u8>)> {
+        let mut names = Vec::new();
+        self.store.list("", &mut |name, _| names.push(name)).unwrap();
+        names.sort();
+        names
+            .into_iter()
+            .map(|name| (name.clone(), self.store.read(&name).unwrap().unwrap()))
+            .collect()
+    }
+
+    /// Bytes in the store.
+    pub fn size(&self) -> u64 {
+        let mut size = 0;
+        self.store.list("", &mut |_, length| size += length).unwrap();
+        size
+    }
+}
+
+pub const THREADS: NonZeroUsize = NonZeroUsize::new(2).unwrap();
+pub const ITEM: ItemGuid = ItemGuid::from_bytes([9; 16]);
+
+pub fn options(parent: Option<PointId>) -> BackupOptions {
+    BackupOptions {
+        item: ITEM,
+        item_name: "documents".to_owned(),
+        host: "host.example".to_owned(),
+        paths: vec![b"/home/ada/documents".to_vec()],
+        parent,
+        threads: THREADS,
+    }
+}
+
+pub fn backup(
+    repository: &Repository,
+    tree: &Tree,
+    parent: Option<PointId>,
+) -> Result<CommittedPoint, RepositoryError> {
+    repository.backup(&mut TreeSource(tree.clone()), &options(parent), &Unwatched)
+}
+
+pub fn restore(
+    repository: &Repository,
+    point: PointId,
+    path: &str,
+) -> Result<(RestoreReport, Made), RepositoryError> {
+    let mut target = TreeTarget::default();
+    let report = repository.restore(point, path.as_bytes(), &mut target, THREADS, &Unwatched)?;
+    Ok((report, target.made()))
+}
+
+/// A host whose earlier processes are all dead.
+struct OneHost;
+
+impl HostProbe for OneHost {
+    fn own_facts(&self) -> Result<HostFacts, LogError> {
+        Ok(HostFacts {
+            boot_id: [1; 16],
+            process_id: 1,
+            process_start_ticks: 1,
+            process_name_space: 1,
+        })
+    }
+
+    fn liveness(&self, _facts: &HostFacts) -> Liveness {
+        Liveness::Dead
+    }
+}

@@ -1,0 +1,289 @@
+//! Requests that look and change nothing: answered at once, without a job.
+
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+use std::thread;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use custody_entries::{Content, Entry, EntryKind, Flow, Sink, Source as _, Warning, display_path};
+use custody_names::OperationId;
+use custody_protection::{BackupInstance, ForgetRequest, SourcePath};
+use custody_repository::{PointId, PointSelector, Repository};
+use custody_resources::{Refusal, Request, Stored};
+use custody_sources::{LeftOutReason, WalkSummary};
+use serde::Deserialize as _;
+use serde_json::{Map, Value, json};
+
+use crate::key_access::Cause;
+use crate::vault_repository::{item_guid, keyless_log};
+use crate::vault_session::VaultSession;
+use crate::{Platform, fault, folders, tasks};
+
+/// Entries listed by a scan; all are counted.
+const SCAN_LISTED_MAX: usize = 10_000;
+/// Pieces of a file on their way to a slow reader.
+const PIECES_WAITING: usize = 4;
+
+/// `POST …/browse`: the entries of a folder in a point.
+pub fn browse(platform: &Arc<Platform>, request: &Request<'_>) -> Result<Value, Refusal> {
+    let (item, session, repository) = open(platform, request)?;
+    let point = resolve(&repository, &item, text(&request.body, "point").unwrap_or("latest"))?;
+    let path = path(&request.body)?.unwrap_or_default();
+    let entries = repository.list(point, &path).map_err(|error| fault::of_repository(&error))?;
+    drop(session);
+    Ok(json!({
+        "recoveryPointId": point.to_string(),
+        "value": entries.iter().map(render).collect::<Vec<_>>(),
+    }))
+}
+
+/// `POST …/content`: one file of a point, as a stream. The rest of the point is not read.
+pub fn content(
+    platform: &Arc<Platform>,
+    request: &Request<'_>,
+) -> Result<Box<dyn Read + Send>, Refusal> {
+    let (item, session, repository) = open(platform, request)?;
+    let point = resolve(&repository, &item, text(&request.body, "point").unwrap_or("latest"))?;
+    let wanted =
+        path(&request.body)?.ok_or_else(|| Refusal::bad_request("the body names no path"))?;
+    // Whether the file is there is answered with a status, not with a broken stream.
+    let found = repository.list(point, &wanted).map_err(|error| fault::of_repository(&error))?;
+    let is_file =
+        matches!(found.as_slice(), [entry] if matches!(entry.kind, EntryKind::File { .. }));
+    if !is_file {
+        let text = format!("{} is no file in this recovery point", display_path(&wanted));
+        return Err(Refusal::new(400, "NotAFile", text).with_fix("custody ls ITEM PATH"));
+    }
+    let (sender, receiver) = bounded(PIECES_WAITING);
+    let spawned = thread::Builder::new().name("content".into()).spawn(move || {
+        let mut output = Pieces { sender };
+        if let Err(error) = repository.read_file(point, &wanted, &mut output) {
+            let broken = io::Error::other(fault::of_repository(&error));
+            // The reader may have gone already; then nobody waits for the fault either.
+            let _ = output.sender.send(Err(broken));
+        }
+        drop(session);
+    });
+    spawned.map_err(|error| Refusal::new(503, "ServerBusy", error.to_string()))?;
+    Ok(Box::new(Pipe { receiver, piece: Vec::new(), at: 0 }))
+}
+
+/// `POST …/scan`: what a backup would take, without reading any content.
+pub fn scan(platform: &Arc<Platform>, request: &Request<'_>) -> Result<Value, Refusal> {
+    let item = platform.stored::<BackupInstance>(&request.id)?;
+    let mut source = folders::source(platform, &item.spec.folder)?;
+    let mut listing = Listing::default();
+    source.walk(&mut listing).map_err(|error| folders::source_fault(&error))?;
+    Ok(listing.render(source.summary()))
+}
+
+/// `POST …/forget` with `dryRun`: what would be kept and what forgotten, and why.
+pub fn preview_forget(platform: &Arc<Platform>, request: &Request<'_>) -> Result<Value, Refusal> {
+    let asked = ForgetRequest::deserialize(&request.body)
+        .map_err(|error| Refusal::bad_request(error.to_string()))?;
+    let item = platform.stored::<BackupInstance>(&request.id)?;
+    let vault = platform.vault_of(&request.id)?;
+    let history = keyless_log(platform, &vault)?.history();
+    let own = item_guid(item.status.item_id);
+    Ok(tasks::choose(&history, own, &asked, platform.clock.now())?.render())
+}
+
+/// The point that `text` means: `latest`, a time, or the beginning of an id.
+pub(crate) fn resolve(
+    repository: &Repository,
+    item: &Stored<BackupInstance>,
+    text: &str,
+) -> Result<PointId, Refusal> {
+    let selector = if text.eq_ignore_ascii_case("latest") {
+        PointSelector::Latest
+    } else if let Ok(time) = text.parse() {
+        PointSelector::At(time)
+    } else {
+        PointSelector::Prefix(text.to_ascii_lowercase())
+    };
+    let own = item_guid(item.status.item_id);
+    repository.resolve(Some(own), &selector).map_err(|error| fault::of_repository(&error))
+}
+
+fn open(
+    platform: &Arc<Platform>,
+    request: &Request<'_>,
+) -> Result<(Stored<BackupInstance>, VaultSession, Repository), Refusal> {
+    let item = platform.stored::<BackupInstance>(&request.id)?;
+    let vault = platform.vault_of(&request.id)?;
+    let cause = Cause { correlation: request.correlation, job: None::<OperationId> };
+    let session = VaultSession::open(platform, &vault, cause)?;
+    let repository = session.repository(platform, &vault)?;
+    Ok((item, session, repository))
+}
+
+fn text<'b>(body: &'b Value, name: &str) -> Option<&'b str> {
+    body.get(name).and_then(Value::as_str)
+}
+
+fn path(body: &Value) -> Result<Option<Vec<u8>>, Refusal> {
+    let Some(value) = body.get("path").filter(|value| !value.is_null()) else { return Ok(None) };
+    let path = SourcePath::deserialize(value)
+        .map_err(|error| Refusal::bad_request(format!("path: {error}")))?;
+    Ok(Some(path.bytes()?))
+}
+
+fn render(entry: &Entry) -> Value {
+    let metadata = &entry.metadata;
+    let mut all = Map::new();
+    all.insert("name".into(), json!(SourcePath::new(entry.name.as_bytes())));
+    let kind = match &entry.kind {
+        EntryKind::File { size } => {
+            all.insert("size".into(), (*size).into());
+            "file"
+        }
+        EntryKind::Folder => "folder",
+        EntryKind::Symlink { target } => {
+            all.insert("target".into(), json!(SourcePath::new(target)));
+            "symlink"
+        }
+        EntryKind::Fifo => "fifo",
+        EntryKind::Socket => "socket",
+        EntryKind::BlockDevice(_) => "blockDevice",
+        EntryKind::CharDevice(_) => "charDevice",
+    };
+    all.insert("kind".into(), kind.into());
+    all.insert("mode".into(), metadata.mode.into());
+    all.insert("uid".into(), metadata.uid.into());
+    all.insert("gid".into(), metadata.gid.into());
+    for (name, value) in [("user", &metadata.user), ("group", &metadata.group)] {
+        if let Some(value) = value {
+            all.insert(name.into(), String::from_utf8_lossy(value).into());
+        }
+    }
+    let modified = &metadata.modified;
+    let nanoseconds = i32::try_from(modified.nanoseconds).unwrap_or(0);
+    if let Ok(time) = jiff::Timestamp::new(modified.seconds, nanoseconds) {
+        all.insert("modified".into(), json!(time));
+    }
+    Value::Object(all)
+}
+
+/// Writes into a channel.
+struct Pieces {
+    sender: Sender<io::Result<Vec<u8>>>,
+}
+
+impl Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let sent = self.sender.send(Ok(bytes.to_vec()));
+        sent.map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Reads from a channel.
+struct Pipe {
+    receiver: Receiver<io::Result<Vec<u8>>>,
+    piece: Vec<u8>,
+    at: usize,
+}
+
+impl Read for Pipe {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.at == self.piece.len() {
+            match self.receiver.recv() {
+                Ok(piece) => {
+                    self.piece = piece?;
+                    self.at = 0;
+                }
+                Err(_) => return Ok(0),
+            }
+        }
+        let rest = self.piece.get(self.at..).unwrap_or_default();
+        let count = rest.len().min(buffer.len());
+        if let (Some(to), Some(from)) = (buffer.get_mut(..count), rest.get(..count)) {
+            to.copy_from_slice(from);
+        }
+        self.at += count;
+        Ok(count)
+    }
+}
+
+/// Lists what a walk finds.
+#[derive(Default)]
+struct Listing {
+    folders: Vec<Vec<u8>>,
+    entries: Vec<Value>,
+    warnings: Vec<Value>,
+}
+
+impl Listing {
+    fn add(&mut self, entry: &Entry) {
+        if self.entries.len() >= SCAN_LISTED_MAX {
+            return;
+        }
+        let mut path = self.folders.join(&b'/');
+        if !path.is_empty() {
+            path.push(b'/');
+        }
+        path.extend_from_slice(entry.name.as_bytes());
+        let mut shown = render(entry);
+        if let Some(fields) = shown.as_object_mut() {
+            fields.insert("path".into(), json!(SourcePath::new(&path)));
+        }
+        self.entries.push(shown);
+    }
+
+    fn render(self, summary: &WalkSummary) -> Value {
+        let left_out = summary.left_out.iter().map(|left| {
+            let reason = match left.reason {
+                LeftOutReason::Own => "own",
+                LeftOutReason::Cache => "cache",
+                LeftOutReason::OtherFileSystem => "otherFileSystem",
+            };
+            json!({ "path": SourcePath::new(&left.path), "reason": reason })
+        });
+        json!({
+            "value": self.entries,
+            "files": summary.files,
+            "folders": summary.folders,
+            "others": summary.other,
+            "bytes": summary.bytes,
+            "excludedByPattern": summary.excluded_by_pattern,
+            "leftOut": left_out.collect::<Vec<_>>(),
+            "leftOutCount": summary.left_out_count,
+            "warnings": self.warnings,
+        })
+    }
+}
+
+impl Sink for Listing {
+    fn folder(&mut self, folder: Entry) -> Flow {
+        self.add(&folder);
+        self.folders.push(folder.name.as_bytes().to_vec());
+        Flow::Continue
+    }
+
+    fn leave(&mut self) -> Flow {
+        self.folders.pop();
+        Flow::Continue
+    }
+
+    fn file(&mut self, file: Entry, _content: Box<dyn Content>) -> Flow {
+        self.add(&file);
+        Flow::Continue
+    }
+
+    fn other(&mut self, entry: Entry) -> Flow {
+        self.add(&entry);
+        Flow::Continue
+    }
+
+    fn warn(&mut self, warning: Warning) {
+        self.warnings.push(json!({
+            "code": warning.code,
+            "path": display_path(&warning.path),
+            "message": warning.message,
+        }));
+    }
+}

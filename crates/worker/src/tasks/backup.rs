@@ -1,0 +1,97 @@
+//! Takes a recovery point.
+
+use std::num::NonZeroUsize;
+use std::thread::available_parallelism;
+
+use custody_protection::BackupInstance;
+use custody_repository::log::ObjectId;
+use custody_repository::{BackupOptions, CommittedPoint, PointId};
+use custody_resources::{Refusal, Stored};
+use custody_sources::{LeftOutReason, WalkSummary};
+use serde_json::{Value, json};
+
+use crate::error::TaskError;
+use crate::folders;
+use crate::job::Job;
+use crate::runner::Outcome;
+use crate::vault_repository::item_guid;
+use crate::view::PointsView;
+
+pub(super) fn run(job: &Job<'_>) -> Result<Outcome, TaskError> {
+    let item = job.item()?;
+    job.phase("unlock")?;
+    let (vault, session) = job.open_vault()?;
+    let repository = session.repository(job.platform, &vault)?;
+    job.phase("read")?;
+    let mut source = folders::source(job.platform, &item.spec.folder)?;
+    let options = options(&item, newest_point(&repository, &item))?;
+    let committed = repository.backup(&mut source, &options, job)?;
+    for warning in &committed.warnings {
+        job.warn(&warning.code, &warning.path, &warning.message);
+    }
+    job.count_to(committed.warnings_total);
+    let view = PointsView::read(&repository)?;
+    let vault_id = vault.record.id.clone();
+    Ok(Outcome {
+        result: result(&committed, source.summary()),
+        writes: Box::new(move |world| view.writes(&vault_id, world)),
+    })
+}
+
+fn options(
+    item: &Stored<BackupInstance>,
+    parent: Option<PointId>,
+) -> Result<BackupOptions, Refusal> {
+    let paths: Result<Vec<Vec<u8>>, Refusal> =
+        item.spec.folder.paths.iter().map(custody_protection::SourcePath::bytes).collect();
+    Ok(BackupOptions {
+        item: item_guid(item.status.item_id),
+        item_name: item.record.id.name().unwrap_or_default().to_owned(),
+        host: host_name(),
+        paths: paths?,
+        parent,
+        threads: available_parallelism().unwrap_or(NonZeroUsize::MIN),
+    })
+}
+
+/// The item's newest point by the log, to take unchanged files over from.
+fn newest_point(
+    repository: &custody_repository::Repository,
+    item: &Stored<BackupInstance>,
+) -> Option<PointId> {
+    let own = item_guid(item.status.item_id);
+    let history = repository.history().ok()?;
+    let newest: Option<ObjectId> = history
+        .points()
+        .iter()
+        .filter(|(_, point)| point.item == own)
+        .max_by_key(|(_, point)| point.number)
+        .map(|(name, _)| *name);
+    newest.map(PointId)
+}
+
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+fn result(committed: &CommittedPoint, summary: &WalkSummary) -> Value {
+    let counts = &committed.counts;
+    let of = |reason| summary.left_out.iter().filter(|left| left.reason == reason).count();
+    json!({
+        "recoveryPointId": committed.id.to_string(),
+        "files": counts.files,
+        "folders": counts.folders,
+        "others": counts.others,
+        "bytes": counts.bytes,
+        "newBytes": counts.new_bytes,
+        "storedBytes": counts.stored_bytes,
+        "unchangedFiles": counts.unchanged_files,
+        "warningsTotal": committed.warnings_total,
+        "leftOut": {
+            "byPattern": summary.excluded_by_pattern,
+            "own": of(LeftOutReason::Own),
+            "caches": of(LeftOutReason::Cache),
+            "otherFileSystems": of(LeftOutReason::OtherFileSystem),
+        },
+    })
+}

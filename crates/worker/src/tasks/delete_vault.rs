@@ -1,0 +1,76 @@
+//! Deletes a vault that holds no items: its repository, then its record. Needs no key.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use custody_key_vault::{
+    DeletedKeyVaultKind, RequestContext, VaultOperation, deleted_key_vault_ref,
+};
+use custody_resources::{Refusal, Write};
+use serde_json::json;
+
+use crate::error::TaskError;
+use crate::job::Job;
+use crate::key_access::principal_of;
+use crate::runner::Outcome;
+
+pub(super) fn run(job: &Job<'_>) -> Result<Outcome, TaskError> {
+    let vault = job.vault()?;
+    job.phase("delete")?;
+    if let Some(place) = &vault.status.store_place {
+        remove_repository(Path::new(place))?;
+    }
+    let id = vault.record.id.clone();
+    Ok(Outcome {
+        result: json!({ "deleted": id }),
+        writes: Box::new(move |_| Ok(vec![Write::Remove(id.clone())])),
+    })
+}
+
+/// Erases the keys of a soft-deleted key vault, then its record.
+pub(super) fn purge_key_vault(job: &Job<'_>) -> Result<Outcome, TaskError> {
+    let platform = job.platform;
+    let deleted = platform.stored::<DeletedKeyVaultKind>(job.resource())?;
+    job.phase("purge")?;
+    let vault = deleted_key_vault_ref(&deleted)?;
+    let context = RequestContext {
+        now: platform.clock.now(),
+        correlation: job.operation.correlation,
+        job: Some(job.id()),
+        client_address: None,
+        client_info: None,
+    };
+    let caller = principal_of(&job.operation.caller);
+    platform
+        .key_vaults
+        .perform_on_vault(&caller, &vault, VaultOperation::Purge, &context)
+        .map_err(|error| Refusal::new(error.answer().status, error.code(), error.to_string()))?;
+    let id = deleted.record.id.clone();
+    Ok(Outcome {
+        result: json!({ "purged": id }),
+        writes: Box::new(move |_| Ok(vec![Write::Remove(id.clone())])),
+    })
+}
+
+/// Removes what a repository consists of and nothing else: the folder may hold a stranger's files.
+fn remove_repository(place: &Path) -> Result<(), Refusal> {
+    const PARTS: [&str; 8] =
+        ["log", "heartbeat", "packs", "index", "points", "bad", "keys", ".tmp"];
+    let failed = |error: std::io::Error| {
+        Refusal::new(503, "StoreUnavailable", format!("the repository cannot be removed: {error}"))
+    };
+    let gone = |result: std::io::Result<()>| match result {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(failed(error)),
+        _ => Ok(()),
+    };
+    // The marker goes first: a repository half removed must not open.
+    gone(fs::remove_file(place.join("custody-repository")))?;
+    for part in PARTS {
+        gone(fs::remove_dir_all(place.join(part)))?;
+    }
+    match fs::remove_dir(place) {
+        Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => Ok(()),
+        other => gone(other),
+    }
+}

@@ -1,0 +1,110 @@
+//! A vault's repository: opened with its keys for a job, or its log alone where no key is needed.
+
+use std::sync::Arc;
+
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+use custody_backup_vaults::{BackupVault, VaultStatus};
+use custody_blob_store::{BlobStore, DiskStore};
+use custody_envelope::VaultKeys;
+use custody_names::ItemId;
+use custody_repository::log::{
+    EntryHash, HeadPin, ItemGuid, KeyholderAuthenticator, Log, LogParts, ProcHost,
+    ServerAuthenticator, TrustedServers,
+};
+use custody_repository::{Repository, RepositoryParts};
+use custody_resources::{Refusal, Stored};
+use data_encoding::HEXLOWER;
+
+use crate::vault_session::VaultSession;
+use crate::{Platform, fault};
+
+impl VaultSession {
+    /// The repository of the vault. One whose log lies behind the newest head on record opens
+    /// read-only and says so.
+    pub(crate) fn repository(
+        &self,
+        platform: &Platform,
+        vault: &Stored<BackupVault>,
+    ) -> Result<Repository, Refusal> {
+        let parts = parts(platform, Arc::clone(&self.store), self.keys.clone())?;
+        Repository::open(parts, pin(&vault.status)).map_err(|error| fault::of_repository(&error))
+    }
+}
+
+/// What a repository needs of this process.
+pub(crate) fn parts(
+    platform: &Platform,
+    store: Arc<dyn BlobStore>,
+    keys: VaultKeys,
+) -> Result<RepositoryParts, Refusal> {
+    let trusted = TrustedServers(vec![server_key(platform)?.1]);
+    Ok(RepositoryParts {
+        store,
+        authenticator: Arc::new(KeyholderAuthenticator::new(keys.clone(), trusted)),
+        keys,
+        host: Arc::new(ProcHost),
+        clock: Arc::clone(&platform.clock),
+        entropy: Arc::clone(&platform.entropy),
+    })
+}
+
+/// The log of a vault's repository, opened without the vault's key: what is appended is signed by
+/// this server and confirmed by the next holder of the key.
+pub(crate) fn keyless_log(
+    platform: &Platform,
+    vault: &Stored<BackupVault>,
+) -> Result<Arc<Log>, Refusal> {
+    let status = &vault.status;
+    let missing = || Refusal::bug("the vault has no repository");
+    let (pair, _) = server_key(platform)?;
+    let parts = LogParts {
+        store: open_store(status)?,
+        vault: status.vault_guid.ok_or_else(missing)?,
+        authenticator: Arc::new(ServerAuthenticator::new(pair, TrustedServers::default())),
+        clock: Arc::clone(&platform.clock),
+        entropy: Arc::clone(&platform.entropy),
+    };
+    let of_log = |error: custody_repository::log::LogError| fault::of_repository(&error.into());
+    let log = Log::open(parts, None).map_err(of_log)?;
+    if let Some(pin) = pin(status) {
+        log.check_pin(pin).map_err(of_log)?;
+    }
+    Ok(Arc::new(log))
+}
+
+/// The store of a vault that has one.
+pub(crate) fn open_store(status: &VaultStatus) -> Result<Arc<dyn BlobStore>, Refusal> {
+    let place =
+        status.store_place.as_ref().ok_or_else(|| Refusal::bug("the vault has no store"))?;
+    let store =
+        DiskStore::open(place.as_ref()).map_err(|error| fault::of_repository(&error.into()))?;
+    Ok(Arc::new(store))
+}
+
+/// An item as the repository's log names it.
+pub(crate) fn item_guid(id: ItemId) -> ItemGuid {
+    ItemGuid::from_bytes(*id.as_bytes())
+}
+
+/// The newest head of the log on record.
+pub(crate) fn pin(status: &VaultStatus) -> Option<HeadPin> {
+    let (number, hash) = status.log_head.as_ref()?;
+    let hash = HEXLOWER.decode(hash.as_bytes()).ok()?.try_into().ok()?;
+    Some(HeadPin { number: *number, hash: EntryHash::from_bytes(hash) })
+}
+
+/// Notes a head of the log in the vault's record.
+pub(crate) fn note_head(status: &mut VaultStatus, head: HeadPin) {
+    let newer = status.log_head.as_ref().is_none_or(|(number, _)| *number < head.number);
+    if newer {
+        status.log_head = Some((head.number, head.hash.to_string()));
+    }
+}
+
+fn server_key(platform: &Platform) -> Result<(Ed25519KeyPair, [u8; 32]), Refusal> {
+    let unusable = || Refusal::bug("the server's signing key cannot be used");
+    let pair = Ed25519KeyPair::from_seed_unchecked(platform.signing_seed.expose())
+        .map_err(|_| unusable())?;
+    let public = pair.public_key().as_ref().try_into().map_err(|_| unusable())?;
+    Ok((pair, public))
+}

@@ -1,0 +1,138 @@
+//! The record store's view of a repository's points, made to agree with the log.
+
+use std::collections::BTreeMap;
+
+use custody_backup_vaults::BackupVault;
+use custody_names::{ItemId, ResourceId};
+use custody_protection::{BackupInstance, PointStatus, RecoveryPoint};
+use custody_repository::log::HeadPin;
+use custody_repository::{ListedPoint, Repository};
+use custody_resources::{
+    Kind as _, ProvisioningState, Record, Refusal, Stop, Stored, SystemData, World, Write,
+};
+use serde_json::Value;
+
+use crate::error::TaskError;
+use crate::vault_repository::note_head;
+
+/// What a repository says there is, taken down once so that it can be held against the records in
+/// whatever transaction ends the job.
+pub(crate) struct PointsView {
+    points: Vec<SeenPoint>,
+    head: Option<HeadPin>,
+    accepts_head: bool,
+}
+
+struct SeenPoint {
+    id: String,
+    item: ItemId,
+    item_name: Option<String>,
+    paths: Vec<Vec<u8>>,
+    status: PointStatus,
+}
+
+impl PointsView {
+    /// Reads every point of the repository.
+    pub(crate) fn read(repository: &Repository) -> Result<Self, TaskError> {
+        let points = repository.points()?.iter().map(seen).collect();
+        let head = repository.history()?.head();
+        Ok(Self { points, head, accepts_head: false })
+    }
+
+    /// How many points there are.
+    pub(crate) fn len(&self) -> usize {
+        self.points.len()
+    }
+
+    /// Takes the head as it was found, even if it lies behind the one on record.
+    pub(crate) fn accepting_head(mut self, accept: bool) -> Self {
+        self.accepts_head = accept;
+        self
+    }
+
+    /// Items that the repository holds points of, by id: name and paths from their newest point.
+    pub(crate) fn items(&self) -> BTreeMap<ItemId, (Option<String>, Vec<Vec<u8>>)> {
+        let each = self.points.iter();
+        each.map(|point| (point.item, (point.item_name.clone(), point.paths.clone()))).collect()
+    }
+
+    /// The writes that make the records of `vault` agree with what was seen.
+    pub(crate) fn writes(&self, vault: &ResourceId, world: &World) -> Result<Vec<Write>, Stop> {
+        let mut writes = Vec::new();
+        for record in world.children(vault, BackupInstance::TYPE)? {
+            let mut item = Stored::<BackupInstance>::read(record)?;
+            let own: Vec<&SeenPoint> =
+                self.points.iter().filter(|point| point.item == item.status.item_id).collect();
+            for known in world.children(&record.id, RecoveryPoint::TYPE)? {
+                let name = known.id.name().unwrap_or_default();
+                if !own.iter().any(|point| point.id == name) {
+                    writes.push(Write::Remove(known.id.clone()));
+                }
+            }
+            for point in &own {
+                let id = point_id(&record.id, &point.id)?;
+                if world.record(&id)?.is_none() {
+                    writes.push(new_record(id, &record.system, &point.status)?);
+                }
+            }
+            let newest = own.iter().map(|point| point.status.recovery_point_time).max();
+            if item.status.newest_point_time != newest {
+                item.status.newest_point_time = newest;
+                writes.push(item.into_write()?);
+            }
+        }
+        if let Some(head) = self.head {
+            let mut stored = world.expect::<BackupVault>(vault)?;
+            if self.accepts_head {
+                stored.status.log_head = None;
+            }
+            note_head(&mut stored.status, head);
+            writes.push(stored.into_write()?);
+        }
+        Ok(writes)
+    }
+}
+
+fn seen(listed: &ListedPoint) -> SeenPoint {
+    let point = listed.point.as_ref().ok();
+    let counts = point.map(|point| point.counts).unwrap_or_default();
+    SeenPoint {
+        id: listed.id.to_string(),
+        item: ItemId::from_bytes(*listed.item.as_bytes()),
+        item_name: point.map(|point| point.item.clone()),
+        paths: point.map(|point| point.paths.clone()).unwrap_or_default(),
+        status: PointStatus {
+            recovery_point_time: listed.received,
+            size: counts.bytes,
+            files: counts.files,
+            new_bytes: counts.new_bytes,
+            warnings: point.map(|point| point.warnings_total).unwrap_or_default(),
+            damaged: point.is_none(),
+        },
+    }
+}
+
+fn point_id(item: &ResourceId, point: &str) -> Result<ResourceId, Stop> {
+    let name = point.parse().map_err(|_| Refusal::bug("a point's id is a resource name"))?;
+    Ok(item.child("recoveryPoints", &name))
+}
+
+fn new_record(id: ResourceId, item: &SystemData, status: &PointStatus) -> Result<Write, Stop> {
+    let time = status.recovery_point_time;
+    let system = SystemData { created_at: time, last_modified_at: time, ..item.clone() };
+    let record = Record {
+        id,
+        location: None,
+        tags: BTreeMap::new(),
+        identity: None,
+        spec: Value::Null,
+        status: Value::Null,
+        state: ProvisioningState::Succeeded,
+        revision: 0,
+        system,
+        references: Vec::new(),
+        claim: None,
+    };
+    let stored = Stored::<RecoveryPoint> { record, spec: Value::Null, status: status.clone() };
+    Ok(stored.into_write()?)
+}

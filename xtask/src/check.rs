@@ -1,0 +1,27 @@
+//! `check`: everything that needs no test run.
+
+use crate::failure::Failure;
+use crate::process::{command, run as run_command};
+use crate::{banned, docs, layers, rules, steps};
+
+/// Runs all checks.
+pub(crate) fn run() -> Result<(), Failure> {
+    steps::run(&[
+        ("fmt", format),
+        ("clippy", clippy),
+        ("layers", layers::run),
+        ("rules", rules::run),
+        ("docs", docs::run),
+        ("banned", banned::run),
+    ])
+}
+
+fn format() -> Result<(), Failure> {
+    run_command(&mut command("cargo", &["fmt", "--all", "--check"]))
+}
+
+fn clippy() -> Result<(), Failure> {
+    let arguments =
+        ["clippy", "--quiet", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
+    run_command(&mut command("cargo", &arguments))
+}

@@ -1,0 +1,72 @@
+//! `crash`: kill -9 at any moment of protect, rotate, forget and prune; after each kill all
+//! earlier points are there and whole, verification passes without a manual step, and no point
+//! is there that is not whole.
+//!
+//! First each act runs undisturbed and its phases are timed. Then shots are spread over that time,
+//! each aimed at a moment of a phase, until enough have hit and every phase was hit ten times.
+
+mod act;
+mod progress;
+mod schedule;
+mod source;
+mod world;
+
+use std::path::PathBuf;
+
+use crate::bench::custody_binary;
+use crate::crash::act::Act;
+use crate::crash::progress::Outcome;
+use crate::crash::schedule::Schedule;
+use crate::crash::world::World;
+use crate::failure::Failure;
+use crate::options::Options;
+use crate::process::root;
+
+/// An act is timed so often before it is shot at; the last time counts.
+const TIMED_RUNS: usize = 3;
+
+/// Shots that may miss, for each that must hit.
+const SHOTS_PER_KILL_MAX: usize = 6;
+
+/// Shoots, and fails at the first thing found wrong or if a phase was hit too seldom.
+pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+    options.allow(&["kills", "seed", "custody", "work"])?;
+    let kills: usize = options.value("kills", 200)?;
+    let seed: u64 = options.value("seed", 1)?;
+    let work: PathBuf = options.value("work", root().join("target/crash"))?;
+    let mut world = World::set_up(custody_binary(options)?, &work, seed)?;
+
+    let mut schedule = Schedule::new(kills, seed);
+    for act in Act::ALL {
+        for run in 1..=TIMED_RUNS {
+            let timeline = time(&mut world, act)?;
+            if run == TIMED_RUNS {
+                println!("{} undisturbed: {timeline}", act.name());
+                schedule.spread(act, &timeline);
+            }
+        }
+    }
+    for number in 1..=kills * SHOTS_PER_KILL_MAX {
+        let Some(shot) = schedule.next() else { break };
+        world.prepare(shot.act)?;
+        let outcome = world.perform(shot.act, Some(&shot))?;
+        println!("{number}: {shot}: {outcome}");
+        if let Outcome::Killed { phase } = &outcome {
+            schedule.hit(shot.act, phase);
+        }
+        world.examine(shot.act, &outcome)?;
+    }
+    println!("{}", schedule.table());
+    schedule.verdict()
+}
+
+/// Runs an act undisturbed and says when its phases began.
+fn time(world: &mut World, act: Act) -> Result<progress::Timeline, Failure> {
+    world.prepare(act)?;
+    let outcome = world.perform(act, None)?;
+    world.examine(act, &outcome)?;
+    match outcome {
+        Outcome::Finished { timeline } => Ok(timeline),
+        other => Err(Failure::new(format!("{} undisturbed: {other}", act.name()))),
+    }
+}

@@ -1,0 +1,166 @@
+//! `rules`: docs/rules.md has a row for every rule that the project covers, and for each one that
+//! is done a function that cites it and a test.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use crate::failure::{Failure, Trying};
+use crate::markdown::table;
+use crate::process::root;
+use crate::sources::{self, SourceFile};
+
+/// Where the rules stand.
+const PAGE: &str = "docs/rules.md";
+
+/// Rules that must have a row.
+const COVERED: [u32; 27] = [
+    1, 2, 3, 4, 5, 11, 17, 18, 42, 43, 47, 51, 52, 53, 65, 69, 85, 86, 87, 91, 92, 104, 118, 119,
+    120, 124, 125,
+];
+
+/// Compares the page with the code.
+pub(crate) fn run() -> Result<(), Failure> {
+    let page = fs::read_to_string(root().join(PAGE)).trying(PAGE)?;
+    Failure::unless_empty(problems(&page, &COVERED, &sources::product()?))
+}
+
+fn problems(page: &str, covered: &[u32], files: &[SourceFile]) -> Vec<String> {
+    let mut problems = Vec::new();
+    let mut numbers = BTreeSet::new();
+    for row in table(page, &["number", "sentence", "function", "test", "state"]) {
+        let [number, sentence, function, test, state, ..] = row.as_slice() else { continue };
+        let Ok(rule) = number.parse::<u32>() else {
+            problems.push(format!("{PAGE}: {number:?} is no number of a rule"));
+            continue;
+        };
+        if !numbers.insert(rule) {
+            problems.push(format!("{PAGE}: rule {rule} stands there twice"));
+        }
+        if sentence.is_empty() {
+            problems.push(format!("{PAGE}: rule {rule} has no sentence"));
+        }
+        match state.as_str() {
+            "planned" => {}
+            "done" => problems.extend(unkept(rule, function, test, files)),
+            _ => problems.push(format!("{PAGE}: rule {rule} is neither done nor planned")),
+        }
+    }
+    let missing = covered.iter().filter(|rule| !numbers.contains(rule));
+    problems.extend(missing.map(|rule| format!("{PAGE}: rule {rule} has no row")));
+    problems
+}
+
+/// What is missing for a rule that is said to be done.
+fn unkept(rule: u32, function: &str, test: &str, files: &[SourceFile]) -> Vec<String> {
+    let mut problems = Vec::new();
+    let names = |cell: &str| -> Vec<String> {
+        cell.split(',').map(|name| name.trim().trim_matches('`').to_owned()).collect()
+    };
+    for name in names(function) {
+        if !files.iter().any(|file| items(&file.text, &name).any(|item| cites(&item, rule))) {
+            problems.push(format!("rule {rule}: nothing named {name:?} cites it in its comment"));
+        }
+    }
+    for name in names(test) {
+        let is_test = |item: String| item.contains("#[test]");
+        if !files.iter().any(|file| items(&file.text, &name).any(is_test)) {
+            problems.push(format!("rule {rule}: there is no test {name:?}"));
+        }
+    }
+    problems
+}
+
+/// The comments and attributes above each function, type or constant of this name.
+fn items<'t>(text: &'t str, name: &'t str) -> impl Iterator<Item = String> + 't {
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let defined = |line: &str| {
+        let mut words = line.split(|c: char| !c.is_alphanumeric() && c != '_');
+        let keyword = |word| matches!(word, "fn" | "struct" | "enum" | "trait" | "const" | "type");
+        !line.starts_with("//") && words.any(keyword) && words.next() == Some(name)
+    };
+    let above = |line: &&&str| line.starts_with("//") || line.starts_with("#[");
+    let found: Vec<String> = (0..lines.len())
+        .filter(|at| lines.get(*at).is_some_and(|line| defined(line)))
+        .filter_map(|at| {
+            let before: Vec<&str> =
+                lines.get(..at)?.iter().rev().take_while(above).copied().collect();
+            Some(before.into_iter().rev().collect::<Vec<_>>().join(" "))
+        })
+        .collect();
+    found.into_iter()
+}
+
+/// Whether a comment cites the rule: `rule 17`, `rules 85 and 86`, `rules 1–5, 11`.
+fn cites(comment: &str, rule: u32) -> bool {
+    let text = comment.replace("///", " ").to_lowercase();
+    text.match_indices("rule").any(|(at, word)| {
+        let rest = text.get(at + word.len()..).unwrap_or_default();
+        numbers(rest.strip_prefix('s').unwrap_or(rest)).iter().any(|range| range.contains(&rule))
+    })
+}
+
+/// The numbers and ranges at the beginning of `text`.
+fn numbers(text: &str) -> Vec<std::ops::RangeInclusive<u32>> {
+    let words = text.replace([',', '(', ')', ':', ';'], " ").replace("–", "-").replace('.', " ");
+    words
+        .split_whitespace()
+        .filter(|word| *word != "and")
+        .map_while(|word| {
+            let (first, last) = word.split_once('-').unwrap_or((word, word));
+            Some(first.parse().ok()?..=last.parse().ok()?)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: &str = "| number | sentence | function | test | state |\n|--|--|--|--|--|\n";
+
+    #[test]
+    fn citations() {
+        let check = |comment: &str, cited: &[u32]| {
+            let found: Vec<u32> = (1..=130).filter(|rule| cites(comment, *rule)).collect();
+            assert_eq!(found, cited, "{comment}");
+        };
+        check("/// Refuses what is disabled (rule 17).", &[17]);
+        check("/// Rules 85 and 86: pinned or not.", &[85, 86]);
+        check("/// rules 1–3, 11 and the rest, see rule 42", &[1, 2, 3, 11, 42]);
+        check("/// as a rule it holds in 3 cases", &[]);
+    }
+
+    #[test]
+    fn rows_are_held_against_the_code() {
+        let code = "/// Whether a key may be used (rules 17 and 18).\npub fn usable(key: &Key) {}\n\
+                    /// Follows the newest (rule\n/// 86).\n#[derive(Debug)]\nstruct Follow;\n\
+                    #[test]\nfn keys() {}\nfn not_a_test() {}\n";
+        let files = [SourceFile { path: "crates/x/src/lib.rs".into(), text: code.to_owned() }];
+        let check = |rows: &str, expected: &[&str]| {
+            assert_eq!(problems(&format!("{HEADER}{rows}"), &[17], &files), expected, "{rows}");
+        };
+        check(
+            "| 17 | valid | `usable` | `keys` | done |\n| 18 | active | `usable` | `keys` | done |",
+            &[],
+        );
+        check("| 17 | a | | | planned |\n| 86 | b | `Follow` | `keys` | done |", &[]);
+        check("| 18 | a | | | planned |", &["docs/rules.md: rule 17 has no row"]);
+        check(
+            "| 17 | a | `Follow` | `not_a_test`, `gone` | done |",
+            &[
+                "rule 17: nothing named \"Follow\" cites it in its comment",
+                "rule 17: there is no test \"not_a_test\"",
+                "rule 17: there is no test \"gone\"",
+            ],
+        );
+        check(
+            "| 17 | | | | planned |\n| 17 | a | | | soon |\n| x | | | | |",
+            &[
+                "docs/rules.md: rule 17 has no sentence",
+                "docs/rules.md: rule 17 stands there twice",
+                "docs/rules.md: rule 17 is neither done nor planned",
+                "docs/rules.md: \"x\" is no number of a rule",
+            ],
+        );
+    }
+}
