@@ -6,6 +6,7 @@
 //! [`log`] orders what writers do.
 
 mod backup;
+mod check;
 mod chunk;
 mod compress;
 mod content;
@@ -29,6 +30,9 @@ mod sealed;
 mod select;
 
 pub use backup::{BackupOptions, CommittedPoint};
+pub use check::{
+    Assurance, CheckLevel, CheckReport, FILES_NAMED_MAX, LostFile, Problem, check_without_keys,
+};
 pub use error::RepositoryError;
 pub use marker::{FORMAT, Marker};
 pub use point::{Counts, Point, PointId, PointWarning, WARNINGS_MAX};
