@@ -29,8 +29,9 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let small = options.has("small");
     let repetitions: usize = options.value("reps", if small { 1 } else { 3 })?;
     let work: PathBuf = options.value("work", root().join("target/bench"))?;
-    let custody = custody_binary(options)?;
     let engines = options.list("engines", &["custody", "restic", "borg", "rustic"]);
+    let custody =
+        if engines.contains(&"custody") { custody_binary(options)? } else { PathBuf::new() };
     let engines: Vec<Engine> =
         engines.into_iter().map(|name| Engine::named(name, &custody)).collect::<Result<_, _>>()?;
 

@@ -112,6 +112,14 @@ impl Client {
         Ok(self.exchange(Method::POST, path, Some(body))?.body)
     }
 
+    /// An action that the server may go on with after answering; waits until it is done.
+    pub fn act(&self, path: &str, body: &Value) -> Result<(), ClientError> {
+        match self.exchange(Method::POST, path, Some(body))?.accepted {
+            Some(accepted) => self.wait_for_operation(&accepted).map(drop),
+            None => Ok(()),
+        }
+    }
+
     /// An action that the server goes on with after answering; does not wait for it.
     pub fn start(&self, path: &str, body: &Value) -> Result<Accepted, ClientError> {
         let answer = self.exchange(Method::POST, path, Some(body))?;
@@ -221,7 +229,7 @@ fn uri(path: &str) -> String {
 
 /// Percent-encodes what may not stand in a path or query value as it is (RFC 3986 §2.3), `/`
 /// excepted.
-pub(crate) fn encode(path: &str) -> String {
+pub fn encode(path: &str) -> String {
     let mut encoded = String::with_capacity(path.len());
     for byte in path.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~/()".contains(&byte) {

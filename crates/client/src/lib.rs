@@ -16,7 +16,7 @@ mod transport;
 mod waiting;
 
 pub use address::{Addresses, kinds};
-pub use client::{Accepted, Client};
+pub use client::{Accepted, Client, encode};
 pub use error::ClientError;
 pub use installation::{Administrator, Defaults, Installation, Seal};
 pub use job::{Job, JobError, JobWarning, Progress};

@@ -27,7 +27,7 @@ use crate::progress::ProgressMode;
     subcommand_required = true,
     arg_required_else_help = true
 )]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Options that every command takes.
     #[command(flatten)]
     pub global: Global,
@@ -39,7 +39,7 @@ pub struct Arguments {
 /// Options that every command takes.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Global options")]
-pub struct Global {
+pub(crate) struct Global {
     /// Folder that holds everything custody keeps [default: $CUSTODY_DATA_DIR, else
     /// $XDG_DATA_HOME/custody]
     #[arg(long, global = true, value_name = "DIR")]
@@ -69,7 +69,7 @@ pub struct Global {
 
 impl Global {
     /// Whether errors are read by a script.
-    pub fn wants_json_errors(&self) -> bool {
+    pub(crate) fn wants_json_errors(&self) -> bool {
         matches!(self.output, Some(Format::Json | Format::Jsonc))
             || self.progress == Some(ProgressMode::Json)
     }
@@ -77,14 +77,28 @@ impl Global {
 
 /// What to do.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     Protect(commands::protect::Options),
     Points(commands::points::Options),
     Restore(commands::restore::Options),
     Ls(commands::ls::Options),
     Cat(commands::cat::Options),
+    Verify(commands::verify::Options),
+    Forget(commands::forget::Options),
+    Prune(commands::prune::Options),
+    Repair(commands::repair::Options),
     Status(commands::status::Options),
+    Drill(commands::drill::Options),
+    Keyvault(commands::keyvault::Options),
+    Identity(commands::identity::Options),
+    Role(commands::role::Options),
+    Group(commands::group::Options),
+    Backup(commands::backup::Options),
+    Job(commands::job::Options),
+    Ledger(commands::ledger::Options),
+    RecoveryKit(commands::recovery_kit::Options),
     Init(commands::init::Options),
+    Completions(commands::completions::Options),
     Version(commands::version::Options),
     #[command(hide = true)]
     HelpMarkdown(commands::help_markdown::Options),
@@ -92,7 +106,7 @@ pub enum Command {
 
 /// In which resource group.
 #[derive(Clone, Debug, Default, Args)]
-pub struct GroupOption {
+pub(crate) struct GroupOption {
     /// Resource group [default: the installation's]
     #[arg(short = 'g', long, value_name = "GROUP")]
     pub resource_group: Option<String>,
@@ -100,9 +114,9 @@ pub struct GroupOption {
 
 /// In which Backup vault.
 #[derive(Clone, Debug, Default, Args)]
-pub struct VaultOption {
+pub(crate) struct VaultOption {
     /// Backup vault [default: the installation's, or the only one that has the item]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, alias = "vault-name", value_name = "NAME")]
     pub vault: Option<String>,
     /// The vault's resource group.
     #[command(flatten)]
@@ -111,7 +125,7 @@ pub struct VaultOption {
 
 /// Which recovery point.
 #[derive(Clone, Debug, Args)]
-pub struct PointOption {
+pub(crate) struct PointOption {
     /// Recovery point: latest, an id (its beginning will do), or a time: the newest point of then
     #[arg(long, value_name = "POINT", default_value = "latest")]
     pub point: String,

@@ -16,7 +16,7 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 /// What the file may hold. Unknown keys are refused, so that a slip of the pen is noticed.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub struct Config {
+pub(crate) struct Config {
     /// The output format unless `--output` is given.
     pub output: Option<Format>,
     /// How progress is shown unless `--progress` is given.
@@ -32,7 +32,7 @@ pub struct Config {
 /// The `[seal]` part.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub struct SealConfig {
+pub(crate) struct SealConfig {
     /// Its kind.
     pub kind: Option<SealKind>,
     /// The folder of its file.
@@ -42,7 +42,7 @@ pub struct SealConfig {
 impl Config {
     /// Reads `named` if the user named a file, else `config.toml` in the data folder if there is
     /// one.
-    pub fn read(named: Option<&Path>, data_folder: &Path) -> Result<Self, CliError> {
+    pub(crate) fn read(named: Option<&Path>, data_folder: &Path) -> Result<Self, CliError> {
         let path = named.map_or_else(|| data_folder.join("config.toml"), Path::to_path_buf);
         let wrong = |reason: String| CliError::Configuration { path: path.clone(), reason };
         let text = match std::fs::metadata(&path) {

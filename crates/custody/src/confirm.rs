@@ -11,7 +11,7 @@ const ANSWER_BYTES_MAX: u64 = 1024;
 
 /// Lets people confirm that `consequence` is what they want by typing `name`. `yes` confirms
 /// beforehand. Without a terminal to ask on it fails at once.
-pub fn confirm(
+pub(crate) fn confirm(
     context: &Context<'_>,
     yes: bool,
     consequence: &str,

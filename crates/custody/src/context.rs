@@ -24,7 +24,7 @@ use crate::verbose::Told;
 const PASSPHRASE_BYTES_MAX: u64 = 4096;
 
 /// One run of the command.
-pub struct Context<'w> {
+pub(crate) struct Context<'w> {
     /// The process.
     pub world: &'w Surroundings,
     /// Options that every command takes.
@@ -39,7 +39,7 @@ pub struct Context<'w> {
 
 impl<'w> Context<'w> {
     /// Reads environment and configuration; opens nothing yet.
-    pub fn new(world: &'w Surroundings, arguments: &Arguments) -> Result<Self, CliError> {
+    pub(crate) fn new(world: &'w Surroundings, arguments: &Arguments) -> Result<Self, CliError> {
         let global = arguments.global.clone();
         let data_folder = data_folder(world, &global)?;
         let named = global.config.as_deref().map(|path| world.current_folder.join(path));
@@ -64,7 +64,7 @@ impl<'w> Context<'w> {
     }
 
     /// The server, opened at first use.
-    pub fn client(&self) -> Result<&Client, CliError> {
+    pub(crate) fn client(&self) -> Result<&Client, CliError> {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
@@ -76,7 +76,7 @@ impl<'w> Context<'w> {
     }
 
     /// From now on speaks to a repository that is opened by itself.
-    pub fn use_repository(&self, repository: &LoneRepository) -> Result<(), CliError> {
+    pub(crate) fn use_repository(&self, repository: &LoneRepository) -> Result<(), CliError> {
         let transport = self.world.installations.open_repository(
             repository,
             &self.place,
@@ -88,7 +88,7 @@ impl<'w> Context<'w> {
     }
 
     /// What the server says of itself.
-    pub fn installation(&self) -> Result<&Installation, CliError> {
+    pub(crate) fn installation(&self) -> Result<&Installation, CliError> {
         if let Some(installation) = self.installation.get() {
             return Ok(installation);
         }
@@ -97,12 +97,12 @@ impl<'w> Context<'w> {
     }
 
     /// Where things are.
-    pub fn addresses(&self) -> Result<Addresses, CliError> {
+    pub(crate) fn addresses(&self) -> Result<Addresses, CliError> {
         Ok(Addresses::new(self.installation()?.subscription_id))
     }
 
     /// The named resource group, or the one of the configuration, or the installation's.
-    pub fn group(&self, named: Option<&str>) -> Result<ResourceGroupName, CliError> {
+    pub(crate) fn group(&self, named: Option<&str>) -> Result<ResourceGroupName, CliError> {
         match named.or(self.config.resource_group.as_deref()) {
             Some(name) => Ok(name.parse()?),
             None => Ok(self.installation()?.defaults.resource_group.clone()),
@@ -110,60 +110,60 @@ impl<'w> Context<'w> {
     }
 
     /// What the server takes from the machine.
-    pub fn machine(&self) -> Machine {
+    pub(crate) fn machine(&self) -> Machine {
         let (clock, entropy) = (&self.world.clock, &self.world.entropy);
         Machine { clock: Arc::clone(clock), entropy: Arc::clone(entropy) }
     }
 
     /// Tells people something, unless they want quiet.
-    pub fn say(&self, line: &str) {
+    pub(crate) fn say(&self, line: &str) {
         if !self.global.quiet {
             self.warn(line);
         }
     }
 
     /// Tells people something that they need to know.
-    pub fn warn(&self, line: &str) {
+    pub(crate) fn warn(&self, line: &str) {
         // Nobody is left to tell if stderr is closed.
         let _ = writeln!(self.world.stderr.borrow_mut(), "{line}");
     }
 
     /// Writes data to stdout.
-    pub fn print(&self, data: &[u8]) -> Result<(), CliError> {
+    pub(crate) fn print(&self, data: &[u8]) -> Result<(), CliError> {
         let mut stdout = self.world.stdout.borrow_mut();
         stdout.write_all(data).and_then(|()| stdout.flush()).map_err(CliError::Output)
     }
 
     /// The output format that was asked for.
-    pub fn format(&self) -> Option<Format> {
+    pub(crate) fn format(&self) -> Option<Format> {
         self.global.output.or(self.config.output)
     }
 
     /// How progress is shown.
-    pub fn progress(&self) -> ProgressMode {
+    pub(crate) fn progress(&self) -> ProgressMode {
         let quiet = self.global.quiet.then_some(ProgressMode::None);
         self.global.progress.or(quiet).or(self.config.progress).unwrap_or_default()
     }
 
     /// Whether errors are read by a script.
-    pub fn wants_json_errors(&self) -> bool {
+    pub(crate) fn wants_json_errors(&self) -> bool {
         self.global.wants_json_errors()
             || matches!(self.config.output, Some(Format::Json | Format::Jsonc))
     }
 
     /// Whether the environment asks for no colour (no-color.org).
-    pub fn no_colour(&self) -> bool {
+    pub(crate) fn no_colour(&self) -> bool {
         (self.world.variable)("NO_COLOR").is_some_and(|value| !value.is_empty())
     }
 
     /// The absolute form of a path from the command line.
-    pub fn absolute(&self, path: &Path) -> PathBuf {
+    pub(crate) fn absolute(&self, path: &Path) -> PathBuf {
         self.world.current_folder.join(path)
     }
 
     /// The passphrase from the file that was named, or asked for on the terminal; `what` says
     /// what it is for.
-    pub fn passphrase(&self, what: &str) -> Result<Zeroizing<String>, CliError> {
+    pub(crate) fn passphrase(&self, what: &str) -> Result<Zeroizing<String>, CliError> {
         let variable = || (self.world.variable)("CUSTODY_PASSPHRASE_FILE").map(PathBuf::from);
         if let Some(path) = self.global.passphrase_file.clone().or_else(variable) {
             return read_passphrase(&self.absolute(&path));
@@ -180,7 +180,7 @@ impl<'w> Context<'w> {
     }
 
     /// Whether a passphrase would be asked for, so that a new one is asked for twice.
-    pub fn asks_passphrase(&self) -> bool {
+    pub(crate) fn asks_passphrase(&self) -> bool {
         self.global.passphrase_file.is_none()
             && (self.world.variable)("CUSTODY_PASSPHRASE_FILE").is_none()
     }

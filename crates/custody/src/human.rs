@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 
 /// A size in binary units with three digits, `1.25 GiB` for example.
 #[expect(clippy::cast_precision_loss, reason = "for display")]
-pub fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     if bytes < 1024 {
         return format!("{bytes} B");
@@ -27,7 +27,7 @@ pub fn size(bytes: u64) -> String {
 }
 
 /// A number with its noun, `1 file` or `1,203 files`.
-pub fn count(number: u64, noun: &str) -> String {
+pub(crate) fn count(number: u64, noun: &str) -> String {
     let plural = match (number, noun.strip_suffix('y')) {
         (1, _) => noun.to_owned(),
         (_, Some(stem)) => format!("{stem}ies"),
@@ -37,7 +37,7 @@ pub fn count(number: u64, noun: &str) -> String {
 }
 
 /// A duration, `4.2 s` or `1 h 02 min` for example.
-pub fn duration(duration: Duration) -> String {
+pub(crate) fn duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {
         0..60 => format!("{:.1} s", duration.as_secs_f64()),
@@ -48,7 +48,7 @@ pub fn duration(duration: Duration) -> String {
 
 /// An RFC 3339 time in the local time zone to the second, `2026-11-22 07:00:00 +01:00` for
 /// example; text that is no time is shown as it is.
-pub fn time(text: &str, zone: &TimeZone) -> String {
+pub(crate) fn time(text: &str, zone: &TimeZone) -> String {
     match text.parse::<Timestamp>() {
         Ok(time) => time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S %:z").to_string(),
         Err(_) => crate::terminal::line(text),
@@ -56,7 +56,7 @@ pub fn time(text: &str, zone: &TimeZone) -> String {
 }
 
 /// Reads a time as people write it: RFC 3339, or a local date with or without the time of day.
-pub fn parse_time(text: &str, zone: &TimeZone) -> Option<Timestamp> {
+pub(crate) fn parse_time(text: &str, zone: &TimeZone) -> Option<Timestamp> {
     if let Ok(time) = text.parse::<Timestamp>() {
         return Some(time);
     }

@@ -91,7 +91,7 @@ pub trait Installations {
 }
 
 /// The installations of this machine, served by this process.
-pub struct InProcess;
+pub(crate) struct InProcess;
 
 impl Installations for InProcess {
     fn open(

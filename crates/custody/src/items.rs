@@ -10,7 +10,7 @@ use crate::error::CliError;
 use crate::{human, terminal};
 
 /// An item and the vault it is in.
-pub struct Item {
+pub(crate) struct Item {
     /// The vault.
     pub vault: ResourceId,
     /// The item.
@@ -22,7 +22,10 @@ pub struct Item {
 }
 
 /// The vault that an option names: by itself, by the configuration, or the installation's.
-pub fn vault_id(context: &Context<'_>, option: &VaultOption) -> Result<ResourceId, CliError> {
+pub(crate) fn vault_id(
+    context: &Context<'_>,
+    option: &VaultOption,
+) -> Result<ResourceId, CliError> {
     let group = context.group(option.group.resource_group.as_deref())?;
     let configured = option.vault.as_deref().or(context.config.vault.as_deref());
     let name = match configured {
@@ -33,7 +36,10 @@ pub fn vault_id(context: &Context<'_>, option: &VaultOption) -> Result<ResourceI
 }
 
 /// The vaults that an option stands for: the named one, or all.
-pub fn vaults(context: &Context<'_>, option: &VaultOption) -> Result<Vec<ResourceId>, CliError> {
+pub(crate) fn vaults(
+    context: &Context<'_>,
+    option: &VaultOption,
+) -> Result<Vec<ResourceId>, CliError> {
     if option.vault.is_some() || context.config.vault.is_some() {
         return Ok(vec![vault_id(context, option)?]);
     }
@@ -46,13 +52,16 @@ pub fn vaults(context: &Context<'_>, option: &VaultOption) -> Result<Vec<Resourc
 }
 
 /// The items of a vault.
-pub fn items_of(context: &Context<'_>, vault: &ResourceId) -> Result<Vec<Item>, CliError> {
+pub(crate) fn items_of(context: &Context<'_>, vault: &ResourceId) -> Result<Vec<Item>, CliError> {
     let listed = context.client()?.list(&format!("{vault}/backupInstances"))?;
     listed.into_iter().map(|resource| Item::new(vault, resource)).collect()
 }
 
 /// The items of all vaults that the option stands for.
-pub fn all_items(context: &Context<'_>, option: &VaultOption) -> Result<Vec<Item>, CliError> {
+pub(crate) fn all_items(
+    context: &Context<'_>,
+    option: &VaultOption,
+) -> Result<Vec<Item>, CliError> {
     let mut all = Vec::new();
     for vault in vaults(context, option)? {
         all.extend(items_of(context, &vault)?);
@@ -61,7 +70,7 @@ pub fn all_items(context: &Context<'_>, option: &VaultOption) -> Result<Vec<Item
 }
 
 /// The item of this name, in the vaults that the option stands for.
-pub fn find_item(
+pub(crate) fn find_item(
     context: &Context<'_>,
     option: &VaultOption,
     name: &str,
@@ -87,7 +96,7 @@ pub fn find_item(
 }
 
 /// The only item there is, for a repository that is opened by itself.
-pub fn only_item(context: &Context<'_>, option: &VaultOption) -> Result<Item, CliError> {
+pub(crate) fn only_item(context: &Context<'_>, option: &VaultOption) -> Result<Item, CliError> {
     let mut all = all_items(context, option)?;
     let names: Vec<String> = all.iter().map(|item| terminal::line(&item.name)).collect();
     match (all.pop(), all.len()) {
@@ -104,14 +113,14 @@ pub fn only_item(context: &Context<'_>, option: &VaultOption) -> Result<Item, Cl
 }
 
 /// A recovery point as the server takes it: times that people write become RFC 3339.
-pub fn point(context: &Context<'_>, text: &str) -> String {
+pub(crate) fn point(context: &Context<'_>, text: &str) -> String {
     human::parse_time(text, &context.world.time_zone)
         .map_or_else(|| text.to_owned(), |time| time.to_string())
 }
 
 impl Item {
     /// The item of this resource.
-    pub fn new(vault: &ResourceId, resource: Value) -> Result<Self, CliError> {
+    pub(crate) fn new(vault: &ResourceId, resource: Value) -> Result<Self, CliError> {
         let id = id_of(&resource)?;
         let name = id.name().unwrap_or_default().to_owned();
         Ok(Self { vault: vault.clone(), id, name, resource })

@@ -17,7 +17,7 @@ use crate::{human, terminal};
 const WARNINGS_SHOWN_MAX: usize = 10;
 
 /// A job that has ended well.
-pub struct Done {
+pub(crate) struct Done {
     /// The job.
     pub job: Job,
     /// Its id.
@@ -26,7 +26,7 @@ pub struct Done {
 
 impl Done {
     /// How the process ends after this job.
-    pub fn exit(&self) -> ExitCode {
+    pub(crate) fn exit(&self) -> ExitCode {
         if self.job.status == "CompletedWithWarnings" {
             ExitCode::CompletedWithWarnings
         } else {
@@ -35,7 +35,7 @@ impl Done {
     }
 
     /// How long it took, in words.
-    pub fn took(&self) -> String {
+    pub(crate) fn took(&self) -> String {
         let time = |text: &Option<String>| text.as_ref()?.parse::<Timestamp>().ok();
         let took = match (time(&self.job.start_time), time(&self.job.end_time)) {
             (Some(start), Some(end)) => end.duration_since(start).unsigned_abs(),
@@ -45,7 +45,7 @@ impl Done {
     }
 
     /// What scripts are told of every job: its id, status and result, with `more` in between.
-    pub fn to_json(&self, more: Value) -> Value {
+    pub(crate) fn to_json(&self, more: Value) -> Value {
         let mut all = json!({ "job": self.id, "status": self.job.status });
         if let (Value::Object(all), Value::Object(more)) = (&mut all, more) {
             all.extend(more);
@@ -58,7 +58,7 @@ impl Done {
 }
 
 /// Starts an action of `vault` or of something in it, and waits for its job.
-pub fn run(
+pub(crate) fn run(
     context: &Context<'_>,
     vault: &ResourceId,
     action: &str,

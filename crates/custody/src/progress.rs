@@ -13,7 +13,7 @@ use crate::surroundings::Surroundings;
 /// How progress is shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum ProgressMode {
+pub(crate) enum ProgressMode {
     /// A bar if stderr is a terminal, else nothing.
     #[default]
     Auto,
@@ -29,7 +29,7 @@ pub enum ProgressMode {
 const STATUS_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Shows the progress of one job.
-pub struct Reporter<'w> {
+pub(crate) struct Reporter<'w> {
     world: &'w Surroundings,
     view: View,
     began: Duration,
@@ -43,7 +43,7 @@ enum View {
 
 impl<'w> Reporter<'w> {
     /// A reporter in this mode; bars are drawn on terminals only.
-    pub fn new(world: &'w Surroundings, mode: ProgressMode) -> Self {
+    pub(crate) fn new(world: &'w Surroundings, mode: ProgressMode) -> Self {
         let view = match mode {
             ProgressMode::Json => View::Lines { last: None },
             ProgressMode::Auto | ProgressMode::Bar if world.terminals.stderr => View::Bar(bar()),
@@ -53,7 +53,7 @@ impl<'w> Reporter<'w> {
     }
 
     /// Shows how far the job is.
-    pub fn update(&mut self, job: &Job) {
+    pub(crate) fn update(&mut self, job: &Job) {
         let elapsed = self.world.clock.since_boot().saturating_sub(self.began);
         match &mut self.view {
             View::Nothing => {}
@@ -72,7 +72,7 @@ impl<'w> Reporter<'w> {
     }
 
     /// Ends the display: takes the bar away, or prints the summary line of a job that is done.
-    pub fn finish(&mut self, job: &Job) {
+    pub(crate) fn finish(&mut self, job: &Job) {
         match &mut self.view {
             View::Nothing => {}
             View::Bar(bar) => bar.finish_and_clear(),
@@ -87,7 +87,7 @@ impl<'w> Reporter<'w> {
 }
 
 /// Prints an error as the last JSON line.
-pub fn print_error_line(world: &Surroundings, error: &CliError) {
+pub(crate) fn print_error_line(world: &Surroundings, error: &CliError) {
     let mut line = message("error");
     if let Value::Object(fields) = error.to_json() {
         line.extend(fields);

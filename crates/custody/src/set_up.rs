@@ -16,7 +16,7 @@ use crate::error::CliError;
 use crate::terminal;
 
 /// Size of a new key, in bits.
-pub const KEY_BITS: u32 = 3072;
+pub(crate) const KEY_BITS: u32 = 3072;
 /// The administrator's role on keys: everything about them.
 const CRYPTO_OFFICER: Role =
     Role { name: "Key Vault Crypto Officer", id: "14b46e9e-c2b7-41b4-b07b-48a6ebf60603" };
@@ -33,7 +33,7 @@ struct Role {
 }
 
 /// What is to be there.
-pub struct Wanted<'a> {
+pub(crate) struct Wanted<'a> {
     /// The resource group of everything.
     pub group: ResourceGroupName,
     /// The Backup vault.
@@ -43,7 +43,7 @@ pub struct Wanted<'a> {
 }
 
 /// Makes what is missing, and says in one line each what it made.
-pub fn ensure(context: &Context<'_>, wanted: &Wanted<'_>) -> Result<Vec<String>, CliError> {
+pub(crate) fn ensure(context: &Context<'_>, wanted: &Wanted<'_>) -> Result<Vec<String>, CliError> {
     let client = context.client()?;
     if let Some(vault) = client.find(wanted.vault.as_str())? {
         check_store(&vault, wanted.store)?;
@@ -218,12 +218,12 @@ impl Steps<'_, '_> {
 }
 
 /// The id of a built-in role's definition.
-pub fn definition_id(guid: &str) -> String {
+pub(crate) fn definition_id(guid: &str) -> String {
     format!("/providers/{}/{guid}", kinds::ROLE_DEFINITION)
 }
 
 /// Assigns a role and brings the assignment.
-pub fn grant(
+pub(crate) fn grant(
     context: &Context<'_>,
     scope: &ResourceId,
     role_definition: &str,

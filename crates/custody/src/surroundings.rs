@@ -12,12 +12,17 @@ use zeroize::Zeroizing;
 
 use crate::in_process::Installations;
 
+/// Reads an environment variable.
+pub type ReadVariable = dyn Fn(&str) -> Option<OsString>;
+/// Shows a prompt and reads a line without showing it.
+pub type AskOnTerminal = dyn Fn(&str) -> std::io::Result<Zeroizing<String>>;
+
 /// The process around a run.
 pub struct Surroundings {
     /// The command line, the program's name first.
     pub arguments: Vec<OsString>,
     /// Reads an environment variable.
-    pub variable: Box<dyn Fn(&str) -> Option<OsString>>,
+    pub variable: Box<ReadVariable>,
     /// The folder that relative paths are relative to.
     pub current_folder: PathBuf,
     /// Data goes here.
@@ -38,7 +43,7 @@ pub struct Surroundings {
     /// process at once.
     pub interrupts: Box<dyn Fn() -> usize>,
     /// Asks for a passphrase on the terminal without showing it.
-    pub ask_passphrase: Box<dyn Fn(&str) -> std::io::Result<Zeroizing<String>>>,
+    pub ask_passphrase: Box<AskOnTerminal>,
     /// Opens data folders and repositories.
     pub installations: Box<dyn Installations>,
 }

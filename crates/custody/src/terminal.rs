@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 /// A path or name as a terminal may be shown it: it cannot move the cursor, hide or reverse what
 /// follows or start a new line, and two different paths never look the same by way of escapes.
-pub fn path(path: &[u8]) -> String {
+pub(crate) fn path(path: &[u8]) -> String {
     let mut shown = String::with_capacity(path.len());
     for chunk in path.utf8_chunks() {
         for character in chunk.valid().chars() {
@@ -23,14 +23,14 @@ pub fn path(path: &[u8]) -> String {
 
 /// One line of text from a server, with everything but plain characters escaped. The backslash
 /// stays, so that a path which the server has escaped is not escaped again.
-pub fn line(text: &str) -> String {
+pub(crate) fn line(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     text.chars().for_each(|character| push(&mut shown, character));
     shown
 }
 
 /// Whether a terminal shows this character as itself and nothing else happens.
-pub fn is_plain(character: char) -> bool {
+pub(crate) fn is_plain(character: char) -> bool {
     !character.is_control() && !is_invisible(character)
 }
 

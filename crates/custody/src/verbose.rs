@@ -9,14 +9,14 @@ use custody_client::{Transport, TransportError};
 use crate::terminal;
 
 /// A transport that tells what passes through it: method, address, status and time, no bodies.
-pub struct Told {
+pub(crate) struct Told {
     inner: Arc<dyn Transport>,
     clock: Arc<dyn Clock>,
 }
 
 impl Told {
     /// Tells of what passes through `inner`.
-    pub fn new(inner: Arc<dyn Transport>, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(inner: Arc<dyn Transport>, clock: Arc<dyn Clock>) -> Self {
         Self { inner, clock }
     }
 }

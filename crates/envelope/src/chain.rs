@@ -266,6 +266,7 @@ mod tests {
             id_keys: vec![IdKey { generation: 1, sealed_by: 2, salt: [3; 32], sealed: [4; 48] }],
             infrastructure: None,
             failover: Failover::Stop,
+            rewrap_under_way: false,
         };
         sign(body, Some((1, &*keys[0])), (2, &*keys[1])).unwrap()
     }

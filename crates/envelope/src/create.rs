@@ -72,6 +72,7 @@ pub fn create(
         id_keys: vec![seal_id_key(&random_key(entropy)?, 1, (1, &data_key), vault, entropy)?],
         infrastructure,
         failover: target.failover,
+        rewrap_under_way: false,
     };
     let ring = chain::sign(body, None, (1, data_key.as_slice()))?;
     let unwrapped = unwrap(&ring, &Trust::Chained(ring.known()), access)?;

@@ -43,9 +43,10 @@ pub fn rewrap_step(ring: &Ring, target: &KeyTarget) -> RewrapStep {
     let wrapped =
         |(key, by): (&WrappedKey, &Vec<WrapKey>)| by.iter().all(|by| find_wrap(key, by).is_some());
     let nothing_else = |(key, by): (&WrappedKey, &Vec<WrapKey>)| key.wraps.len() == by.len();
+    let finished = ring.failover() == target.failover && !ring.is_rewrap_under_way();
     if !entries().all(wrapped) {
         RewrapStep::Begin
-    } else if !entries().all(nothing_else) || ring.failover() != target.failover {
+    } else if !finished || !entries().all(nothing_else) {
         RewrapStep::Finish
     } else {
         RewrapStep::Done
@@ -65,6 +66,7 @@ pub fn begin_rewrap(
 ) -> Result<Ring, EnvelopeError> {
     check_target(ring, target)?;
     let mut body = next_body(ring, access)?;
+    body.rewrap_under_way = true;
     let vault = body.vault;
     let add_wraps = |entry: &mut WrappedKey, kind, by: &[WrapKey]| {
         for by in by {
@@ -223,6 +225,7 @@ fn proven_body(
         entry.wraps.retain(|wrap| named(&proven.target.infrastructure, wrap));
     }
     body.failover = proven.target.failover;
+    body.rewrap_under_way = false;
     Ok(body)
 }
 

@@ -96,6 +96,9 @@ pub(crate) struct Body {
     pub(crate) infrastructure: Option<WrappedKey>,
     #[n(7)]
     pub(crate) failover: Failover,
+    /// Whether it holds wraps that nobody has proven yet.
+    #[n(8)]
+    pub(crate) rewrap_under_way: bool,
 }
 
 /// What a ring says of the rings before it.
@@ -240,6 +243,11 @@ impl Ring {
     /// What a definite refusal of one of several keys means.
     pub fn failover(&self) -> Failover {
         self.body.failover
+    }
+
+    /// Whether a rewrap has begun and is not finished: some wraps may not have been proven yet.
+    pub fn is_rewrap_under_way(&self) -> bool {
+        self.body.rewrap_under_way
     }
 
     /// The newest data key generation, from 1.

@@ -53,6 +53,13 @@ impl Session<'_> {
         self.renew_keys(&[])
     }
 
+    /// Whether anything was soft-deleted long enough ago to be purged by itself.
+    pub(crate) fn has_expired(&self, now: Timestamp) -> Result<bool> {
+        let expired = "SELECT EXISTS (SELECT 1 FROM key WHERE scheduled_purge <= ?1) \
+                       OR EXISTS (SELECT 1 FROM vault WHERE scheduled_purge <= ?1)";
+        Ok(self.rows().query_one(expired, [now.as_second()], |row| row.get(0))?)
+    }
+
     /// Purges what was soft-deleted long enough ago; purge protection ends there, too.
     pub(crate) fn purge_expired(&self, now: Timestamp) -> Result<Vec<PurgedKey>> {
         let now = now.as_second();
@@ -160,8 +167,12 @@ impl Session<'_> {
 
 impl KeyStore {
     /// Finishes a purge: removes the old bytes from the file, then the old root key from the seal.
-    /// Nothing to do while the seal holds one root key. May be called at any time.
-    pub(crate) fn finish_erase(&self) -> Result<()> {
+    /// Nothing to do while the seal holds one root key. May be called at any time; opening the store
+    /// does it too.
+    ///
+    /// # Errors
+    /// [`KeyVaultError::EraseUnfinished`] while another process reads an older state.
+    pub fn finish_erase(&self) -> Result<()> {
         if self.seal.unseal()?.len() < 2 {
             return Ok(());
         }

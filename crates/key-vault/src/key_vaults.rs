@@ -58,7 +58,8 @@ impl KeyVaults {
 
     /// Carries a request out if `grants` allow it. One record goes to the audit sink before this
     /// returns, whatever it returns; a second one only if the commit fails after the first said
-    /// that all went well.
+    /// that all went well. A crash between record and commit leaves a record of what did not
+    /// happen, never the reverse.
     ///
     /// # Errors
     /// [`KeyVaultError::AuditUnavailable`] if the record could not be written: then nothing was
@@ -123,6 +124,9 @@ impl KeyVaults {
         caller: &Principal,
         context: &RequestContext,
     ) -> Result<Vec<PurgedKey>> {
+        if !self.store.read(|session| session.has_expired(context.now))? {
+            return Ok(Vec::new());
+        }
         self.store.change(
             |session| session.purge_expired(context.now),
             |outcome| {

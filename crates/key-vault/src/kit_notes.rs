@@ -3,7 +3,7 @@
 use std::fmt;
 
 use custody_ambient::Timestamp;
-use rusqlite::{Row, params};
+use rusqlite::{Connection, Row, params};
 
 use crate::error::Result;
 use crate::key_store::KeyStore;
@@ -43,7 +43,7 @@ pub struct KitNote {
 impl KeyStore {
     /// What a recovery kit must cover to be up to date.
     pub fn coverage(&self) -> Result<Coverage> {
-        self.read(|session| session.coverage())
+        self.read(|session| coverage(session.rows()))
     }
 
     /// The recovery kits that were made of this store, the oldest first. `status` warns until one
@@ -65,12 +65,6 @@ impl KeyStore {
 }
 
 impl Session<'_> {
-    pub(crate) fn coverage(&self) -> Result<Coverage> {
-        let newest = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'version'";
-        let newest = self.rows().query_one(newest, [], |row| row.get(0))?;
-        Ok(Coverage { newest_version: i64::cast_unsigned(newest) })
-    }
-
     pub(crate) fn note_kit(&self, kit: &KitNote) -> Result<()> {
         self.rows().execute(
             "INSERT INTO kit (id, created, covers) VALUES (?1, ?2, ?3)",
@@ -100,4 +94,11 @@ impl Session<'_> {
         let kits = kits.query_map([oldest], read)?;
         kits.map(|kit| kit.map_err(Into::into)).collect()
     }
+}
+
+/// The number given to the newest version; purged keys keep theirs, none is used twice.
+pub(crate) fn coverage(rows: &Connection) -> Result<Coverage> {
+    let newest = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'version'";
+    let newest = rows.query_one(newest, [], |row| row.get(0))?;
+    Ok(Coverage { newest_version: i64::cast_unsigned(newest) })
 }

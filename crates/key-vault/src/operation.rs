@@ -159,14 +159,14 @@ impl KeyOperation<'_> {
 
     /// Its path in the data plane, below the key vault's host.
     pub(crate) fn path(&self) -> String {
-        let versioned = |version: &Option<&KeyVersion>| {
+        let versioned = |version: Option<&KeyVersion>| {
             version.map(|version| format!("/{version}")).unwrap_or_default()
         };
         match self {
             Self::Create { name, .. } => format!("/keys/{name}/create"),
             Self::Delete { name } => format!("/keys/{name}"),
             Self::Get { name, version } | Self::Update { name, version, .. } => {
-                format!("/keys/{name}{}", versioned(version))
+                format!("/keys/{name}{}", versioned(*version))
             }
             Self::GetDeleted { name } | Self::Purge { name } => format!("/deletedkeys/{name}"),
             Self::List => "/keys".to_owned(),
@@ -175,10 +175,10 @@ impl KeyOperation<'_> {
             Self::Recover { name } => format!("/deletedkeys/{name}/recover"),
             Self::Rotate { name } => format!("/keys/{name}/rotate"),
             Self::Unwrap { name, version, .. } => {
-                format!("/keys/{name}{}/unwrapkey", versioned(version))
+                format!("/keys/{name}{}/unwrapkey", versioned(*version))
             }
             Self::Wrap { name, version, .. } => {
-                format!("/keys/{name}{}/wrapkey", versioned(version))
+                format!("/keys/{name}{}/wrapkey", versioned(*version))
             }
         }
     }

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::error::{KeyVaultError, Result};
 use crate::key_store::KeyStore;
-use crate::kit_notes::{Coverage, KitId, KitNote};
+use crate::kit_notes::{Coverage, KitId, KitNote, coverage};
 use crate::passphrase::{self, CHECK_BYTES, SALT_BYTES};
 use crate::private_file::PrivateFile;
 use crate::schema;
@@ -66,7 +66,7 @@ impl RecoveryKit {
             let note = KitNote {
                 id: KitId(random_array(session.entropy())?),
                 created: Timestamp::from_second(now.as_second()).unwrap_or(now),
-                covers: session.coverage()?,
+                covers: coverage(session.rows())?,
                 tested: None,
             };
             session.note_kit(&note)?;

@@ -7,10 +7,11 @@ use minicbor::bytes::ByteSlice;
 use rusqlite::{OptionalExtension, Row, params};
 
 use crate::error::{KeyVaultError, Result};
+use crate::key_store::KeyStore;
 use crate::seal::RootKey;
 use crate::sealed_box::{self, cbor};
 use crate::session::{PLACE, Session, parsed};
-use crate::vault::KeyVaultRef;
+use crate::vault::{KeyVaultRef, SOFT_DELETE_DAYS_MAX};
 
 /// A key vault as a row of `vault`.
 pub(crate) struct VaultRow {
@@ -87,6 +88,28 @@ impl Session<'_> {
             [row.id],
         )?;
         Ok(())
+    }
+}
+
+impl KeyStore {
+    /// The key vaults that hold keys and are not deleted: what is known of them when their ARM
+    /// records are lost. Their settings are the strictest: those were in the records.
+    pub fn vaults(&self) -> Result<Vec<KeyVaultRef>> {
+        self.read(|session| {
+            let mut rows = session.rows().prepare("SELECT * FROM vault WHERE deleted IS NULL")?;
+            let rows = rows.query_map([], VaultRow::read)?.collect::<rusqlite::Result<Vec<_>>>()?;
+            rows.into_iter()
+                .map(|row| {
+                    Ok(KeyVaultRef {
+                        tenant: row.tenant,
+                        resource: row.resource_id()?,
+                        vault: row.name,
+                        soft_delete_days: SOFT_DELETE_DAYS_MAX,
+                        purge_protection: true,
+                    })
+                })
+                .collect()
+        })
     }
 }
 

@@ -232,6 +232,21 @@ impl Log {
         Ok(next_stands && store.size(&object_name(number)?)?.is_none())
     }
 
+    /// Whether the store lists an entry that lies beyond the head: then those between are missing.
+    fn refuse_gap(&self) -> Result<(), LogError> {
+        let mut last = 0;
+        self.parts.store.list("log/", &mut |name, _| {
+            let number = name.as_str().trim_start_matches("log/").parse().unwrap_or(0);
+            last = last.max(number);
+        })?;
+        // Read after listing: what others append meanwhile is then no gap.
+        let (number, _) = self.refresh()?.next();
+        if last < number {
+            return Ok(());
+        }
+        Err(LogError::Fault { number, fault: LogFault::Missing })
+    }
+
     /// Creates entry `number`; `false` if another writer's stands there.
     fn send(&self, number: u64, bytes: &[u8]) -> Result<bool, LogError> {
         let name = object_name(number)?;

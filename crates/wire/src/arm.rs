@@ -7,7 +7,7 @@ use custody_backup_vaults::BackupVault;
 use custody_names::{OperationId, ResourceId};
 use custody_protection::render_job;
 use custody_record_store::{OperationFilter, TrackedOperation};
-use custody_resources::{Answer, Decided, Kind as _, Refusal, Request, Verb};
+use custody_resources::{Answer, Kind as _, Refusal, Request, Verb};
 use custody_worker::{Platform, fault, look};
 use http::{Method, Response};
 use serde_json::{Value, json};
@@ -38,7 +38,7 @@ pub(crate) fn answer(platform: &Arc<Platform>, call: &Call<'_>) -> Result<Respon
         _ => None,
     };
     let request = request(platform, call, id, listed, verb)?;
-    let answer = decide(platform, &request)?;
+    let answer = with_next_link(platform.decide(&request)?, &request);
     if let Some(operation) = answer.operation {
         platform.begin(operation);
     }
@@ -82,27 +82,6 @@ fn request<'a>(
         now: platform.clock.now(),
         entropy,
     })
-}
-
-/// Lets the engine decide, reading in a snapshot what only reads.
-fn decide(platform: &Platform, request: &Request<'_>) -> Result<Answer, Refusal> {
-    let mut decided: Option<Decided> = None;
-    let outcome = if matches!(request.verb, Verb::Read | Verb::List) {
-        platform.records.view(&mut |world| {
-            decided = Some(platform.engine.answer(request, world)?);
-            Ok(())
-        })
-    } else {
-        platform.records.apply(&mut |world| {
-            let answer = platform.engine.answer(request, world)?;
-            let writes = answer.writes.clone();
-            decided = Some(answer);
-            Ok(writes)
-        })
-    };
-    outcome.map_err(fault::of_apply)?;
-    let decided = decided.ok_or_else(|| Refusal::bug("a request was applied but not decided"))?;
-    Ok(with_next_link(decided.answer, request))
 }
 
 /// The engine counts pages; the wire makes a link of the count.

@@ -88,7 +88,11 @@ pub struct ItemReport {
 }
 
 /// Reports on a key whose versions are `facts`, newest first.
-pub(crate) fn dependants(key: &KeyUri, facts: &[VersionFacts], world: &World) -> Result<Dependants, Stop> {
+pub(crate) fn dependants(
+    key: &KeyUri,
+    facts: &[VersionFacts],
+    world: &World,
+) -> Result<Dependants, Stop> {
     let vaults: Result<Vec<_>, Stop> = world
         .referrers(Target::key(key))?
         .iter()

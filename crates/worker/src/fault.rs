@@ -5,6 +5,8 @@ use custody_record_store::{ApplyError, StoreError};
 use custody_repository::RepositoryError;
 use custody_resources::Refusal;
 
+use crate::error::TaskError;
+
 /// A fault of the record store.
 pub fn of_store(error: &StoreError) -> Refusal {
     let status = if error.retryable() { 503 } else { 500 };
@@ -35,6 +37,14 @@ pub fn of_key(error: &KekError) -> Refusal {
     match &error.fix {
         Some(fix) => refusal.with_fix(fix.clone()),
         None => refusal,
+    }
+}
+
+/// A task that failed outside a job.
+pub(crate) fn of_task(error: &TaskError) -> Refusal {
+    match error {
+        TaskError::Cancelled => Refusal::new(409, "JobCancelled", "the job was cancelled"),
+        TaskError::Failed(refusal) => refusal.clone(),
     }
 }
 

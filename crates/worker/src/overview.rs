@@ -198,5 +198,6 @@ fn ledger(platform: &Platform) -> Result<Value, Refusal> {
         .ledger
         .head()
         .map_err(|error| Refusal::new(500, error.code(), error.to_string()))?;
-    Ok(json!({ "headSequence": head.map(|head| head.sequence) }))
+    let sequence = head.map_or(0, |head| head.sequence);
+    Ok(json!({ "records": sequence, "headSequence": sequence }))
 }

@@ -14,12 +14,14 @@ use custody_backup_vaults::BackupVault;
 use custody_directory as directory;
 use custody_envelope::SecretBytes;
 use custody_key_vault::{
-    DeletedKeyVault, FileSeal, KeyStore, KeyVault, KeyVaults, PassphraseSeal, Seal,
+    DeletedKeyVaultKind, FileSeal, KeyStore, KeyVaultKind, KeyVaults, PassphraseSeal, Seal,
 };
 use custody_names::{CorrelationId, OperationId, ResourceId};
 use custody_protection::{BackupInstance, RecoveryPoint};
 use custody_record_store::{RecordStore, SqliteRecords, TrackedOperation};
-use custody_resources::{Caller, Engine, Kind, Refusal, Registry, Stored};
+use custody_resources::{
+    Answer, Caller, Decided, Engine, Kind, Refusal, Registry, Request, Stored, Verb,
+};
 use serde_json::Value;
 
 use crate::audit::LedgerSink;
@@ -48,6 +50,19 @@ pub enum SealChoice {
         /// The passphrase.
         passphrase: SecretBytes,
     },
+}
+
+impl SealChoice {
+    /// The same choice once more.
+    pub(crate) fn again(&self) -> Self {
+        match self {
+            Self::File { folder } => Self::File { folder: folder.clone() },
+            Self::Passphrase { folder, passphrase } => Self::Passphrase {
+                folder: folder.clone(),
+                passphrase: SecretBytes::new(passphrase.expose().to_vec()),
+            },
+        }
+    }
 }
 
 /// What a platform is opened with.
@@ -97,14 +112,25 @@ pub struct Platform {
 impl Platform {
     /// Opens a data folder, setting it up if it is empty, and winds up what dead processes left.
     pub fn open(options: PlatformOptions) -> Result<Arc<Self>, StartError> {
-        let PlatformOptions { data_folder, seal, clock, entropy, os_user } = options;
-        let folder = DataFolder::open_or_create(&data_folder)?;
+        let folder = DataFolder::open_or_create(&options.data_folder)?;
+        let records =
+            SqliteRecords::open(&folder.records()).map_err(|error| part(error.code(), &error))?;
+        let platform = Self::over(folder, records, options)?;
+        orphans::wind_up(&platform)?;
+        Ok(platform)
+    }
+
+    /// The same over records that may be made up for the occasion.
+    pub(crate) fn over(
+        folder: DataFolder,
+        records: SqliteRecords,
+        options: PlatformOptions,
+    ) -> Result<Arc<Self>, StartError> {
+        let PlatformOptions { seal, clock, entropy, os_user, .. } = options;
         let installation = match folder.installation()? {
             Some(installation) => installation,
             None => folder.install(&Installation::mint(entropy.as_ref(), clock.now())?)?,
         };
-        let records =
-            SqliteRecords::open(&folder.records()).map_err(|error| part(error.code(), &error))?;
         let seal_kind = match &seal {
             SealChoice::File { .. } => "file",
             SealChoice::Passphrase { .. } => "passphrase",
@@ -134,7 +160,6 @@ impl Platform {
             changed: (Mutex::new(0), Condvar::new()),
         });
         platform.bootstrap()?;
-        orphans::wind_up(&platform)?;
         Ok(platform)
     }
 
@@ -181,6 +206,28 @@ impl Platform {
         }
         // An unsigned head is signed by the next process.
         let _ = self.ledger.sign_head();
+    }
+
+    /// Lets the engine decide a request and applies what it decided; what only reads is decided on
+    /// a snapshot. An operation that was begun is for the caller to [`Platform::begin`].
+    pub fn decide(&self, request: &Request<'_>) -> Result<Answer, Refusal> {
+        let mut decided = None;
+        let outcome = if matches!(request.verb, Verb::Read | Verb::List) {
+            self.records.view(&mut |world| {
+                decided = Some(self.engine.answer(request, world)?);
+                Ok(())
+            })
+        } else {
+            self.records.apply(&mut |world| {
+                let answer = self.engine.answer(request, world)?;
+                let writes = answer.writes.clone();
+                decided = Some(answer);
+                Ok(writes)
+            })
+        };
+        outcome.map_err(fault::of_apply)?;
+        let decided = decided.map(|decided: Decided| decided.answer);
+        decided.ok_or_else(|| Refusal::bug("a request was applied but not decided"))
     }
 
     /// One record, read as its kind.
@@ -257,14 +304,14 @@ impl Platform {
 /// Every kind of resource the platform serves.
 fn registry() -> Registry {
     directory::register(Registry::new())
-        .with::<KeyVault>()
-        .with::<DeletedKeyVault>()
+        .with::<KeyVaultKind>()
+        .with::<DeletedKeyVaultKind>()
         .with::<BackupVault>()
         .with::<BackupInstance>()
         .with::<RecoveryPoint>()
 }
 
-fn open_seal(
+pub(crate) fn open_seal(
     choice: SealChoice,
     folder: &DataFolder,
     installation: &Installation,

@@ -22,7 +22,7 @@ const BUFFER_BYTES: usize = 256 << 10;
     databases dump.sql --point 2026-11-01 | psql\n\nNothing but what the file needs is read.\n\n\
     Exit codes: 0 done, 5 no such item, point or path, 7 the key may not be used, 9 the file is \
     damaged; the others are in docs/exit-codes.md.")]
-pub struct Options {
+pub(crate) struct Options {
     /// The item
     item: String,
     /// The file's path in it
@@ -34,7 +34,7 @@ pub struct Options {
 }
 
 /// Streams one file.
-pub fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, CliError> {
+pub(crate) fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, CliError> {
     let item = items::find_item(context, &options.vault, &options.item)?;
     let body = json!({
         "point": items::point(context, &options.point.point),

@@ -7,14 +7,14 @@ use crate::output::Outcome;
 
 /// Print docs/cli.md
 #[derive(Debug, Args)]
-pub struct Options {
+pub(crate) struct Options {
     /// Print docs/exit-codes.md instead
     #[arg(long)]
     exit_codes: bool,
 }
 
 /// Prints a generated document.
-pub fn run(options: &Options) -> Outcome {
+pub(crate) fn run(options: &Options) -> Outcome {
     let text = if options.exit_codes {
         documentation::exit_codes_markdown()
     } else {

@@ -23,7 +23,7 @@ use crate::terminal;
     done, 6 the data folder has another seal, 13 no passphrase; the others are in \
     docs/exit-codes.md."
 )]
-pub struct Options {
+pub(crate) struct Options {
     /// What opens the embedded key vault
     #[arg(long, value_enum, value_name = "KIND")]
     pub seal: Option<SealKind>,
@@ -33,7 +33,7 @@ pub struct Options {
 }
 
 /// Sets up the data folder and says where everything is.
-pub fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, CliError> {
+pub(crate) fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, CliError> {
     if options.seal.is_some() || options.seal_folder.is_some() {
         keep_seal(options, context)?;
     }

@@ -18,7 +18,7 @@ use crate::{human, items, terminal};
     --long\n  custody ls documents --point '2026-11-01 12:00'\n\nNames are escaped where a \
     terminal would act upon them; -o json has them exactly.\n\nExit codes: 0 done, 5 no such item, \
     point or path, 7 the key may not be used; the others are in docs/exit-codes.md.")]
-pub struct Options {
+pub(crate) struct Options {
     /// The item
     item: String,
     /// A path in it [default: its top]
@@ -43,7 +43,7 @@ const COLUMNS: &[Column] = &[
 ];
 
 /// Lists one folder of a point.
-pub fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, CliError> {
+pub(crate) fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, CliError> {
     let item = items::find_item(context, &options.vault, &options.item)?;
     let mut body = json!({ "point": items::point(context, &options.point.point) });
     if let (Some(path), Value::Object(fields)) = (&options.path, &mut body) {

@@ -14,7 +14,7 @@ use crate::{human, terminal};
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  custody points\n  custody points documents -o json\n\n\
     Exit codes: 0 done, 5 no such item; the others are in docs/exit-codes.md.")]
-pub struct Options {
+pub(crate) struct Options {
     /// The item [default: all items]
     pub item: Option<String>,
     #[command(flatten)]
@@ -33,7 +33,7 @@ const COLUMNS: &[Column] = &[
 ];
 
 /// Lists the points of one item or of all, oldest first.
-pub fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, CliError> {
+pub(crate) fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, CliError> {
     let items = match &options.item {
         Some(name) => vec![items::find_item(context, &options.vault, name)?],
         None => items::all_items(context, &options.vault)?,
@@ -47,7 +47,7 @@ pub fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, CliError
 }
 
 /// The recovery points of an item in plain form, oldest first.
-pub fn points_of(context: &Context<'_>, item: &Item) -> Result<Vec<Value>, CliError> {
+pub(crate) fn points_of(context: &Context<'_>, item: &Item) -> Result<Vec<Value>, CliError> {
     let listed = context.client()?.list(&format!("{}/recoveryPoints", item.id))?;
     let mut points: Vec<Value> = listed.iter().map(|point| plain(item, point)).collect();
     points.sort_by_key(|point| point.get("time").map(Value::to_string));
@@ -55,7 +55,7 @@ pub fn points_of(context: &Context<'_>, item: &Item) -> Result<Vec<Value>, CliEr
 }
 
 /// A recovery point without the envelope of ARM.
-pub fn plain(item: &Item, point: &Value) -> Value {
+pub(crate) fn plain(item: &Item, point: &Value) -> Value {
     let property = |name: &str| {
         point.get("properties").and_then(|all| all.get(name)).cloned().unwrap_or_default()
     };

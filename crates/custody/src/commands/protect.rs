@@ -38,7 +38,7 @@ const EXCLUDED_SHOWN_MAX: usize = 10;
     with warnings (unreadable or changing files are listed), 5 a path does not exist, 6 the item \
     has other paths, 7 the key may not be used, 8 key vault or store unreachable, 14 disk full, 130 \
     interrupted; the others are in docs/exit-codes.md.")]
-pub struct Options {
+pub(crate) struct Options {
     /// Folders or files
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
@@ -71,7 +71,7 @@ pub struct Options {
 }
 
 /// Registers the paths and takes a recovery point.
-pub fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, CliError> {
+pub(crate) fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, CliError> {
     let paths = source_paths(context, &options.paths)?;
     if options.dry_run {
         return scan::run(options, context, &paths);
@@ -187,7 +187,7 @@ fn say_what_to_keep(
     context.say("To be able to restore, keep these apart from this machine:");
     let seal = installation.seal.place.as_deref().map(terminal::line).unwrap_or_default();
     context.say(&format!("  the seal {seal} and {}/keys.db", shown(folder)));
-    context.say("  or a recovery kit: custody recovery-kit create --file kit.custody");
+    context.say("  or a recovery kit: custody recovery-kit create --kit kit.custody");
     let store = context.client()?.get(vault.as_str())?;
     let place = store.pointer("/properties/store/path").and_then(SourcePath::from_json);
     let place = place.map_or_else(|| folder.clone(), |place| place.to_path());

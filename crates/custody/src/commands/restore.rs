@@ -17,7 +17,7 @@ use crate::output::Outcome;
 use crate::{human, items, terminal};
 
 /// Longest recovery kit, in bytes.
-pub const KIT_BYTES_MAX: u64 = 64 << 20;
+pub(crate) const KIT_BYTES_MAX: u64 = 64 << 20;
 
 /// Restore an item from a recovery point
 #[derive(Debug, Args)]
@@ -30,7 +30,7 @@ pub const KIT_BYTES_MAX: u64 = 64 << 20;
     key may not be used, 9 damaged data, 14 target full, 130 interrupted (run it again to go on); \
     the others are in docs/exit-codes.md."
 )]
-pub struct Options {
+pub(crate) struct Options {
     /// The item; with --repository only needed if it holds several
     #[arg(required_unless_present = "repository")]
     item: Option<String>,
@@ -84,7 +84,7 @@ enum Owner {
 }
 
 /// Restores and says what was restored.
-pub fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, CliError> {
+pub(crate) fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, CliError> {
     if let Some(folder) = &options.repository {
         let kit =
             options.recovery_kit.as_deref().map(|path| read_kit(context, path)).transpose()?;
@@ -131,7 +131,7 @@ pub fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, CliError
 }
 
 /// Reads a recovery kit.
-pub fn read_kit(context: &Context<'_>, path: &std::path::Path) -> Result<Vec<u8>, CliError> {
+pub(crate) fn read_kit(context: &Context<'_>, path: &std::path::Path) -> Result<Vec<u8>, CliError> {
     let path = context.absolute(path);
     let shown = terminal::path(path.as_os_str().as_encoded_bytes());
     let failed = |reason| CliError::Path { path: shown.clone(), reason };

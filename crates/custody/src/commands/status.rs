@@ -14,10 +14,10 @@ use crate::{human, terminal};
 #[command(after_help = "Examples:\n  custody status\n  custody status -o json --query \
     'warnings[].code'\n\nExit codes: 0 done, also if something needs attention; the others are in \
     docs/exit-codes.md.")]
-pub struct Options {}
+pub(crate) struct Options {}
 
 /// Shows the status.
-pub fn run(_options: &Options, context: &Context<'_>) -> Result<Outcome, CliError> {
+pub(crate) fn run(_options: &Options, context: &Context<'_>) -> Result<Outcome, CliError> {
     let status = context.client()?.get("/custody/status")?;
     let text = text(context, &status);
     Ok(Outcome::data(status).with_text(text))

@@ -8,10 +8,10 @@ use crate::output::Outcome;
 /// Show the version
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  custody version\n  custody version -o json\n\nExit codes: 0.")]
-pub struct Options {}
+pub(crate) struct Options {}
 
 /// Says the version.
-pub fn run(_options: &Options) -> Outcome {
+pub(crate) fn run(_options: &Options) -> Outcome {
     let version = env!("CARGO_PKG_VERSION");
     Outcome::data(json!({ "custody": version })).with_text(format!("custody {version}\n"))
 }

@@ -11,12 +11,12 @@ use serde_json::Value;
 use crate::error::CliError;
 use crate::exit_code::ExitCode;
 
-pub use table::{Column, lay_out};
+pub(crate) use table::{Column, lay_out};
 
 /// The form of data on stdout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Format {
+pub(crate) enum Format {
     /// JSON.
     Json,
     /// JSON in colour.
@@ -33,7 +33,7 @@ pub enum Format {
 
 /// What a command brought.
 #[derive(Debug, Default)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// The data, for every format.
     pub value: Option<Value>,
     /// The same in words or lines, for people; shown when no format is asked for.
@@ -46,42 +46,35 @@ pub struct Outcome {
 
 impl Outcome {
     /// Nothing to print.
-    pub fn nothing() -> Self {
+    pub(crate) fn nothing() -> Self {
         Self::default()
     }
 
     /// Data alone, as for everything that `az` has too.
-    pub fn data(value: impl Into<Value>) -> Self {
+    pub(crate) fn data(value: impl Into<Value>) -> Self {
         Self { value: Some(value.into()), ..Self::default() }
     }
 
     /// The same with the columns of its table.
     #[must_use]
-    pub fn with_columns(self, columns: &'static [Column]) -> Self {
+    pub(crate) fn with_columns(self, columns: &'static [Column]) -> Self {
         Self { columns, ..self }
     }
 
     /// The same with its text for people.
     #[must_use]
-    pub fn with_text(self, text: impl Into<String>) -> Self {
+    pub(crate) fn with_text(self, text: impl Into<String>) -> Self {
         Self { text: Some(text.into()), ..self }
-    }
-
-    /// The same with its table as the text for people.
-    #[must_use]
-    pub fn as_table(self) -> Self {
-        let text = self.value.as_ref().map(|value| table::render(value, self.columns));
-        Self { text, ..self }
     }
 
     /// The same with another end of the process.
     #[must_use]
-    pub fn ending(self, exit: ExitCode) -> Self {
+    pub(crate) fn ending(self, exit: ExitCode) -> Self {
         Self { exit, ..self }
     }
 
     /// What goes to stdout: in `format` if one was asked for, else the text for people, else JSON.
-    pub fn render(
+    pub(crate) fn render(
         &self,
         format: Option<Format>,
         query: Option<&str>,
@@ -137,15 +130,18 @@ mod tests {
         check(
             Format::Table,
             None,
-            "Name                Id        Items  Ok\n\
-             ------------------  --------  -----  -----\n\
-             zeta                /v/zeta   2      true\n\
-             al\\u{202e}pha\\n     /v/alpha         false\n",
+            "Name             Id        Items  Ok\n\
+             ---------------- --------- ------ ------\n\
+             zeta             /v/zeta   2      true\n\
+             al\\u{202e}pha\\n  /v/alpha         false\n",
         );
         check(
             Format::Table,
             Some("[].{z:name, a:items}"),
-            "Z                   A\n------------------  -\nzeta                2\nal\\u{202e}pha\\n\n",
+            "Z                A\n\
+             ---------------- --\n\
+             zeta             2\n\
+             al\\u{202e}pha\\n\n",
         );
         check(
             Format::Tsv,
@@ -164,14 +160,14 @@ mod tests {
 
     #[test]
     fn an_empty_list_is_an_empty_list() {
-        let empty = Outcome::data(Vec::<Value>::new()).as_table();
+        let empty = Outcome::data(Vec::<Value>::new());
         let check = |format: Option<Format>, expected: &str| {
             assert_eq!(empty.render(format, None, false).unwrap(), expected);
         };
         check(Some(Format::Json), "[]\n");
         check(Some(Format::Yaml), "[]\n");
         check(Some(Format::Table), "");
-        check(None, "");
+        check(None, "[]\n");
     }
 
     #[test]

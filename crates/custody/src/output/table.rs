@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::terminal;
 
 /// A column of a table: its head, and where its values are (a JSON pointer, RFC 6901).
-pub type Column = (&'static str, &'static str);
+pub(crate) type Column = (&'static str, &'static str);
 
 /// Renders an object or a list of objects as a table, with these columns or with every plain field.
 pub(super) fn render(value: &Value, columns: &[Column]) -> String {
@@ -27,7 +27,7 @@ pub(super) fn render(value: &Value, columns: &[Column]) -> String {
 }
 
 /// Lays out rows of cells below their heads.
-pub fn lay_out(heads: &[&str], rows: Vec<Vec<String>>) -> String {
+pub(crate) fn lay_out(heads: &[&str], rows: Vec<Vec<String>>) -> String {
     const STYLE: TableStyle = TableStyle::new()
         .header_lines(ContentLineStyle::none().junction(' '))
         .header_separator(LineStyle::none().fill('-').junction(' '))

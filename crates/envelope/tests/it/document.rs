@@ -69,7 +69,7 @@ fn read(ring: &Ring, setting: &Setting) -> FirstRing {
     let mac = outer.bytes().unwrap().to_vec();
 
     let mut decoder = Decoder::new(body);
-    assert_eq!(decoder.map().unwrap(), Some(7));
+    assert_eq!(decoder.map().unwrap(), Some(8));
     expect_key(&mut decoder, 0);
     assert_eq!(decoder.bytes().unwrap(), VAULT.as_bytes());
     expect_key(&mut decoder, 1);
@@ -95,6 +95,8 @@ fn read(ring: &Ring, setting: &Setting) -> FirstRing {
         wrapped_key(&mut decoder, setting, "custody/1 infrastructure key");
     expect_key(&mut decoder, 7);
     assert_eq!(decoder.u8().unwrap(), 0);
+    expect_key(&mut decoder, 8);
+    assert!(!decoder.bool().unwrap());
     assert_eq!(decoder.position(), body.len());
     let body = body.to_vec();
     FirstRing { commitment, data_key, infrastructure_key, id_salt, id_sealed, body, mac }
@@ -157,7 +159,7 @@ fn ring_and_object_are_what_the_document_says() {
 #[test]
 fn the_bytes_of_format_1_never_change() {
     let (setting, ring, keys) = Setting::with_two_layers();
-    let fingerprint = "af49e3eabd30ead253f6ef1c5afc36a83beb2c6cf5f5af5a7e6b1206c4f2ada4";
+    let fingerprint = "6d2fbb431c851e1daa9b1c46f562f45618f4a5bed8279295d1fdd089310a97ce";
     assert_eq!(ring.fingerprint().to_string(), fingerprint);
     let mut sealer = keys.sealer(ObjectType::Pack, &setting.entropy).unwrap();
     let mut sealed = b"content".to_vec();

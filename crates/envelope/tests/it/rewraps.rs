@@ -149,6 +149,33 @@ fn a_rewrap_costs_two_unwraps_and_a_wrap_per_generation() {
 }
 
 #[test]
+fn a_standby_is_proven_too_before_the_rewrap_is_done() {
+    let (setting, primary, first, keys) = Setting::with_vault();
+    let standby = setting.keks.add_version("kv-two", "k");
+    let (to, access) = (target(&[&primary, &standby]), setting.access());
+    assert_eq!(rewrap_step(&first, &to), RewrapStep::Begin);
+    let begun = begin_rewrap(&first, &keys, &to, &access).unwrap();
+    assert!(begun.is_rewrap_under_way());
+    assert_eq!(rewrap_step(&begun, &to), RewrapStep::Finish);
+    let proven = prove_wraps(&begun, &keys, &to, &access).unwrap();
+    let finished = finish_rewrap(&begun, &keys, &proven, &access).unwrap();
+    assert_eq!(rewrap_step(&finished, &to), RewrapStep::Done);
+    assert_eq!(setting.keks.calls(&standby).unwraps, 1);
+}
+
+#[test]
+fn opening_asks_every_key_once_and_one_of_them_for_each_older_generation() {
+    let (setting, primary, first, keys) = Setting::with_vault();
+    let standby = setting.keks.add_version("kv-two", "k");
+    let head = carry_on(&setting, &first, &target(&[&primary, &standby]), true).pop().unwrap();
+    let unwraps = |key| setting.keks.calls(key).unwraps;
+    let before = [unwraps(&primary), unwraps(&standby)];
+    keys.lease().extend(setting.unwrap(&head).unwrap()).unwrap();
+    let asked = [unwraps(&primary) - before[0], unwraps(&standby) - before[1]];
+    assert_eq!((head.newest_generation(), asked), (2, [2, 1]));
+}
+
+#[test]
 fn a_wrap_that_does_not_give_back_is_never_relied_on() {
     for (behaviour, expected) in [
         (Behaviour::Garbled, "KeyWrapUnproven"),

@@ -71,6 +71,8 @@ fn only_a_ring_that_chains_to_what_is_known_is_used() {
     let next = |ring: &Ring| begin_rewrap(ring, &keys, &target(&[&key]), &setting.access());
     let second = next(&first).unwrap();
     let third = next(&second).unwrap();
+    setting.moved.advance(std::time::Duration::from_secs(1));
+    let fork = next(&next(&first).unwrap()).unwrap();
     // Wrapping needs no secret: anyone can make this ring.
     let (forged, forger) = setting.create(VAULT, &target(&[&key])).unwrap();
     let forged_second =
@@ -85,6 +87,7 @@ fn only_a_ring_that_chains_to_what_is_known_is_used() {
     check(&chained(&first), &first, "no error");
     check(&chained(&first), &second, "no error");
     check(&chained(&first), &third, "no error");
+    check(&chained(&second), &fork, "KeyringUntrusted");
     check(&chained(&third), &second, "KeyringRolledBack");
     check(&chained(&first), &forged, "KeyringRolledBack");
     check(&chained(&first), &forged_second, "KeyringUntrusted");

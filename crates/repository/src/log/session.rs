@@ -157,8 +157,10 @@ impl Session {
     /// # Errors
     /// [`LogError::Refused`] with [`VoidReason::IntentOpen`] (finish that one first),
     /// [`VoidReason::IntentStale`] (take the new points into account and try again) or
-    /// [`VoidReason::Unconfirmed`] ([`Log::confirm`] first).
+    /// [`VoidReason::Unconfirmed`] ([`Log::confirm`] first); [`LogError::Fault`] if the store
+    /// lists entries beyond the head: nothing is deleted by half a log.
     pub fn intend(&self, intent: &NewIntent) -> Result<HeadPin, LogError> {
+        self.log.refuse_gap()?;
         self.log.append(&mut |_| {
             Ok(Body::PruneIntent(PruneIntent {
                 session: self.id,

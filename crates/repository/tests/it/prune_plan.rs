@@ -25,7 +25,7 @@ fn plans() {
     check(&[], usual, (&[], &[], &[]), 0);
     check(&[(100, 100), (100, 0), (50, 0)], usual, (&[1, 2], &[], &[0]), 150);
     // Five percent of what stays may be wasted.
-    check(&[(100, 85), (200, 200)], usual, (&[], &[], &[0, 1]), 0);
+    check(&[(100, 85), (200, 200)], usual, (&[], &[], &[1, 0]), 0);
     check(&[(100, 84), (200, 200)], usual, (&[], &[0], &[1]), 16);
     // The most wasteful first, and no more than it takes.
     check(&[(100, 80), (100, 10), (800, 800)], usual, (&[], &[1], &[2, 0]), 90);

@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use custody_ambient::{Clock, Entropy};
 use custody_blob_store::{BlobStore, MemoryStore};
-use custody_envelope::{
-    Failover, KeyAccess, KeyTarget, VaultKeys, WrapAlgorithm, WrapKey, create,
-};
+use custody_envelope::{Failover, KeyAccess, KeyTarget, VaultKeys, WrapAlgorithm, WrapKey, create};
 use custody_names::VaultGuid;
 use custody_repository::log::{
     EntryHash, HostFacts, HostProbe, ItemGuid, KeyholderAuthenticator, Liveness, LogError,

@@ -7,7 +7,7 @@ use custody_blob_store::{BlobName, BlobStore, Creation, MemoryStore, StoreError}
 
 use super::schedule::Dice;
 
-pub struct Gate {
+pub(super) struct Gate {
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -21,14 +21,14 @@ struct State {
 
 impl Gate {
     /// A gate for actors 0 to `actors - 1`. None passes before all wait at it.
-    pub fn new(seed: u64, actors: usize) -> Arc<Self> {
+    pub(super) fn new(seed: u64, actors: usize) -> Arc<Self> {
         let mut state = State { dice: Dice::new(seed), here: (0..actors).collect(), turn: None };
         state.draw();
         Arc::new(Self { state: Mutex::new(state), changed: Condvar::new() })
     }
 
     /// Waits until it is `actor`'s turn to go on.
-    pub fn wait(&self, actor: usize) {
+    pub(super) fn wait(&self, actor: usize) {
         let mut state = self.state.lock().unwrap();
         while state.turn != Some(actor) {
             state = self.changed.wait(state).unwrap();
@@ -42,7 +42,7 @@ impl Gate {
     }
 
     /// `actor` calls the store no more.
-    pub fn leave(&self, actor: usize) {
+    pub(super) fn leave(&self, actor: usize) {
         let mut state = self.state.lock().unwrap();
         state.here.retain(|other| *other != actor);
         state.draw();
@@ -58,10 +58,10 @@ impl State {
 }
 
 /// The store as one actor sees it.
-pub struct Gated {
-    pub inner: Arc<MemoryStore>,
-    pub gate: Arc<Gate>,
-    pub actor: usize,
+pub(super) struct Gated {
+    pub(super) inner: Arc<MemoryStore>,
+    pub(super) gate: Arc<Gate>,
+    pub(super) actor: usize,
 }
 
 impl Gated {

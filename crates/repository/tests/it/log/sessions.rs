@@ -216,6 +216,21 @@ fn intents_are_refused_when_they_would_not_be_safe() {
 }
 
 #[test]
+fn nothing_is_pruned_by_half_a_log() {
+    let (world, log) = with_intent();
+    let lost = log.history().head().unwrap().number;
+    log.forget(object(1), ForgetReason::Requested).unwrap();
+    begin(&log);
+    for number in lost..=lost + 1 {
+        world.store.delete(&super::world::entry_name(number)).unwrap();
+    }
+    let half = world.open();
+    let pruner = begin(&half); // takes the place of the first that is lost
+    let refused = pruner.intend(&intent(&half, &[1]));
+    assert_eq!(code(refused), "RepositoryLogGap");
+}
+
+#[test]
 fn ending_a_session_twice_is_no_error() {
     let world = World::new();
     let log = world.open();

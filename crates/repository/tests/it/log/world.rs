@@ -15,12 +15,12 @@ use custody_repository::log::{
 };
 use custody_test_world::{FixedClock, SeededEntropy};
 
-pub const VAULT: VaultGuid = VaultGuid::from_bytes([7; 16]);
+pub(super) const VAULT: VaultGuid = VaultGuid::from_bytes([7; 16]);
 
 /// A key holder whose tag is a hash with a secret: enough to tell a forger.
-pub struct TestKey {
-    pub secret: u8,
-    pub trusted: TrustedServers,
+pub(super) struct TestKey {
+    pub(super) secret: u8,
+    pub(super) trusted: TrustedServers,
 }
 
 impl TestKey {
@@ -52,34 +52,34 @@ impl LogAuthenticator for TestKey {
 }
 
 /// A server without the vault's key.
-pub fn server(seed: u8) -> ServerAuthenticator {
+pub(super) fn server(seed: u8) -> ServerAuthenticator {
     let pair = Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap();
     ServerAuthenticator::new(pair, TrustedServers::default())
 }
 
 /// The public key of [`server`].
-pub fn server_key(seed: u8) -> [u8; 32] {
+pub(super) fn server_key(seed: u8) -> [u8; 32] {
     use aws_lc_rs::signature::KeyPair;
     let pair = Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap();
     pair.public_key().as_ref().try_into().unwrap()
 }
 
 /// What the logs of one test share.
-pub struct World {
-    pub store: Arc<MemoryStore>,
-    pub clock: Arc<FixedClock>,
+pub(super) struct World {
+    pub(super) store: Arc<MemoryStore>,
+    pub(super) clock: Arc<FixedClock>,
     entropy: Arc<SeededEntropy>,
 }
 
 impl World {
     /// A world whose store holds a log with its genesis.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         let world = Self::empty();
         Log::create(world.parts(), genesis()).unwrap();
         world
     }
 
-    pub fn empty() -> Self {
+    pub(super) fn empty() -> Self {
         Self {
             store: Arc::new(MemoryStore::new()),
             clock: Arc::new(FixedClock::at_text("2026-11-22T06:00:00Z")),
@@ -87,11 +87,11 @@ impl World {
         }
     }
 
-    pub fn parts(&self) -> LogParts {
+    pub(super) fn parts(&self) -> LogParts {
         self.parts_over(self.store.clone())
     }
 
-    pub fn parts_over(&self, store: Arc<dyn BlobStore>) -> LogParts {
+    pub(super) fn parts_over(&self, store: Arc<dyn BlobStore>) -> LogParts {
         LogParts {
             store,
             vault: VAULT,
@@ -102,47 +102,47 @@ impl World {
     }
 
     /// The log as another process sees it.
-    pub fn open(&self) -> Arc<Log> {
+    pub(super) fn open(&self) -> Arc<Log> {
         Arc::new(Log::open(self.parts(), None).unwrap())
     }
 
-    pub fn open_by(&self, authenticator: impl LogAuthenticator + 'static) -> Arc<Log> {
+    pub(super) fn open_by(&self, authenticator: impl LogAuthenticator + 'static) -> Arc<Log> {
         let parts = LogParts { authenticator: Arc::new(authenticator), ..self.parts() };
         Arc::new(Log::open(parts, None).unwrap())
     }
 
     /// The bytes of entry `number`.
-    pub fn entry(&self, number: u64) -> Option<Vec<u8>> {
+    pub(super) fn entry(&self, number: u64) -> Option<Vec<u8>> {
         self.store.read(&entry_name(number)).unwrap()
     }
 }
 
-pub fn genesis() -> Genesis {
+pub(super) fn genesis() -> Genesis {
     Genesis { fingerprint: EntryHash::from_bytes([9; 32]), chunkers: vec![1, 2] }
 }
 
-pub fn entry_name(number: u64) -> custody_blob_store::BlobName {
+pub(super) fn entry_name(number: u64) -> custody_blob_store::BlobName {
     format!("log/{number:010}").parse().unwrap()
 }
 
-pub fn pack_name(pack: &ObjectId) -> Result<custody_blob_store::BlobName, LogError> {
+pub(super) fn pack_name(pack: &ObjectId) -> Result<custody_blob_store::BlobName, LogError> {
     Ok(format!("packs/{pack}").parse().unwrap())
 }
 
-pub fn index_name(index: &ObjectId) -> Result<custody_blob_store::BlobName, LogError> {
+pub(super) fn index_name(index: &ObjectId) -> Result<custody_blob_store::BlobName, LogError> {
     Ok(format!("index/{index}").parse().unwrap())
 }
 
-pub fn object(number: u8) -> ObjectId {
+pub(super) fn object(number: u8) -> ObjectId {
     ObjectId::from_bytes([number; 32])
 }
 
-pub fn objects(numbers: &[u8]) -> BTreeSet<ObjectId> {
+pub(super) fn objects(numbers: &[u8]) -> BTreeSet<ObjectId> {
     numbers.iter().copied().map(object).collect()
 }
 
 /// Point `number` with the given packs and an index of the same number.
-pub fn point(number: u8, packs: &[u8]) -> NewPoint {
+pub(super) fn point(number: u8, packs: &[u8]) -> NewPoint {
     NewPoint {
         item: ItemGuid::from_bytes([1; 16]),
         point: object(number),
@@ -151,16 +151,16 @@ pub fn point(number: u8, packs: &[u8]) -> NewPoint {
     }
 }
 
-pub fn host(process_id: u32) -> HostFacts {
+pub(super) fn host(process_id: u32) -> HostFacts {
     HostFacts { boot_id: [1; 16], process_id, process_start_ticks: 100, process_name_space: 1 }
 }
 
-pub fn begin(log: &Arc<Log>) -> Session {
+pub(super) fn begin(log: &Arc<Log>) -> Session {
     Session::begin(Arc::clone(log), host(1)).unwrap()
 }
 
 /// Says the same of every process.
-pub struct Says(pub Liveness);
+pub(super) struct Says(pub(super) Liveness);
 
 impl HostProbe for Says {
     fn own_facts(&self) -> Result<HostFacts, LogError> {

@@ -1,0 +1,179 @@
+//! `custody backup vault encryption`, and the options about keys that `create` shares with it.
+
+use clap::{Args, Subcommand, ValueEnum};
+use custody_client::kinds;
+use custody_names::{KeyUri, ResourceId};
+use serde_json::{Map, Value, json};
+
+use super::vault::Named;
+use crate::arguments::GroupOption;
+use crate::context::Context;
+use crate::error::CliError;
+use crate::output::{Column, Outcome};
+
+/// Which key encrypts a vault
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Set or change the customer key, or the identity that uses it
+    #[command(after_help = "Examples:\n  custody backup vault encryption update -n main \
+        --encryption-key-id https://my-keys.vault.custody.localhost/keys/backup\n  custody backup \
+        vault encryption update -n main --mi-user-assigned other-identity\n\nA key URI without a \
+        version follows the newest version. Key and identity are changed one at a time. A customer \
+        key cannot be given up for the platform's again.\n\nExit codes: 0 done, 4 not allowed, 6 a \
+        rule forbids the change, 7 the key cannot be used by the identity; the others are in \
+        docs/exit-codes.md.")]
+    Update(Update),
+    /// Show which key encrypts a vault, and which wrap its data keys
+    #[command(after_help = "Examples:\n  custody backup vault encryption show -n main\n\nExit \
+        codes: 0 done, 5 no such vault; the others are in docs/exit-codes.md.")]
+    Show(Named),
+}
+
+#[derive(Debug, Args)]
+struct Update {
+    #[command(flatten)]
+    named: Named,
+    #[command(flatten)]
+    encryption: EncryptionOptions,
+}
+
+/// The options about keys.
+#[derive(Debug, Args)]
+pub(super) struct EncryptionOptions {
+    /// URI of the customer key; without a version it follows the newest
+    #[arg(long, value_name = "URI")]
+    encryption_key_id: Option<String>,
+    /// Use the vault's own identity
+    #[arg(long, conflicts_with = "mi_user_assigned")]
+    mi_system_assigned: bool,
+    /// Use this identity: its name or resource id
+    #[arg(long, value_name = "IDENTITY")]
+    mi_user_assigned: Option<String>,
+    /// A second layer of encryption under another key; only when the customer key is first set
+    #[arg(long, value_enum, ignore_case = true, value_name = "STATE")]
+    infrastructure_encryption: Option<Switch>,
+}
+
+/// On or off, in ARM's words.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Switch {
+    /// On.
+    #[value(name = "Enabled")]
+    Enabled,
+    /// Off.
+    #[value(name = "Disabled")]
+    Disabled,
+}
+
+const COLUMNS: &[Column] = &[
+    ("State", "/state"),
+    ("Key", "/keyVaultProperties/keyUri"),
+    ("Identity", "/kekIdentity/identityType"),
+    ("InfrastructureEncryption", "/infrastructureEncryption"),
+];
+
+/// Carries out a verb.
+pub(super) fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, CliError> {
+    let client = context.client()?;
+    let vault = match &options.verb {
+        Verb::Update(update) => {
+            let settings = update.encryption.settings(context, update.named.group())?;
+            let settings = settings.ok_or_else(|| {
+                CliError::Usage("say what changes: --encryption-key-id or an identity".to_owned())
+            })?;
+            let mut body = json!({
+                "properties": { "securitySettings": { "encryptionSettings": settings } },
+            });
+            let identity = update.encryption.identity(context, update.named.group())?;
+            if let (Value::Object(fields), Some(identity)) = (&mut body, identity) {
+                fields.insert("identity".to_owned(), identity);
+            }
+            client.patch(update.named.id(context)?.as_str(), &body)?
+        }
+        Verb::Show(named) => client.get(named.id(context)?.as_str())?,
+    };
+    Ok(Outcome::data(shown(&vault)).with_columns(COLUMNS))
+}
+
+/// The encryption settings of a vault with the keyring beside them.
+fn shown(vault: &Value) -> Value {
+    let settings = vault.pointer("/properties/securitySettings/encryptionSettings").cloned();
+    let mut settings = match settings {
+        Some(Value::Object(settings)) => settings,
+        _ => Map::from_iter([("state".to_owned(), json!("Disabled"))]),
+    };
+    for name in ["keyring", "encryptionStatus", "encryptionError"] {
+        let value = vault.get("properties").and_then(|all| all.get(name));
+        if let Some(value) = value.filter(|value| !value.is_null()) {
+            settings.insert(name.to_owned(), value.clone());
+        }
+    }
+    Value::Object(settings)
+}
+
+impl EncryptionOptions {
+    /// The `encryptionSettings` that the options describe; none if they say nothing of them.
+    pub(super) fn settings(
+        &self,
+        context: &Context<'_>,
+        group: &GroupOption,
+    ) -> Result<Option<Value>, CliError> {
+        let mut settings = Map::new();
+        if let Some(uri) = &self.encryption_key_id {
+            let uri: KeyUri = uri.parse()?;
+            settings.insert("keyVaultProperties".to_owned(), json!({ "keyUri": uri }));
+        }
+        if self.mi_system_assigned {
+            let identity = json!({ "identityType": "SystemAssigned" });
+            settings.insert("kekIdentity".to_owned(), identity);
+        }
+        if let Some(identity) = self.user_identity(context, group)? {
+            let identity = json!({ "identityType": "UserAssigned", "identityId": identity });
+            settings.insert("kekIdentity".to_owned(), identity);
+        }
+        if let Some(switch) = self.infrastructure_encryption {
+            let state = switch.to_possible_value().map(|value| value.get_name().to_owned());
+            settings.insert("infrastructureEncryption".to_owned(), json!(state));
+        }
+        if !settings.is_empty() {
+            settings.insert("state".to_owned(), json!("Enabled"));
+        }
+        Ok((!settings.is_empty()).then_some(Value::Object(settings)))
+    }
+
+    /// The vault's `identity` part that the options describe.
+    pub(super) fn identity(
+        &self,
+        context: &Context<'_>,
+        group: &GroupOption,
+    ) -> Result<Option<Value>, CliError> {
+        if self.mi_system_assigned {
+            return Ok(Some(json!({ "type": "SystemAssigned" })));
+        }
+        Ok(self.user_identity(context, group)?.map(|identity| {
+            json!({
+                "type": "UserAssigned",
+                "userAssignedIdentities": { identity.as_str(): {} },
+            })
+        }))
+    }
+
+    fn user_identity(
+        &self,
+        context: &Context<'_>,
+        group: &GroupOption,
+    ) -> Result<Option<ResourceId>, CliError> {
+        let Some(identity) = &self.mi_user_assigned else { return Ok(None) };
+        if identity.starts_with('/') {
+            return Ok(Some(identity.parse()?));
+        }
+        let group = context.group(group.resource_group.as_deref())?;
+        Ok(Some(context.addresses()?.resource(&group, kinds::IDENTITY, identity)?))
+    }
+}

@@ -1,0 +1,160 @@
+//! `custody drill`: what would happen, without making it happen.
+
+use clap::{Args, Subcommand};
+use custody_client::{Addresses, kinds};
+use custody_names::{KeyName, KeyVaultName, KeyVersion};
+use serde_json::Value;
+use std::fmt::Write as _;
+
+use crate::context::Context;
+use crate::error::CliError;
+use crate::output::Outcome;
+use crate::{human, terminal};
+
+/// See what would happen, without making it happen
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// What would become unreadable if a key or a version of it went
+    #[command(
+        after_help = "Examples:\n  custody drill revoke --key backup\n  custody drill revoke \
+        --key backup --version 0123456789abcdef0123456789abcdef\n\nNothing is changed.\n\nExit \
+        codes: 0 done, 5 no such key; the others are in docs/exit-codes.md."
+    )]
+    Revoke(Revoke),
+}
+
+#[derive(Debug, Args)]
+struct Revoke {
+    /// Name of the key
+    #[arg(long, value_name = "NAME")]
+    key: String,
+    /// Key vault [default: the installation's]
+    #[arg(long, value_name = "NAME")]
+    vault_name: Option<String>,
+    /// Version [default: all]
+    #[arg(long)]
+    version: Option<String>,
+}
+
+/// Carries out a verb.
+pub(crate) fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, CliError> {
+    let Verb::Revoke(revoke) = &options.verb;
+    let vault: KeyVaultName = match &revoke.vault_name {
+        Some(name) => name.parse()?,
+        None => context.installation()?.defaults.key_vault.parse()?,
+    };
+    let version = revoke.version.as_deref().map(str::parse).transpose()?;
+    let report = report(context, &vault, &revoke.key.parse()?, version.as_ref())?;
+    let text = format!("{}{}", versions(&report), summary(&report));
+    Ok(Outcome::data(report).with_text(text))
+}
+
+/// What disabling or destroying a key would break, in lines; none if nothing depends on it.
+pub(crate) fn what_breaks(
+    context: &Context<'_>,
+    vault: &KeyVaultName,
+    key: &KeyName,
+    version: Option<&KeyVersion>,
+) -> Result<Option<String>, CliError> {
+    let report = match report(context, vault, key, version) {
+        Ok(report) => report,
+        // A key that is deleted has no report to show; its purge is confirmed without one.
+        Err(CliError::Server(error)) if error.is_not_found() => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let hangs = |version: &Value| !list(version, "vaults").is_empty();
+    let breaks = list(&report, "versions").iter().any(hangs);
+    Ok(breaks.then(|| format!("{}{}", versions(&report), summary(&report))))
+}
+
+/// The same for all keys of a key vault.
+pub(crate) fn what_key_vault_breaks(context: &Context<'_>, name: &str) -> Result<String, CliError> {
+    let vault: KeyVaultName = name.parse()?;
+    let scope = context.addresses()?.subscription();
+    let vaults = context.client()?.list(&Addresses::collection(&scope, kinds::BACKUP_VAULT))?;
+    let host = format!("https://{vault}.").to_ascii_lowercase();
+    let under_it = |resource: &&Value| {
+        let uri = "/properties/securitySettings/encryptionSettings/keyVaultProperties/keyUri";
+        let uri = resource.pointer(uri).and_then(Value::as_str);
+        uri.is_some_and(|uri| uri.to_ascii_lowercase().starts_with(&host))
+    };
+    let lines = vaults
+        .iter()
+        .filter(under_it)
+        .map(|resource| format!("  Backup vault {}\n", word(resource, "name")));
+    Ok(lines.collect())
+}
+
+fn report(
+    context: &Context<'_>,
+    vault: &KeyVaultName,
+    key: &KeyName,
+    version: Option<&KeyVersion>,
+) -> Result<Value, CliError> {
+    let version = version.map(|version| format!("&version={version}")).unwrap_or_default();
+    let path = format!("/custody/dependants?key={key}&keyVault={vault}{version}");
+    Ok(context.client()?.get(&path)?)
+}
+
+fn versions(report: &Value) -> String {
+    let mut text = String::new();
+    for version in list(report, "versions") {
+        let safely = version.get("retireSafely").and_then(Value::as_bool).unwrap_or_default();
+        let verdict = if safely { "can be retired safely" } else { "is needed" };
+        let _ = writeln!(
+            text,
+            "version {}{}: {verdict}: {}",
+            word(version, "version"),
+            state(version),
+            word(version, "because"),
+        );
+        for vault in list(version, "vaults") {
+            let _ = writeln!(text, "  vault {}", word(vault, "name"));
+            for item in list(vault, "items") {
+                let points = item.get("recoveryPoints").and_then(Value::as_u64).unwrap_or_default();
+                let points = human::count(points, "recovery point");
+                let _ = writeln!(text, "    {}: {points}", word(item, "name"));
+            }
+        }
+    }
+    text
+}
+
+fn state(version: &Value) -> &'static str {
+    let flag = |name: &str| version.get(name).and_then(Value::as_bool);
+    match (flag("enabled"), flag("newest").or_else(|| flag("current"))) {
+        (Some(false), _) => " (disabled)",
+        (_, Some(true)) => " (newest)",
+        _ => "",
+    }
+}
+
+fn summary(report: &Value) -> String {
+    let number = |name: &str| {
+        let all = report.get("summary").and_then(|summary| summary.get(name));
+        all.and_then(Value::as_u64).unwrap_or_default()
+    };
+    if number("vaults") == 0 {
+        return "nothing depends on this key\n".to_owned();
+    }
+    format!(
+        "without the key {}, {} and {} cannot be read\n",
+        human::count(number("vaults"), "vault"),
+        human::count(number("items"), "item"),
+        human::count(number("recoveryPoints"), "recovery point"),
+    )
+}
+
+fn list<'v>(value: &'v Value, field: &str) -> &'v [Value] {
+    value.get(field).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+}
+
+fn word(value: &Value, field: &str) -> String {
+    value.get(field).and_then(Value::as_str).map(terminal::line).unwrap_or_default()
+}

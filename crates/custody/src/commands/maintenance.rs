@@ -1,0 +1,52 @@
+//! What prune and repair share: one job for each vault, and its result.
+
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+
+use crate::arguments::VaultOption;
+use crate::context::Context;
+use crate::error::CliError;
+use crate::exit_code::ExitCode;
+use crate::output::Outcome;
+use crate::{human, items, jobs, terminal};
+
+/// Runs `action` on the vaults that the option stands for.
+pub(crate) fn run(
+    context: &Context<'_>,
+    option: &VaultOption,
+    action: &str,
+    body: &Value,
+) -> Result<Outcome, CliError> {
+    let mut reports = Vec::new();
+    let mut text = String::new();
+    let mut exit = ExitCode::Success;
+    for vault in items::vaults(context, option)? {
+        let done = jobs::run(context, &vault, &format!("{vault}/{action}"), body)?;
+        let name = vault.name().unwrap_or_default();
+        let result = &done.job.result;
+        let _ = writeln!(text, "vault {name}: {action} done in {}", done.took());
+        text += &facts(result);
+        if done.exit() != ExitCode::Success {
+            exit = done.exit();
+        }
+        reports.push(done.to_json(json!({ "vault": name, "result": result })));
+    }
+    Ok(Outcome::data(reports).with_text(text).ending(exit))
+}
+
+/// The plain facts of a result, a line each: `packsDeleted: 3`, sizes in words.
+fn facts(result: &Value) -> String {
+    let fields = result.as_object().into_iter().flatten();
+    let lines = fields.filter_map(|(name, value)| {
+        let shown = match value {
+            Value::Number(number) if name.to_lowercase().contains("bytes") => {
+                human::size(number.as_u64().unwrap_or_default())
+            }
+            Value::Number(_) | Value::Bool(_) => value.to_string(),
+            Value::String(text) => terminal::line(text),
+            Value::Null | Value::Array(_) | Value::Object(_) => return None,
+        };
+        (name != "warningCount").then(|| format!("  {}: {shown}\n", terminal::line(name)))
+    });
+    lines.collect()
+}
