@@ -80,11 +80,6 @@ impl Index {
         &self.packs
     }
 
-    /// Every place, sorted by chunk name.
-    pub(crate) fn all_places(&self) -> &[Place] {
-        &self.places
-    }
-
     /// What each pack holds as far as the index knows, in the order of [`Index::packs`].
     pub(crate) fn summaries(&self) -> Vec<PackSummary> {
         let mut places: Vec<&Place> = self.places.iter().collect();
