@@ -64,7 +64,9 @@ impl<'s> Rings<'s> {
         number: u64,
     ) -> Result<Vec<(BlobName, Option<Vec<u8>>)>, RepositoryError> {
         let names = PLACES.iter().map(|place| name(number, place));
-        names.map(|name| name.and_then(|name| Ok((name.clone(), self.store.read(&name)?)))).collect()
+        names
+            .map(|name| name.and_then(|name| Ok((name.clone(), self.store.read(&name)?))))
+            .collect()
     }
 
     /// Makes both places hold the genuine ring; returns whether one had to be mended.
