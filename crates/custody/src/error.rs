@@ -75,9 +75,6 @@ pub enum CliError {
     /// A passphrase is needed and there is none.
     #[error("a passphrase is needed: {0}")]
     PassphraseMissing(String),
-    /// Damage was found.
-    #[error("{0}")]
-    Damaged(String),
     /// A stream ended before its end.
     #[error("the content broke off: {0}")]
     BrokenOff(io::Error),
@@ -107,7 +104,6 @@ impl CliError {
             Self::Configuration { .. } => "ConfigurationInvalid",
             Self::ConfirmationMissing(_) => "ConfirmationMissing",
             Self::PassphraseMissing(_) => "PassphraseMissing",
-            Self::Damaged(_) => "VerificationFailed",
             Self::BrokenOff(_) => "ContentBrokenOff",
             Self::Interrupted => "Interrupted",
             Self::Output(reason) if is_full(reason) => "DiskFull",

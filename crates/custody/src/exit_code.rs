@@ -151,7 +151,6 @@ const CODES: &[(ExitCode, &[&str])] = &[
             "SealWrongType",
             "StoreDeviceFailed",
             "StoreObjectShort",
-            "VerificationFailed",
             "WrapMismatch",
         ],
     ),

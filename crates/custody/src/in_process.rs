@@ -1,17 +1,21 @@
 //! The server in this process: opens a data folder and hands its requests to `wire`.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use custody_ambient::{Clock, Entropy};
-use custody_client::{Transport, TransportError};
+use custody_client::{ClientError, Transport, TransportError};
+use custody_resources::Refusal;
 use custody_wire::{PlatformOptions, SealChoice, SecretBytes, Server, StartError};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::error::CliError;
 use crate::terminal;
+
+/// The file that a data folder in use holds.
+const INSTALLATION_FILE: &str = "installation.json";
 
 /// Where an installation is and how it is opened.
 #[derive(Clone, Debug)]
@@ -92,9 +96,6 @@ pub trait Installations {
     ) -> Result<Value, CliError>;
 }
 
-/// What marks a data folder that is set up.
-const INSTALLATION_FILE: &str = "installation.json";
-
 /// The installations of this machine, served by this process.
 pub(crate) struct InProcess;
 
@@ -158,7 +159,26 @@ impl Transport for InOwnProcess {
         &self,
         request: http::Request<Vec<u8>>,
     ) -> Result<http::Response<Box<dyn Read + Send>>, TransportError> {
-        Ok(self.0.handle(request))
+        let answer = self.0.handle(request);
+        Ok(answer.map(|body| Box::new(Explained(body)) as Box<dyn Read + Send>))
+    }
+}
+
+/// A body whose breaking off is explained in the client's words.
+struct Explained(Box<dyn Read + Send>);
+
+impl Read for Explained {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer).map_err(|error| {
+            match error.get_ref().and_then(|inner| inner.downcast_ref::<Refusal>()) {
+                Some(refusal) => io::Error::other(ClientError {
+                    status: Some(refusal.status),
+                    fix: refusal.fix.clone(),
+                    ..ClientError::new(refusal.code.as_ref(), refusal.message.as_str())
+                }),
+                None => error,
+            }
+        })
     }
 }
 
