@@ -55,7 +55,11 @@ fn a_corrupt_configuration_is_said_with_its_place() {
     fs::write(&config, "no_such_key = 1\n").unwrap();
     let ran = site.run(&["points"]);
     assert_ne!(ran.code, 0);
-    assert!(ran.stderr.contains("no_such_key") && ran.stderr.contains("config.toml"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("no_such_key") && ran.stderr.contains("config.toml"),
+        "{}",
+        ran.stderr
+    );
     fs::remove_file(config).unwrap();
     site.ok(&["points"]);
 }
@@ -103,7 +107,8 @@ fn a_full_store_fails_cleanly() {
         .unwrap();
     assert!(mounted.success(), "this test mounts a small tmpfs and needs to run as root");
     let store = disk.join("store");
-    let big: Vec<u8> = (0..3_000_000_u32).flat_map(|at| at.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    let big: Vec<u8> =
+        (0..3_000_000_u32).flat_map(|at| at.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
     site.write("big", &big);
     let source = site.source();
     let mut protect = vec!["protect", site.text(&source), "--item", "full", "--vault", "small"];

@@ -25,8 +25,7 @@ pub(crate) fn assert_equal(one: &Path, two: &Path) {
 }
 
 fn printed(command: &str, folder: &Path) -> String {
-    let output =
-        Command::new("sh").args(["-c", command]).current_dir(folder).output().unwrap();
+    let output = Command::new("sh").args(["-c", command]).current_dir(folder).output().unwrap();
     assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
