@@ -1,9 +1,9 @@
 //! Jobs: operations that a backup operator cares about.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{ClientError, SourcePath};
+use crate::ClientError;
 
 /// One job as it stands.
 #[derive(Clone, Debug, Deserialize)]
@@ -59,23 +59,16 @@ pub struct Progress {
 }
 
 /// Something that a job could not do and went on without.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct JobWarning {
     /// A stable code.
     pub code: String,
-    /// The path it is about, in the form of [`SourcePath`].
+    /// The path it is about, with what a terminal would act upon escaped by the server.
     #[serde(default)]
-    pub path: Option<Value>,
+    pub path: Option<String>,
     /// What happened.
     #[serde(default)]
     pub message: String,
-}
-
-impl JobWarning {
-    /// The path it is about.
-    pub fn source_path(&self) -> Option<SourcePath> {
-        self.path.as_ref().and_then(SourcePath::from_json)
-    }
 }
 
 /// How a job ended that did not bring what it was started for.

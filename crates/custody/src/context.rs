@@ -112,7 +112,8 @@ impl<'w> Context<'w> {
     /// What the server takes from the machine.
     pub(crate) fn machine(&self) -> Machine {
         let (clock, entropy) = (&self.world.clock, &self.world.entropy);
-        Machine { clock: Arc::clone(clock), entropy: Arc::clone(entropy) }
+        let user = self.world.user.clone();
+        Machine { clock: Arc::clone(clock), entropy: Arc::clone(entropy), user }
     }
 
     /// Tells people something, unless they want quiet.

@@ -75,9 +75,6 @@ pub enum CliError {
     /// A passphrase is needed and there is none.
     #[error("a passphrase is needed: {0}")]
     PassphraseMissing(String),
-    /// Damage was found.
-    #[error("{0}")]
-    Damaged(String),
     /// A stream ended before its end.
     #[error("the content broke off: {0}")]
     BrokenOff(io::Error),
@@ -107,7 +104,6 @@ impl CliError {
             Self::Configuration { .. } => "ConfigurationInvalid",
             Self::ConfirmationMissing(_) => "ConfirmationMissing",
             Self::PassphraseMissing(_) => "PassphraseMissing",
-            Self::Damaged(_) => "VerificationFailed",
             Self::BrokenOff(_) => "ContentBrokenOff",
             Self::Interrupted => "Interrupted",
             Self::Output(reason) if is_full(reason) => "DiskFull",
@@ -148,7 +144,7 @@ impl CliError {
             ("code".to_owned(), self.code().into()),
             ("message".to_owned(), self.to_string().into()),
             ("fix".to_owned(), fix),
-            ("docs".to_owned(), format!("{DOCS}#{}", self.code().to_lowercase()).into()),
+            ("docs".to_owned(), DOCS.into()),
             ("exitCode".to_owned(), self.exit_code().number().into()),
         ]))
     }

@@ -30,7 +30,7 @@ pub enum ExitCode {
     Busy = 11,
     /// The data was written by a newer version of custody.
     NewerFormat = 12,
-    /// The seal or passphrase is missing or wrong.
+    /// The seal, its passphrase or keys.db is missing or wrong.
     SealUnavailable = 13,
     /// No space is left on the disk.
     DiskFull = 14,
@@ -54,7 +54,7 @@ impl ExitCode {
         (Self::ConfirmationMissing, "confirmation missing: no terminal and no --yes, or not given"),
         (Self::Busy, "busy: another process holds what this one needs"),
         (Self::NewerFormat, "written by a newer version of custody"),
-        (Self::SealUnavailable, "the seal or passphrase is missing or wrong"),
+        (Self::SealUnavailable, "the seal, its passphrase or keys.db is missing or wrong"),
         (Self::DiskFull, "no space left on the disk"),
         (Self::Interrupted, "interrupted by Ctrl-C"),
     ];
@@ -77,38 +77,40 @@ impl ExitCode {
 
 /// The codes whose meaning the HTTP status does not tell, or that come without one (jobs).
 fn of_code(code: &str) -> Option<ExitCode> {
-    CODES
-        .iter()
-        .find(|(_, codes)| codes.contains(&code))
-        .map(|(exit, _)| *exit)
-        .or_else(|| code.starts_with("UserErrorCMK").then_some(ExitCode::KeyUnavailable))
-        .or_else(|| code.ends_with("NewerFormat").then_some(ExitCode::NewerFormat))
-        .or_else(|| code.ends_with("FormatTooNew").then_some(ExitCode::NewerFormat))
-        .or_else(|| code.starts_with("Seal").then_some(ExitCode::SealUnavailable))
-        .or_else(|| code.starts_with("Invalid").then_some(ExitCode::Usage))
-        .or_else(|| code.ends_with("NotFound").then_some(ExitCode::NotFound))
-        .or_else(|| code.ends_with("Damaged").then_some(ExitCode::Damaged))
+    let named = CODES.iter().find(|(_, codes)| codes.contains(&code)).map(|(exit, _)| *exit);
+    let prefix = || PREFIXES.iter().find(|(part, _)| code.starts_with(part)).map(|found| found.1);
+    let suffix = || SUFFIXES.iter().find(|(part, _)| code.ends_with(part)).map(|found| found.1);
+    named.or_else(prefix).or_else(suffix)
 }
 
+const PREFIXES: &[(&str, ExitCode)] =
+    &[("UserErrorCMK", ExitCode::KeyUnavailable), ("Invalid", ExitCode::Usage)];
+
+const SUFFIXES: &[(&str, ExitCode)] = &[
+    ("NewerFormat", ExitCode::NewerFormat),
+    ("FormatTooNew", ExitCode::NewerFormat),
+    ("NotFound", ExitCode::NotFound),
+    ("Damaged", ExitCode::Damaged),
+    ("Full", ExitCode::DiskFull),
+    ("Busy", ExitCode::Busy),
+    ("Unavailable", ExitCode::Unreachable),
+];
+
 const CODES: &[(ExitCode, &[&str])] = &[
-    (ExitCode::Failure, &["InternalServerError", "InternalError", "UnexpectedAnswer"]),
+    (ExitCode::Failure, &["EntropyUnavailable", "InternalServerError", "UnexpectedAnswer"]),
     (ExitCode::Usage, &["ConfigurationInvalid", "PointAmbiguous", "UsageError"]),
     (
         ExitCode::NotAuthorised,
         &["AuthorizationFailed", "LinkedAuthorizationFailed", "ForbiddenByRbac", "AccessDenied"],
     ),
-    (ExitCode::NotFound, &["NotInitialised", "KeyVaultNotInitialised"]),
+    (ExitCode::NotFound, &["NotInitialised"]),
     (
         ExitCode::Conflict,
         &[
-            "Conflict",
-            "ForbiddenByPolicy",
-            "ItemHasOtherPaths",
+            "KeyringForeignVault",
             "ObjectIsDeletedButRecoverable",
-            "PurgeProtectionEnabled",
             "RepositoryAlreadyExists",
             "RepositoryForeignVault",
-            "StorePlaceFixed",
             // Rules about changing settings, not about using the key.
             "UserErrorCMKCannotBeDisabled",
             "UserErrorCMKInfrastructureEncryptionCannotBeModified",
@@ -117,54 +119,54 @@ const CODES: &[(ExitCode, &[&str])] = &[
             "UserErrorCMKNotSupportedOnVaultWithRegisteredItems",
             "UserErrorCMKPurgeProtectionNotEnabledOnKeyVault",
             "UserErrorCMKSoftDeleteNotEnabledOnKeyVault",
+            "UserErrorCMKSystemAssignedIdentityAtCreation",
         ],
     ),
     (
         ExitCode::KeyUnavailable,
         &[
-            "KeyDeleted",
             "KeyDisabled",
             "KeyExpired",
+            "KeyLeaseEnded",
             "KeyNotFound",
             "KeyNotYetValid",
-            "KeyRefused",
-            "KeyRevoked",
-            "KeyringKeyRefused",
-            "KeysMissing",
-            "LeaseEnded",
+            "KeyOperationForbidden",
+            "KeyringNoAllowedKey",
         ],
     ),
     (
         ExitCode::Unreachable,
-        &[
-            "KeyUnavailable",
-            "KeyUnreachable",
-            "KeyVaultUnreachable",
-            "LedgerUnavailable",
-            "OperationTimedOut",
-            "ServerUnreachable",
-            "ServiceUnavailable",
-            "StoreUnavailable",
-            "TooManyRequests",
-        ],
+        &["KeyLeaseExpired", "OperationTimedOut", "ServerBusy", "ServerUnreachable"],
     ),
     (
         ExitCode::Damaged,
         &[
-            "KeyringChainBroken",
-            "LedgerVerificationFailed",
+            "KeyCommitmentMismatch",
+            "KeyGenerationUnknown",
+            "KeyringRolledBack",
+            "KeyringUntrusted",
+            "MacMismatch",
             "RepositoryChunkLost",
+            "SealForeignVault",
+            "SealWrongType",
             "StoreDeviceFailed",
             "StoreObjectShort",
-            "VerificationFailed",
+            "WrapMismatch",
         ],
     ),
     (ExitCode::ConfirmationMissing, &["ConfirmationMissing"]),
-    (ExitCode::Busy, &["Busy", "ItemBusy", "Locked", "OperationInProgress", "RecordStoreBusy"]),
-    (ExitCode::SealUnavailable, &["PassphraseMissing", "PassphraseWrong", "RecoveryKitWrong"]),
+    (ExitCode::Busy, &["AnotherOperationInProgress", "OperationTakenOver"]),
     (
-        ExitCode::DiskFull,
-        &["DataFolderFull", "DiskFull", "LedgerFull", "RecordStoreFull", "StoreFull", "TargetFull"],
+        ExitCode::SealUnavailable,
+        &[
+            "KeyStoreMissing",
+            "KeysMissing",
+            "PassphraseMissing",
+            "SealMismatch",
+            "SealMissing",
+            "SealRefused",
+            "WrongPassphrase",
+        ],
     ),
     (ExitCode::Interrupted, &["Interrupted", "JobCancelled"]),
 ];
@@ -220,12 +222,16 @@ mod tests {
         check("RepositoryDamaged", None, None, 9);
         check("LedgerDamaged", None, None, 9);
         check("ConfirmationMissing", None, None, 10);
-        check("Locked", None, Some(409), 11);
+        check("AnotherOperationInProgress", None, Some(409), 11);
+        check("RecordsBusy", None, Some(503), 11);
         check("RepositoryNewerFormat", None, None, 12);
         check("LedgerFormatTooNew", None, None, 12);
         check("SealMissing", None, None, 13);
-        check("SealWrong", None, None, 13);
+        check("WrongPassphrase", None, None, 13);
+        check("KeysMissing", None, None, 13);
+        check("SealDamaged", None, None, 9);
         check("StoreFull", None, None, 14);
+        check("DataFolderFull", None, None, 14);
         check("JobCancelled", None, None, 130);
     }
 }

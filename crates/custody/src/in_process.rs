@@ -1,17 +1,21 @@
 //! The server in this process: opens a data folder and hands its requests to `wire`.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use custody_ambient::{Clock, Entropy};
-use custody_client::{Transport, TransportError};
+use custody_client::{ClientError, Transport, TransportError};
+use custody_resources::Refusal;
 use custody_wire::{PlatformOptions, SealChoice, SecretBytes, Server, StartError};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::error::CliError;
 use crate::terminal;
+
+/// The file that a data folder in use holds.
+const INSTALLATION_FILE: &str = "installation.json";
 
 /// Where an installation is and how it is opened.
 #[derive(Clone, Debug)]
@@ -55,6 +59,8 @@ pub struct Machine {
     pub clock: Arc<dyn Clock>,
     /// Randomness.
     pub entropy: Arc<dyn Entropy>,
+    /// The operating system's name of the user.
+    pub user: String,
 }
 
 /// Asks for a passphrase when one turns out to be needed; the text says what for.
@@ -102,13 +108,14 @@ impl Installations for InProcess {
     ) -> Result<Arc<dyn Transport>, CliError> {
         if !place.set_up && !place.data_folder.join(INSTALLATION_FILE).exists() {
             let folder = terminal::path(place.data_folder.as_os_str().as_encoded_bytes());
-            return Err(CliError::NotFound {
-                message: format!("there is no custody data folder at {folder}"),
-                fix: "custody protect PATH".to_owned(),
+            return Err(CliError::Start {
+                code: "NotInitialised".to_owned(),
+                message: format!("nothing is set up in {folder} yet"),
+                fix: Some("custody protect FOLDER, or custody init".to_owned()),
             });
         }
-        let server = Server::open(options(place, machine, passphrase)?).map_err(start)?;
-        Ok(Arc::new(OwnServer(server)))
+        let options = options(place, machine, passphrase)?;
+        Ok(Arc::new(InOwnProcess(Server::open(options)?)))
     }
 
     fn open_repository(
@@ -128,8 +135,7 @@ impl Installations for InProcess {
             kit,
         };
         let options = options(place, machine, passphrase)?;
-        let server = Server::open_repository(options, wanted).map_err(start)?;
-        Ok(Arc::new(OwnServer(server)))
+        Ok(Arc::new(InOwnProcess(Server::open_repository(options, wanted)?)))
     }
 
     fn restore_kit(
@@ -141,26 +147,42 @@ impl Installations for InProcess {
     ) -> Result<Value, CliError> {
         let kit_passphrase = secret(passphrase("the recovery kit")?);
         let options = options(place, machine, passphrase)?;
-        custody_wire::restore_kit(options, kit, &kit_passphrase).map_err(start)
+        Ok(custody_wire::restore_kit(options, kit, &kit_passphrase)?)
     }
 }
 
-/// What marks a data folder.
-const INSTALLATION_FILE: &str = "installation.json";
+/// Hands requests to a server by calling it.
+struct InOwnProcess(Server);
 
-/// A server that ends what it has begun before it goes.
-struct OwnServer(Server);
-
-impl Transport for OwnServer {
+impl Transport for InOwnProcess {
     fn send(
         &self,
         request: http::Request<Vec<u8>>,
     ) -> Result<http::Response<Box<dyn Read + Send>>, TransportError> {
-        Ok(self.0.handle(request))
+        let answer = self.0.handle(request);
+        Ok(answer.map(|body| Box::new(Explained(body)) as Box<dyn Read + Send>))
     }
 }
 
-impl Drop for OwnServer {
+/// A body whose breaking off is explained in the client's words.
+struct Explained(Box<dyn Read + Send>);
+
+impl Read for Explained {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer).map_err(|error| {
+            match error.get_ref().and_then(|inner| inner.downcast_ref::<Refusal>()) {
+                Some(refusal) => io::Error::other(ClientError {
+                    status: Some(refusal.status),
+                    fix: refusal.fix.clone(),
+                    ..ClientError::new(refusal.code.as_ref(), refusal.message.as_str())
+                }),
+                None => error,
+            }
+        })
+    }
+}
+
+impl Drop for InOwnProcess {
     fn drop(&mut self) {
         self.0.finish();
     }
@@ -183,30 +205,16 @@ fn options(
         seal,
         clock: Arc::clone(&machine.clock),
         entropy: Arc::clone(&machine.entropy),
-        os_user: os_user(),
+        os_user: machine.user.clone(),
     })
 }
 
-fn secret(text: Zeroizing<String>) -> SecretBytes {
-    SecretBytes::new(text.as_bytes().to_vec())
+fn secret(passphrase: Zeroizing<String>) -> SecretBytes {
+    SecretBytes::new(passphrase.as_bytes().to_vec())
 }
 
-fn start(error: StartError) -> CliError {
-    CliError::Start { code: error.code().to_owned(), message: error.to_string(), fix: error.fix() }
-}
-
-/// The user of the operating system, for the ledger: by number, which cannot be made up, and by
-/// the name that this machine knows for it.
-fn os_user() -> String {
-    let id = rustix::process::getuid().as_raw();
-    let accounts = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let name = accounts.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)? == id.to_string()).then(|| name.to_owned())
-    });
-    match name {
-        Some(name) => format!("{name} (uid {id})"),
-        None => format!("uid {id}"),
+impl From<StartError> for CliError {
+    fn from(error: StartError) -> Self {
+        Self::Start { code: error.code().to_owned(), message: error.to_string(), fix: error.fix() }
     }
 }

@@ -50,8 +50,7 @@ impl Done {
         if let (Value::Object(all), Value::Object(more)) = (&mut all, more) {
             all.extend(more);
             all.insert("warningCount".to_owned(), self.job.warning_count.into());
-            let warnings = self.job.result.get("warnings").cloned().unwrap_or_else(|| json!([]));
-            all.insert("warnings".to_owned(), warnings);
+            all.insert("warnings".to_owned(), json!(self.job.warnings));
         }
         all
     }
@@ -91,8 +90,8 @@ fn wait(context: &Context<'_>, vault: &ResourceId, accepted: &Accepted) -> Resul
 
 fn show_warnings(context: &Context<'_>, job: &Job) {
     for warning in job.warnings.iter().take(WARNINGS_SHOWN_MAX) {
-        let path = warning.source_path().map(|path| terminal::path(path.as_bytes()));
-        let path = path.map(|path| format!("{path}: ")).unwrap_or_default();
+        let path = warning.path.as_deref().filter(|path| !path.is_empty());
+        let path = path.map(|path| format!("{}: ", terminal::line(path))).unwrap_or_default();
         let (message, code) = (terminal::line(&warning.message), terminal::line(&warning.code));
         context.warn(&format!("warning: {path}{message} ({code})"));
     }

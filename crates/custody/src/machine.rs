@@ -33,6 +33,7 @@ pub fn surroundings() -> std::io::Result<Surroundings> {
             stdout: std::io::stdout().is_terminal(),
             stderr: std::io::stderr().is_terminal(),
         },
+        user: user_name(),
         time_zone: TimeZone::system(),
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
@@ -48,6 +49,18 @@ fn harden() -> std::io::Result<()> {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     Ok(())
+}
+
+/// The name that the system has for the user, else the user's number.
+fn user_name() -> String {
+    let number = rustix::process::getuid().as_raw().to_string();
+    let accounts = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let named = accounts.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == number).then(|| name.to_owned())
+    });
+    named.unwrap_or(number)
 }
 
 /// The machine's clock.

@@ -120,7 +120,7 @@ fn status_line(job: &Job, elapsed: Duration) -> Value {
 fn warning_line(warning: &custody_client::JobWarning) -> Value {
     let mut line = message("warning");
     line.insert("code".into(), warning.code.as_str().into());
-    line.insert("path".into(), warning.path.clone().unwrap_or_default());
+    line.insert("path".into(), warning.path.as_deref().into());
     line.insert("message".into(), warning.message.as_str().into());
     Value::Object(line)
 }

@@ -33,6 +33,8 @@ pub struct Surroundings {
     pub stdin: RefCell<Box<dyn BufRead>>,
     /// Which of the three are a terminal.
     pub terminals: Terminals,
+    /// The operating system's name of whoever runs the command, for the ledger.
+    pub user: String,
     /// The time zone that times are shown and read in.
     pub time_zone: TimeZone,
     /// The time.

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::dependants::{VersionFacts, dependants as report};
 use crate::key_access::{Cause, principal_of};
+use crate::platform::DEFAULT_GROUP;
 use crate::{Platform, fault, kits};
 
 /// How far back failed jobs are counted.
@@ -35,7 +36,7 @@ pub fn installation(platform: &Platform) -> Result<Value, Refusal> {
         "created": own.created,
         "version": env!("CARGO_PKG_VERSION"),
         "defaults": {
-            "resourceGroup": "custody",
+            "resourceGroup": DEFAULT_GROUP,
             "keyVault": key_vault,
             "key": "backup",
             "backupVault": "main",
@@ -66,7 +67,7 @@ pub fn status(platform: &Platform) -> Result<Value, Refusal> {
             "code": "RecoveryKitMissing",
             "message": "no tested recovery kit covers the newest key: if this machine or its seal \
                         is lost, the backups cannot be opened",
-            "fix": "custody recovery-kit create --file KIT, then custody recovery-kit test --file KIT",
+            "fix": "custody recovery-kit create --kit FILE, then custody recovery-kit test --kit FILE",
         }));
     }
     Ok(json!({

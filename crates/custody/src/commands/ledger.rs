@@ -68,11 +68,11 @@ struct Verify {
 const COLUMNS: &[Column] = &[
     ("Sequence", "/sequence"),
     ("Time", "/time"),
-    ("Operation", "/operation"),
-    ("Key", "/key"),
-    ("Caller", "/caller/name"),
-    ("Result", "/result"),
-    ("Job", "/job"),
+    ("Operation", "/record/operationName"),
+    ("Result", "/record/resultSignature"),
+    ("Key", "/record/properties/id"),
+    ("Caller", "/record/identity/osUser"),
+    ("Job", "/record/properties/jobId"),
 ];
 
 /// Carries out a verb.

@@ -24,9 +24,6 @@ mod scan;
 
 use registration::Registration;
 
-/// Most left-out paths that are shown.
-const EXCLUDED_SHOWN_MAX: usize = 10;
-
 /// Back up folders or files: put them under protection and take a recovery point
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
@@ -95,7 +92,7 @@ pub(crate) fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, C
         "item": item.name,
         "vault": vault.name(),
         "recoveryPoint": point,
-        "excluded": done.job.result.get("excluded").cloned().unwrap_or_else(|| json!([])),
+        "leftOut": done.job.result.get("leftOut"),
         "made": made,
         "restoreCommand": restore,
     }));
@@ -145,7 +142,7 @@ fn summary(
         human::size(number("newBytes")),
         done.took(),
     );
-    text.push_str(&excluded(&done.job.result));
+    text.push_str(&left_out(&done.job.result));
     if done.job.warning_count > 0 {
         let warnings = human::count(done.job.warning_count, "warning");
         let _ = writeln!(text, "{warnings}: custody job show -n {}", done.id);
@@ -154,24 +151,23 @@ fn summary(
     text
 }
 
-/// What was left out, and why.
-fn excluded(result: &Value) -> String {
-    let listed = result.get("excluded").and_then(Value::as_array);
-    let listed = listed.map(Vec::as_slice).unwrap_or_default();
-    let mut text = String::new();
-    for one in listed.iter().take(EXCLUDED_SHOWN_MAX) {
-        let path = one.get("path").and_then(SourcePath::from_json);
-        let path = path.map(|path| terminal::path(path.as_bytes())).unwrap_or_default();
-        let reason = one.get("reason").and_then(Value::as_str).unwrap_or_default();
-        let _ = writeln!(text, "left out: {path} ({})", terminal::line(reason));
-    }
-    let all = result.get("excludedCount").and_then(Value::as_u64);
-    let shown = listed.len().min(EXCLUDED_SHOWN_MAX) as u64;
-    let more = all.unwrap_or(listed.len() as u64).saturating_sub(shown);
-    if more > 0 {
-        let _ = writeln!(text, "left out: {} more", human::count(more, "path"));
-    }
-    text
+/// What was left out and why, in numbers: `--dry-run` names it.
+fn left_out(result: &Value) -> String {
+    const REASONS: [(&str, &str); 4] = [
+        ("byPattern", "by pattern"),
+        ("own", "custody's own"),
+        ("caches", "marked as caches"),
+        ("otherFileSystems", "on other file systems"),
+    ];
+    let counts = result.get("leftOut").unwrap_or(&Value::Null);
+    let parts: Vec<String> = REASONS
+        .iter()
+        .filter_map(|(name, words)| {
+            let count = counts.get(name).and_then(Value::as_u64).filter(|count| *count > 0)?;
+            Some(format!("{count} {words}"))
+        })
+        .collect();
+    if parts.is_empty() { String::new() } else { format!("left out: {}\n", parts.join(", ")) }
 }
 
 /// What must be kept to be able to restore, said once.
@@ -187,7 +183,7 @@ fn say_what_to_keep(
     context.say("To be able to restore, keep these apart from this machine:");
     let seal = installation.seal.place.as_deref().map(terminal::line).unwrap_or_default();
     context.say(&format!("  the seal {seal} and {}/keys.db", shown(folder)));
-    context.say("  or a recovery kit: custody recovery-kit create --kit kit.custody");
+    context.say("  or a recovery kit: custody recovery-kit create --file kit.custody");
     let store = context.client()?.get(vault.as_str())?;
     let place = store.pointer("/properties/store/path").and_then(SourcePath::from_json);
     let place = place.map_or_else(|| folder.clone(), |place| place.to_path());

@@ -26,7 +26,7 @@ pub(crate) struct Options {
 enum Verb {
     /// Create a recovery kit
     #[command(
-        after_help = "Examples:\n  custody recovery-kit create --kit kit.custody\n\nWhoever \
+        after_help = "Examples:\n  custody recovery-kit create --file kit.custody\n\nWhoever \
         has the kit and its passphrase can open everything; keep it away from this machine, and \
         make a new one when keys were made.\n\nExit codes: 0 done, 6 the file exists, 13 no \
         passphrase; the others are in docs/exit-codes.md."
@@ -34,14 +34,14 @@ enum Verb {
     Create(Kit),
     /// Prove that a recovery kit opens, and that it covers the newest keys
     #[command(
-        after_help = "Examples:\n  custody recovery-kit test --kit kit.custody\n\nExit codes: \
+        after_help = "Examples:\n  custody recovery-kit test --file kit.custody\n\nExit codes: \
         0 it opens, 13 it does not open with this passphrase; the others are in \
         docs/exit-codes.md."
     )]
     Test(Kit),
     /// Set up an empty data folder from a recovery kit
     #[command(
-        after_help = "Examples:\n  custody recovery-kit restore --kit kit.custody --data-dir \
+        after_help = "Examples:\n  custody recovery-kit restore --file kit.custody --data-dir \
         /srv/custody\n\nThen custody repair finds the recovery points again.\n\nExit codes: 0 done, \
         6 the data folder is not empty, 13 it does not open with this passphrase; the others are in \
         docs/exit-codes.md."
@@ -52,17 +52,17 @@ enum Verb {
 #[derive(Debug, Args)]
 struct Kit {
     /// The kit's file
-    #[arg(long, value_name = "FILE")]
-    kit: PathBuf,
+    #[arg(long, alias = "kit", value_name = "FILE")]
+    file: PathBuf,
 }
 
 /// Carries out a verb.
 pub(crate) fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, CliError> {
     match &options.verb {
-        Verb::Create(kit) => create(context, &kit.kit),
-        Verb::Test(kit) => test(context, &kit.kit),
+        Verb::Create(kit) => create(context, &kit.file),
+        Verb::Test(kit) => test(context, &kit.file),
         Verb::Restore(kit) => {
-            let bytes = read_kit(context, &kit.kit)?;
+            let bytes = read_kit(context, &kit.file)?;
             let restored = context.world.installations.restore_kit(
                 &bytes,
                 &context.place,
@@ -95,7 +95,7 @@ fn create(context: &Context<'_>, path: &Path) -> Result<Outcome, CliError> {
     }
     let text = format!(
         "wrote {shown}; keep it and its passphrase apart from this machine\nto prove that it \
-         opens: custody recovery-kit test --kit {shown}\n"
+         opens: custody recovery-kit test --file {shown}\n"
     );
     Ok(Outcome::data(answer).with_text(text))
 }
@@ -105,8 +105,12 @@ fn test(context: &Context<'_>, path: &Path) -> Result<Outcome, CliError> {
     let passphrase = context.passphrase("the recovery kit")?;
     let body = json!({ "passphrase": passphrase.as_str(), "kit": BASE64.encode(&kit) });
     let answer = context.client()?.post("/custody/recoveryKit/test", &body)?;
-    let keys = answer.get("keys").and_then(Value::as_array).map_or(0, Vec::len) as u64;
-    let text = format!("the kit opens; it holds {}\n", crate::human::count(keys, "key"));
+    let covers_all = answer.get("upToDate").and_then(Value::as_bool).unwrap_or_default();
+    let text = if covers_all {
+        "the kit opens and covers the newest key\n"
+    } else {
+        "the kit opens, but keys were made after it: create a new one\n"
+    };
     Ok(Outcome::data(answer).with_text(text))
 }
 

@@ -148,12 +148,12 @@ mod tests {
             None,
             "zeta\t/v/zeta\t\t2\ttrue\nal\\u{202e}pha\\n\t/v/alpha\t\t\tfalse\n",
         );
-        check(Format::Tsv, Some("[].items"), "2\n\n");
+        check(Format::Tsv, Some("[].items"), "2\n");
         check(Format::Tsv, Some("length(@)"), "2\n");
         check(
             Format::Yaml,
-            Some("[].{name: name, n: items}"),
-            "- name: zeta\n  n: 2\n- name: \"al\\u202epha\\n\"\n  n: null\n",
+            Some("[].{name: name, count: items}"),
+            "- name: zeta\n  count: 2\n- name: \"al\\u202epha\\n\"\n  count: null\n",
         );
         check(Format::None, None, "");
     }

@@ -147,7 +147,7 @@ pub(super) fn hash_of(bytes: &[u8]) -> EntryHash {
 
 /// The name of entry `number`.
 pub(super) fn object_name(number: u64) -> Result<BlobName, LogError> {
-    Ok(format!("log/{number:010}").parse()?)
+    format!("log/{number:010}").parse().map_err(|_| LogError::Bug("an entry's name is invalid"))
 }
 
 pub(super) fn encode<T: Encode<()>>(value: &T) -> Result<Vec<u8>, LogError> {

@@ -1,12 +1,12 @@
 //! What can go wrong with the log.
 
 use custody_ambient::EntropyUnavailable;
-use custody_blob_store::{InvalidBlobName, StoreError};
+use custody_blob_store::StoreError;
 use custody_envelope::EnvelopeError;
 use custody_names::VaultGuid;
 
+use super::history::VoidReason;
 use super::pin::HeadPin;
-use super::void::VoidReason;
 
 /// What can go wrong with the log. Every message names the entry; every variant has a code.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -138,11 +138,5 @@ impl LogFault {
             Self::ChainBroken => "RepositoryLogChainBroken",
             Self::Missing => "RepositoryLogGap",
         }
-    }
-}
-
-impl From<InvalidBlobName> for LogError {
-    fn from(_: InvalidBlobName) -> Self {
-        Self::Bug("an object name of our own making is invalid")
     }
 }

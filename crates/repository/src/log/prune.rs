@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use custody_blob_store::{BlobName, InvalidBlobName};
+use custody_blob_store::BlobName;
 
 use super::body::{Body, PruneFinished};
+use super::history::VoidReason;
 use super::identifiers::ObjectId;
-use super::void::VoidReason;
 use super::{History, Log, LogError, OpenIntent, SessionWatch};
 
 /// How long a prune that waits for earlier sessions waits between two looks.
@@ -83,8 +83,8 @@ impl Prune {
     pub fn carry_out(
         self,
         log: &Log,
-        pack_name: &dyn Fn(&ObjectId) -> Result<BlobName, InvalidBlobName>,
-        index_name: &dyn Fn(&ObjectId) -> Result<BlobName, InvalidBlobName>,
+        pack_name: &dyn Fn(&ObjectId) -> Result<BlobName, LogError>,
+        index_name: &dyn Fn(&ObjectId) -> Result<BlobName, LogError>,
     ) -> Result<PruneOutcome, LogError> {
         for pack in &self.removed {
             log.parts.store.delete(&pack_name(pack)?)?;

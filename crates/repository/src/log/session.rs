@@ -10,14 +10,14 @@ use custody_blob_store::BlobName;
 use super::body::{
     Body, EndReason, HostFacts, PointCommitted, PruneIntent, SessionBegun, SessionEnded,
 };
+use super::history::VoidReason;
 use super::identifiers::{ItemGuid, ObjectId, SessionId};
 use super::pin::HeadPin;
-use super::void::VoidReason;
 use super::{Log, LogError};
 
 /// A session whose heartbeat does not change for so long on an observer's clock is taken for dead
 /// (DESIGN §6). Long, because a false verdict costs a whole backup.
-pub const SESSION_LEASE: Duration = Duration::from_mins(5);
+pub const SESSION_LEASE: Duration = Duration::from_secs(300);
 
 /// How often a living session changes its heartbeat.
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(30);
@@ -192,5 +192,7 @@ pub(super) fn end_session(log: &Log, session: SessionId, why: EndReason) -> Resu
 }
 
 pub(super) fn heartbeat_name(session: SessionId) -> Result<BlobName, LogError> {
-    Ok(format!("heartbeat/{session}").parse()?)
+    format!("heartbeat/{session}")
+        .parse()
+        .map_err(|_| LogError::Bug("a heartbeat's name is invalid"))
 }

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use custody_client::SourcePath;
 use serde_json::{Value, json};
 
+use super::Options;
 use super::registration::Registration;
-use super::{Options, excluded};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::items;
@@ -47,7 +47,17 @@ fn text(found: &Value) -> String {
         text.push_str(&path);
         text.push('\n');
     }
-    text.push_str(&excluded(found));
+    for left in found.get("leftOut").and_then(Value::as_array).into_iter().flatten() {
+        let path = left.get("path").and_then(SourcePath::from_json);
+        let path = path.map(|path| terminal::path(path.as_bytes())).unwrap_or_default();
+        let reason = left.get("reason").and_then(Value::as_str).unwrap_or_default();
+        let _ = writeln!(text, "left out: {path} ({})", reason_in_words(reason));
+    }
+    for warning in found.get("warnings").and_then(Value::as_array).into_iter().flatten() {
+        let word = |name: &str| warning.get(name).and_then(Value::as_str).unwrap_or_default();
+        let (path, message) = (terminal::line(word("path")), terminal::line(word("message")));
+        let _ = writeln!(text, "warning: {path}: {message}");
+    }
     let number = |name: &str| found.get(name).and_then(Value::as_u64).unwrap_or_default();
     let _ = writeln!(
         text,
@@ -56,4 +66,13 @@ fn text(found: &Value) -> String {
         human::size(number("bytes")),
     );
     text
+}
+
+fn reason_in_words(reason: &str) -> String {
+    match reason {
+        "own" => "custody's own".to_owned(),
+        "cache" => "marked as a cache".to_owned(),
+        "otherFileSystem" => "on another file system".to_owned(),
+        other => terminal::line(other),
+    }
 }
