@@ -143,7 +143,7 @@ fn change_ring(
 }
 
 /// Before a job: if the vault follows the newest version of its key and there is a newer one, the
-/// ring is rewrapped to it (rules 86, 91). The old version must still be enabled (rule 90).
+/// ring is rewrapped to it (rules 86, 87 and 91). The old version must still be enabled (rule 90).
 pub(crate) fn follow_newest(
     job: &Job<'_>,
     vault: Stored<BackupVault>,
@@ -174,7 +174,8 @@ pub(crate) fn follow_newest(
     Ok(noted)
 }
 
-/// The steps of a rewrap, each stored before the next: at any crash point every data key has a
+/// The steps of a rewrap, each stored before the next, after which every old recovery point stays
+/// readable (rule 92): at any crash point every data key has a
 /// working recorded wrap, and afterwards no ring in the store opens with the old key.
 fn rewrap(
     platform: &Platform,
@@ -226,7 +227,8 @@ fn way(
 }
 
 /// What the ring is to be wrapped by: the version that the settings mean now, proven enabled and
-/// in its time window (rules 17, 18, 85, 86).
+/// in its time window (rules 5, 17, 18, 85, 86). That the identity may wrap and unwrap with it is
+/// proven by doing both.
 fn target(
     job: &Job<'_>,
     wanted: Option<&EncryptionSettings>,
