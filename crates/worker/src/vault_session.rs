@@ -82,7 +82,7 @@ impl VaultSession {
         let status = &vault.status;
         let known = known_ring(status)?;
         let keks = VaultKeks::new(platform, vault, status.applied.as_ref(), cause)?;
-        let store = open_store(status)?;
+        let store = open_store(platform, status)?;
         let allowed = Arc::new(keks::keys_of(status.applied.as_ref(), known.vault)?);
         let way = KeyWay { keks, allowed };
         way.keks.require_usable(status).map_err(|error| fault::of_key(&error))?;
