@@ -334,3 +334,40 @@ fn access_policies_suffice() {
     let source = site.source();
     site.ok(&["protect", site.text(&source), "--item", "docs", "--vault", "own"]);
 }
+
+/// Rule 119: a job that is running stops when the key is disabled, nothing of it is committed, and
+/// what was committed before is whole.
+#[test]
+fn a_running_job_stops_when_the_key_is_disabled() {
+    let site = Site::protected();
+    let vault = site.key_vault();
+    let mut state = 1_u64;
+    for number in 0..40 {
+        let words = std::iter::repeat_with(|| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_le_bytes()
+        });
+        let bytes: Vec<u8> = words.take(500_000).flatten().collect();
+        site.write(&format!("big/{number}"), &bytes);
+    }
+    let source = site.source();
+    let protect = ["protect", site.text(&source), "--item", "docs", "--progress", "json"];
+    let mut child = site.start(&protect);
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stderr.take().unwrap()));
+    let reading = lines.by_ref().find(|line| line.as_ref().unwrap().contains("\"read\""));
+    assert!(reading.is_some(), "the job says that it reads");
+    let set = ["keyvault", "key", "set-attributes", "--vault-name", &vault, "--name", "backup"];
+    let mut disable = set.to_vec();
+    disable.extend(["--enabled", "false", "--yes"]);
+    site.ok(&disable);
+    let rest: Vec<String> = lines.map(Result::unwrap).collect();
+    assert_eq!(child.wait().unwrap().code(), Some(KEY_UNAVAILABLE), "{rest:?}");
+    let mut enable = set.to_vec();
+    enable.extend(["--enabled", "true", "--yes"]);
+    site.ok(&enable);
+    assert_eq!(site.json(&["points", "docs"]).as_array().unwrap().len(), 1);
+    site.ok(&["protect", site.text(&source), "--item", "docs"]);
+    site.assert_restores("back");
+}
