@@ -1,12 +1,14 @@
 //! The engine over records in memory: requests in, answers out.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use custody_ambient::Clock as _;
 use custody_names::{CorrelationId, OperationId, PrincipalId, ResourceId, TenantId};
 use custody_record_store::{ApplyError, SqliteRecords};
 use custody_resources::{
-    Answer, Authorize, Caller, Engine, Record, Refusal, Registry, Request, Stop, Verb, World, Write,
+    Answer, Authorize, Caller, Engine, ProvisioningState, Record, Refusal, Registry, Request, Stop,
+    SystemData, Verb, World, Write,
 };
 use serde_json::{Value, json};
 
@@ -138,6 +140,30 @@ impl ControlPlane {
     /// Applies writes of no request.
     pub fn write(&self, writes: Vec<Write>) {
         self.store.apply(&mut |_| Ok(writes.clone())).unwrap();
+    }
+
+    /// Stores a record of nothing but its place, for others to stand below.
+    pub fn stand(&self, path: &str) {
+        let by = || "test".to_owned();
+        let now = self.clock.now();
+        self.write(vec![Write::Put(Box::new(Record {
+            id: path.parse().unwrap(),
+            location: None,
+            tags: BTreeMap::new(),
+            identity: None,
+            spec: json!({}),
+            status: json!({}),
+            state: ProvisioningState::Succeeded,
+            revision: 1,
+            system: SystemData {
+                created_by: by(),
+                created_at: now,
+                last_modified_by: by(),
+                last_modified_at: now,
+            },
+            references: Vec::new(),
+            claim: None,
+        }))]);
     }
 
     /// The stored record.

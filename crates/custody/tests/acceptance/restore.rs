@@ -7,7 +7,6 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::site::{Site, files};
-use crate::tree;
 
 fn shell(folder: &Path, script: &str) {
     let status = Command::new("sh").args(["-ec", script]).current_dir(folder).status().unwrap();
@@ -87,7 +86,7 @@ fn an_unchanged_source_stores_nothing_new_and_old_points_stay() {
 #[test]
 fn forget_and_prune_free_room_and_keep_the_rest() {
     let site = Site::protected();
-    let random = vec![0x5a_u8; 100]; // grows below into data that nothing else shares
+    let random = [0x5a_u8; 100]; // grows below into data that nothing else shares
     let mut state = 0x9E37_79B9_u32;
     let junk: Vec<u8> = random
         .iter()

@@ -12,7 +12,7 @@ use custody_test_world::faults::{Fault, FaultyStore, Moment};
 use crate::tree::{Tree, noise};
 use crate::world::{THREADS, World, backup, restore};
 
-const PATIENCE: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_mins(10);
 
 fn thorough() -> PruneOptions {
     PruneOptions { unused_percent_max: 0, rewrite_unused_percent_min: 0, ..PruneOptions::default() }

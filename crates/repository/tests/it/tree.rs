@@ -51,8 +51,10 @@ impl Tree {
     pub(crate) fn other(&mut self, path: &str, kind: EntryKind) -> &mut Item {
         self.clock += 1;
         let time = TimeSpec { seconds: self.clock, nanoseconds: 5 };
-        let inode =
-            self.items.get(path).map_or(self.clock as u64, |item| item.metadata.identity.inode);
+        let inode = self
+            .items
+            .get(path)
+            .map_or(self.clock.unsigned_abs(), |item| item.metadata.identity.inode);
         let metadata = Metadata {
             mode: 0o640,
             uid: 1_000,
@@ -108,7 +110,9 @@ impl Item {
         for run in &self.runs {
             match run {
                 Run::Data(data) => bytes.extend_from_slice(data),
-                Run::Hole(length) => bytes.resize(bytes.len() + *length as usize, 0),
+                Run::Hole(length) => {
+                    bytes.resize(bytes.len() + usize::try_from(*length).unwrap(), 0)
+                }
             }
         }
         bytes
