@@ -14,9 +14,6 @@ use zeroize::Zeroizing;
 use crate::error::CliError;
 use crate::terminal;
 
-/// The file that a data folder in use holds.
-const INSTALLATION_FILE: &str = "installation.json";
-
 /// Where an installation is and how it is opened.
 #[derive(Clone, Debug)]
 pub struct Place {
@@ -95,6 +92,9 @@ pub trait Installations {
         passphrase: AskPassphrase<'_>,
     ) -> Result<Value, CliError>;
 }
+
+/// What marks a data folder that is set up.
+const INSTALLATION_FILE: &str = "installation.json";
 
 /// The installations of this machine, served by this process.
 pub(crate) struct InProcess;

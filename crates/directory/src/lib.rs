@@ -1,1 +1,39 @@
-//! Tenants, managed identities, role assignments.
+//! Who there is and what they may do: subscriptions, resource groups, managed identities, role
+//! assignments, and the decision on every request.
+//!
+//! Roles and the decision itself are pure and live in `custody-access`; here they meet records.
+//! [`RoleAuthorizer`] answers the engine, [`grants_for`] the data planes, both from the same role
+//! assignments. A change of an assignment or the end of an identity raises the counter that
+//! holders of key leases watch (DESIGN §5).
+
+mod authorize;
+mod bootstrap;
+mod grants;
+mod identity;
+mod resource_group;
+mod role_assignment;
+mod role_definitions;
+mod subscription;
+
+use custody_resources::Registry;
+
+pub use authorize::RoleAuthorizer;
+pub use bootstrap::{Founding, found};
+pub use grants::grants_for;
+pub use identity::{IdentityStatus, UserAssignedIdentity};
+pub use resource_group::ResourceGroup;
+pub use role_assignment::{
+    RoleAssignmentKind, RoleAssignmentSpec, RoleAssignmentStatus, role_assignment_id,
+};
+pub use role_definitions::{role_definition, role_definition_id, role_definitions};
+pub use subscription::{Subscription, SubscriptionSpec, SubscriptionStatus};
+
+/// Adds the kinds of this crate to a registry.
+#[must_use]
+pub fn register(registry: Registry) -> Registry {
+    registry
+        .with::<Subscription>()
+        .with::<ResourceGroup>()
+        .with::<UserAssignedIdentity>()
+        .with::<RoleAssignmentKind>()
+}

@@ -10,6 +10,7 @@
 //! Formats, order of writes and threat model: `docs/formats/keys-db.md`.
 
 mod audit;
+mod deleted_vault_kind;
 mod erase;
 mod error;
 mod key;
@@ -27,11 +28,18 @@ mod seal;
 mod sealed_box;
 mod session;
 mod vault;
+mod vault_kind;
+mod vault_policies;
+mod vault_purge;
 mod vault_rows;
+mod vault_rules;
 
 pub use audit::{
     AuditClaim, AuditIdentity, AuditProperties, AuditRecord, AuditSink, AuditUnavailable,
     RequestContext,
+};
+pub use deleted_vault_kind::{
+    DeletedKeyVaultKind, DeletedKeyVaultProperties, DeletedKeyVaultStatus, deleted_key_vault_ref,
 };
 pub use erase::PurgedKey;
 pub use error::{DeniedAccess, ErrorAnswer, KeyVaultError};
@@ -47,3 +55,9 @@ pub use operation::{KeyAnswer, KeyOperation};
 pub use recovery_kit::{KIT_BYTES_MAX, KitRepository, RecoveryKit};
 pub use seal::{FileSeal, PassphraseSeal, RootKey, RootKeyId, Seal};
 pub use vault::{KeyVaultRef, SOFT_DELETE_DAYS_MAX, SOFT_DELETE_DAYS_MIN};
+pub use vault_kind::{
+    CreateMode, KeyVaultKind, KeyVaultSpec, KeyVaultStatus, Sku, SkuName, key_vault_claim,
+    key_vault_ref,
+};
+pub use vault_policies::{Permissions, PolicyChange, PolicyEntry, change_policies};
+pub use vault_purge::{PurgeKeyVault, TASK_PURGE_KEY_VAULT};

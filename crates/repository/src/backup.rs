@@ -79,7 +79,6 @@ impl Repository {
         options: &BackupOptions,
         progress: &dyn Progress,
     ) -> Result<CommittedPoint, RepositoryError> {
-        self.ensure_writable()?;
         let begun = self.parts.clock.now();
         let session = self.begin_session()?;
         let committed = self.backup_within(&session, source, options, begun, progress);
@@ -96,7 +95,7 @@ impl Repository {
         begun: Timestamp,
         progress: &dyn Progress,
     ) -> Result<CommittedPoint, RepositoryError> {
-        let index = self.load_index(session.doomed_packs())?;
+        let index = self.load_index(&*self.history()?, session.doomed_packs())?;
         let store = &*self.parts.store;
         let shared = Shared::new(store, self.keys(), &self.knife, &index, progress);
         let earlier = self.earlier(options.parent, &shared.reader);

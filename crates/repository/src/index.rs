@@ -8,7 +8,7 @@ use crate::RepositoryError;
 use crate::chunk::ChunkName;
 use crate::error::Malformed;
 use crate::log::ObjectId;
-use crate::pack::{GroupShape, PackSummary};
+use crate::pack::{Directory, DirectoryGroup, GroupShape, Member, PackSummary};
 use crate::sealed::length_u32;
 
 /// Where a chunk is.
@@ -80,9 +80,46 @@ impl Index {
         &self.packs
     }
 
-    /// Every place, sorted by chunk name.
-    pub(crate) fn all_places(&self) -> &[Place] {
-        &self.places
+    /// What each pack holds as far as the index knows, in the order of [`Index::packs`].
+    pub(crate) fn summaries(&self) -> Vec<PackSummary> {
+        let mut places: Vec<&Place> = self.places.iter().collect();
+        places.sort_unstable_by_key(|place| (place.group, place.offset));
+        let mut places = places.into_iter().peekable();
+        let empty = |pack: &Pack| PackSummary {
+            id: pack.id,
+            length: pack.length,
+            directory: Directory { groups: Vec::new() },
+        };
+        let mut summaries: Vec<PackSummary> = self.packs.iter().map(empty).collect();
+        for (number, group) in (0..).zip(&self.groups) {
+            let mut members = Vec::new();
+            while let Some(place) = places.next_if(|place| place.group == number) {
+                members.push(Member { name: place.name, length: place.length });
+            }
+            let GroupShape { plain, compression } = group.shape;
+            if let Some(summary) = summaries.get_mut(group.pack as usize) {
+                let group = DirectoryGroup { sealed: group.sealed, plain, compression, members };
+                summary.directory.groups.push(group);
+            }
+        }
+        summaries
+    }
+
+    /// From now on nothing relies on what is marked.
+    pub(crate) fn mark(&mut self, bad: &BadMarks) {
+        for pack in &mut self.packs {
+            pack.leaving |= bad.get(&pack.id).is_some_and(HashSet::is_empty);
+        }
+        let named: HashSet<ChunkName> = bad.values().flatten().copied().collect();
+        let mut marked: Vec<Place> = Vec::new();
+        for name in named {
+            let places = self.all(&name).iter().filter(|place| {
+                let pack = self.group(place).map(|(_, pack)| pack.id);
+                pack.and_then(|pack| bad.get(&pack)).is_some_and(|names| names.contains(&name))
+            });
+            marked.extend(places);
+        }
+        self.bad.extend(marked);
     }
 
     fn all(&self, name: &ChunkName) -> &[Place] {
@@ -151,25 +188,13 @@ impl<'l> IndexBuilder<'l> {
         Ok(())
     }
 
-    /// The index, where no new point relies on what is marked bad or is `leaving`.
-    pub(crate) fn finish(mut self, bad: &BadMarks, leaving: &BTreeSet<ObjectId>) -> Index {
+    /// The index, where no new point relies on packs that are `leaving`.
+    pub(crate) fn finish(mut self, leaving: &BTreeSet<ObjectId>) -> Index {
         self.index.places.sort_unstable();
         self.index.places.shrink_to_fit();
         for pack in &mut self.index.packs {
-            pack.leaving =
-                leaving.contains(&pack.id) || bad.get(&pack.id).is_some_and(HashSet::is_empty);
+            pack.leaving = leaving.contains(&pack.id);
         }
-        let marked: HashSet<ChunkName> = bad.values().flatten().copied().collect();
-        let mut marks = HashSet::new();
-        for name in marked {
-            for place in self.index.all(&name) {
-                let pack = self.index.group(place).map(|(_, pack)| pack.id);
-                if pack.and_then(|pack| bad.get(&pack)).is_some_and(|names| names.contains(&name)) {
-                    marks.insert(*place);
-                }
-            }
-        }
-        self.index.bad = marks;
         self.index
     }
 }

@@ -6,6 +6,7 @@
 //! [`log`] orders what writers do.
 
 mod backup;
+mod check;
 mod chunk;
 mod compress;
 mod content;
@@ -19,6 +20,7 @@ mod object;
 mod pack;
 mod point;
 mod progress;
+mod prune;
 pub mod prune_plan;
 mod read;
 mod repository;
@@ -29,10 +31,14 @@ mod sealed;
 mod select;
 
 pub use backup::{BackupOptions, CommittedPoint};
+pub use check::{
+    Assurance, CheckLevel, CheckReport, FILES_NAMED_MAX, LostFile, Problem, check_without_keys,
+};
 pub use error::RepositoryError;
 pub use marker::{FORMAT, Marker};
 pub use point::{Counts, Point, PointId, PointWarning, WARNINGS_MAX};
 pub use progress::{Phase, Progress, Status, Unwatched};
+pub use prune::PruneReport;
 pub use repository::{Repository, RepositoryParts};
 pub use restore::RestoreReport;
 pub use rings::Rings;

@@ -28,16 +28,6 @@ pub(crate) enum Body {
     None,
 }
 
-impl Node {
-    /// The content of the entry, if it has one.
-    pub(crate) fn content(&self) -> Option<&Content> {
-        match &self.body {
-            Body::File { content, .. } | Body::Folder(content) => Some(content),
-            Body::None => None,
-        }
-    }
-}
-
 /// The bytes of a listing; `nodes` are in ascending order of their names.
 pub(crate) fn encode(nodes: &[Node]) -> Result<Vec<u8>, RepositoryError> {
     let mut bytes = Vec::with_capacity(nodes.len() * 160);

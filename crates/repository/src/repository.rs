@@ -18,8 +18,8 @@ use crate::index::{BadMarks, Index, IndexBuilder};
 use crate::index_object;
 use crate::listing::{Body, Node};
 use crate::log::{
-    EntryHash, Genesis, HeadPin, HostProbe, Log, LogAuthenticator, LogError, LogParts, ObjectId,
-    Session,
+    EntryHash, Genesis, HeadPin, History, HostProbe, Log, LogAuthenticator, LogError, LogFault,
+    LogParts, ObjectId, Session, survey,
 };
 use crate::marker::{MARKER, Marker};
 use crate::object::{self, Family};
@@ -52,9 +52,17 @@ pub struct RepositoryParts {
 /// processes may work on one store.
 pub struct Repository {
     pub(crate) parts: RepositoryParts,
-    pub(crate) log: Arc<Log>,
     pub(crate) knife: Knife,
-    rolled_back: Option<LogError>,
+    log: LogAccess,
+}
+
+/// How the log was found.
+enum LogAccess {
+    Sound(Arc<Log>),
+    /// Sound, but not the one that was seen before: nothing is written to it.
+    RolledBack(Arc<Log>, LogError),
+    /// Damaged; what its good entries say is enough to restore from.
+    Damaged(Arc<History>, LogError),
 }
 
 impl Repository {
@@ -81,11 +89,12 @@ impl Repository {
         let marker = Marker { vault: parts.keys.vault(), created: parts.clock.now() };
         marker.write(&*parts.store)?;
         let knife = Knife::new(&parts.keys)?;
-        Ok(Self { parts, log: Arc::new(log), knife, rolled_back: None })
+        Ok(Self { parts, knife, log: LogAccess::Sound(Arc::new(log)) })
     }
 
-    /// Opens the repository in a store. `pin` is the newest head on record; a store that does not
-    /// hold it opens read-only, and [`Repository::rolled_back`] says so.
+    /// Opens the repository in a store. `pin` is the newest head on record. A store that does not
+    /// hold it, or whose log is damaged, opens read-only; [`Repository::read_only_because`] says
+    /// why.
     ///
     /// # Errors
     /// [`RepositoryError::NotFound`], [`RepositoryError::NewerFormat`],
@@ -96,24 +105,53 @@ impl Repository {
         if marker.vault != expected {
             return Err(RepositoryError::ForeignVault { found: marker.vault, expected });
         }
-        let log = Log::open(log_parts(&parts), None)?;
-        let rolled_back = match pin.map_or(Ok(()), |pin| log.check_pin(pin)) {
-            Ok(()) => None,
-            Err(error @ LogError::RolledBack { .. }) => Some(error),
+        let knife = Knife::new(&parts.keys)?;
+        let log = match Log::open(log_parts(&parts), None) {
+            Ok(log) => match pin.map_or(Ok(()), |pin| log.check_pin(pin)) {
+                Ok(()) => LogAccess::Sound(Arc::new(log)),
+                Err(error @ LogError::RolledBack { .. }) => {
+                    LogAccess::RolledBack(Arc::new(log), error)
+                }
+                Err(error) => return Err(error.into()),
+            },
+            Err(LogError::Fault { fault: fault @ LogFault::NewerFormat(_), number }) => {
+                return Err(LogError::Fault { fault, number }.into());
+            }
+            Err(error @ (LogError::Fault { .. } | LogError::Absent)) => {
+                let found = survey(&log_parts(&parts))?;
+                LogAccess::Damaged(Arc::new(found.history), error)
+            }
             Err(error) => return Err(error.into()),
         };
-        let knife = Knife::new(&parts.keys)?;
-        Ok(Self { parts, log: Arc::new(log), knife, rolled_back })
+        Ok(Self { parts, knife, log })
     }
 
-    /// Why the repository is read-only, if it is.
-    pub fn rolled_back(&self) -> Option<&LogError> {
-        self.rolled_back.as_ref()
+    /// Why nothing is written to the repository, if that is so: it was rolled back, or its log is
+    /// damaged.
+    pub fn read_only_because(&self) -> Option<&LogError> {
+        match &self.log {
+            LogAccess::Sound(_) => None,
+            LogAccess::RolledBack(_, why) | LogAccess::Damaged(_, why) => Some(why),
+        }
     }
 
-    /// Its log: sessions, forgetting, the keyring in force.
-    pub fn log(&self) -> &Arc<Log> {
-        &self.log
+    /// Its log, to write to: sessions, forgetting, the keyring in force.
+    ///
+    /// # Errors
+    /// [`Repository::read_only_because`].
+    pub fn log(&self) -> Result<&Arc<Log>, RepositoryError> {
+        match &self.log {
+            LogAccess::Sound(log) => Ok(log),
+            LogAccess::RolledBack(_, why) | LogAccess::Damaged(_, why) => Err(why.clone().into()),
+        }
+    }
+
+    /// What its log says now.
+    pub fn history(&self) -> Result<Arc<History>, RepositoryError> {
+        match &self.log {
+            LogAccess::Sound(log) | LogAccess::RolledBack(log, _) => Ok(log.refresh()?),
+            LogAccess::Damaged(history, _) => Ok(Arc::clone(history)),
+        }
     }
 
     /// Its keyrings.
@@ -187,11 +225,12 @@ impl Repository {
         id: PointId,
         read: impl FnOnce(&Point, &ChunkReader<'_>) -> Result<T, RepositoryError>,
     ) -> Result<T, RepositoryError> {
-        if !self.log.refresh()?.points().contains_key(&id.0) {
+        let history = self.history()?;
+        if !history.points().contains_key(&id.0) {
             return Err(RepositoryError::PointNotFound(id.to_string()));
         }
         let point = self.point(id)?;
-        let index = self.load_index(&BTreeSet::new())?;
+        let index = self.load_index(&history, &BTreeSet::new())?;
         let reader = ChunkReader::new(&*self.parts.store, self.keys(), &self.knife, &index);
         read(&point, &reader)
     }
@@ -200,21 +239,28 @@ impl Repository {
         Keys { vault: &self.parts.keys, entropy: &*self.parts.entropy }
     }
 
-    pub(crate) fn ensure_writable(&self) -> Result<(), RepositoryError> {
-        self.rolled_back.clone().map_or(Ok(()), |error| Err(error.into()))
-    }
-
     pub(crate) fn begin_session(&self) -> Result<Session, RepositoryError> {
-        Ok(Session::begin(Arc::clone(&self.log), self.parts.host.own_facts()?)?)
+        Ok(Session::begin(Arc::clone(self.log()?), self.parts.host.own_facts()?)?)
     }
 
     /// The index of every live pack. Packs whose index object is lost are read themselves; packs
     /// that are lost as well are missing from it. New points do not rely on `leaving`.
     pub(crate) fn load_index(
         &self,
+        history: &History,
         leaving: &BTreeSet<ObjectId>,
     ) -> Result<Index, RepositoryError> {
-        let history = self.log.history();
+        let mut index = self.index_builder(history)?.finish(leaving);
+        index.mark(&self.bad_marks()?);
+        Ok(index)
+    }
+
+    /// The index without regard to what is marked bad.
+    pub(crate) fn load_index_unmarked(&self, history: &History) -> Result<Index, RepositoryError> {
+        Ok(self.index_builder(history)?.finish(&BTreeSet::new()))
+    }
+
+    fn index_builder<'h>(&self, history: &'h History) -> Result<IndexBuilder<'h>, RepositoryError> {
         let mut builder = IndexBuilder::new(history.packs());
         for id in history.indexes().keys() {
             let name = Family::Index.name(*id)?;
@@ -235,7 +281,7 @@ impl Repository {
                 Err(error) => return Err(error),
             }
         }
-        Ok(builder.finish(&self.bad_marks()?, leaving))
+        Ok(builder)
     }
 
     /// What a pack says about itself.
@@ -246,7 +292,7 @@ impl Repository {
     }
 
     /// Everything that is marked bad. A lagging listing only puts healing off.
-    fn bad_marks(&self) -> Result<BadMarks, RepositoryError> {
+    pub(crate) fn bad_marks(&self) -> Result<BadMarks, RepositoryError> {
         let mut names = Vec::new();
         self.parts.store.list(Family::Bad.prefix(), &mut |name, _| names.push(name))?;
         let mut marks = BadMarks::new();
@@ -290,7 +336,7 @@ fn decode_bad(plain: &[u8], marks: &mut BadMarks) -> Result<(), Malformed> {
     end(&cbor)
 }
 
-fn log_parts(parts: &RepositoryParts) -> LogParts {
+pub(crate) fn log_parts(parts: &RepositoryParts) -> LogParts {
     LogParts {
         store: Arc::clone(&parts.store),
         vault: parts.keys.vault(),

@@ -58,6 +58,15 @@ impl<'s> Rings<'s> {
         Ok(candidates)
     }
 
+    /// What stands in both places of ring `number`.
+    pub(crate) fn places(
+        &self,
+        number: u64,
+    ) -> Result<Vec<(BlobName, Option<Vec<u8>>)>, RepositoryError> {
+        let names = PLACES.iter().map(|place| name(number, place));
+        names.map(|name| name.and_then(|name| Ok((name.clone(), self.store.read(&name)?)))).collect()
+    }
+
     /// Makes both places hold the genuine ring; returns whether one had to be mended.
     pub fn mend(&self, number: u64, genuine: &[u8]) -> Result<bool, RepositoryError> {
         let mut mended = false;

@@ -58,7 +58,7 @@ impl Repository {
     /// Every point that stands, oldest first. One that is damaged is listed as such.
     pub fn points(&self) -> Result<Vec<ListedPoint>, RepositoryError> {
         let mut points: Vec<ListedPoint> = Vec::new();
-        let history = self.log.refresh()?;
+        let history = self.history()?;
         for (name, known) in history.points() {
             let id = PointId(*name);
             let point = match self.point(id) {
@@ -83,7 +83,7 @@ impl Repository {
         item: Option<ItemGuid>,
         selector: &PointSelector,
     ) -> Result<PointId, RepositoryError> {
-        let history = self.log.refresh()?;
+        let history = self.history()?;
         let of_item =
             history.points().iter().filter(|(_, point)| item.is_none_or(|item| point.item == item));
         let order = |point: &crate::log::Point| (point.received_ms, point.number);

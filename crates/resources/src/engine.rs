@@ -79,15 +79,8 @@ impl Engine {
         request: &Request<'_>,
         world: &World,
     ) -> Result<Decided, Stop> {
-        if !kind.writable() {
-            return Err(Refusal::new(
-                405,
-                "MethodNotAllowed",
-                format!("{} is written by the server alone", kind.resource_type()),
-            )
-            .into());
-        }
-        check_place(kind, request, world)?;
+        check_writable(kind)?;
+        self.check_place(kind, request, world)?;
         let before = world.record(&request.id)?;
         if before.is_none() && request.verb == Verb::Patch {
             return Err(not_found(&request.id).into());
@@ -106,6 +99,50 @@ impl Engine {
         let operation = begin(task, request, &mut writes);
         writes.push(event(request, permission, operation.is_some()));
         Ok(Decided { answer: Answer { status, body: Some(body), operation }, writes })
+    }
+
+    /// The parent must stand, and be of the right type.
+    fn check_place(
+        &self,
+        kind: &dyn Erased,
+        request: &Request<'_>,
+        world: &World,
+    ) -> Result<(), Stop> {
+        let mut parent = request.id.parent().unwrap_or_else(ResourceId::root);
+        let fits = match kind.place() {
+            Place::Root => parent.parent().is_none(),
+            Place::Below(wanted) => parent.resource_type().as_str().eq_ignore_ascii_case(wanted),
+            Place::AnyScope => true,
+        };
+        if !fits {
+            let text = format!("a {} cannot stand below {parent}", kind.resource_type());
+            return Err(Refusal::new(400, "InvalidResourceId", text).into());
+        }
+        if kind.place() == Place::AnyScope {
+            parent = self.keeper(parent);
+        }
+        if parent.parent().is_some() && world.record(&parent)?.is_none() {
+            return Err(not_found(&parent).into());
+        }
+        Ok(())
+    }
+
+    /// The resource whose record answers for `scope`: itself, or for something that has no record,
+    /// such as a key, the resource above it that it is a part of.
+    fn keeper(&self, scope: ResourceId) -> ResourceId {
+        let part = scope.resource_type().as_str().to_lowercase();
+        let known = scope.lineage().find_map(|place| {
+            let kind = self.registry.find(place.resource_type().as_str())?;
+            Some((place, kind.resource_type().to_lowercase()))
+        });
+        match known {
+            Some((place, whole))
+                if part.strip_prefix(&whole).is_some_and(|rest| rest.starts_with('/')) =>
+            {
+                place
+            }
+            _ => scope,
+        }
     }
 }
 
@@ -188,6 +225,7 @@ fn delete(
     request: &Request<'_>,
     world: &World,
 ) -> Result<Decided, Stop> {
+    check_writable(kind)?;
     let Some(record) = world.record(&request.id)? else {
         return Ok(answered(204, None));
     };
@@ -234,22 +272,12 @@ fn answered(status: u16, body: Option<Value>) -> Decided {
     Decided { answer: Answer { status, body, operation: None }, writes: Vec::new() }
 }
 
-/// The parent must stand, and be of the right type.
-fn check_place(kind: &dyn Erased, request: &Request<'_>, world: &World) -> Result<(), Stop> {
-    let parent = request.id.parent().unwrap_or_else(ResourceId::root);
-    let fits = match kind.place() {
-        Place::Root => parent.parent().is_none(),
-        Place::Below(wanted) => parent.resource_type().as_str().eq_ignore_ascii_case(wanted),
-        Place::AnyScope => true,
-    };
-    if !fits {
-        let text = format!("a {} cannot stand below {parent}", kind.resource_type());
-        return Err(Refusal::new(400, "InvalidResourceId", text).into());
+fn check_writable(kind: &dyn Erased) -> Result<(), Refusal> {
+    if kind.writable() {
+        return Ok(());
     }
-    if parent.parent().is_some() && world.record(&parent)?.is_none() {
-        return Err(not_found(&parent).into());
-    }
-    Ok(())
+    let text = format!("{} is written by the server alone", kind.resource_type());
+    Err(Refusal::new(405, "MethodNotAllowed", text))
 }
 
 fn check_etag(request: &Request<'_>, before: Option<&Record>) -> Result<(), Stop> {

@@ -141,15 +141,21 @@ impl<K: Kind> Erased for Face<K> {
             tags: &shell.tags,
         };
         let plan = K::plan(change, world)?;
+        let before = before.as_ref().map(|stored| &stored.record);
         let mut linked = plan.linked;
-        linked.extend(newly_attached(&shell, before.as_ref().map(|stored| &stored.record)));
+        linked.extend(newly_attached(&shell, before));
+        let mut writes = plan.writes;
+        if loses_identity(&shell, before) {
+            writes.push(Write::RaiseRevocation);
+        }
         let state = match plan.task {
             Some(_) => ProvisioningState::Updating,
             None => ProvisioningState::Succeeded,
         };
-        let stored =
-            Stored::<K> { record: Record { state, ..shell }, spec: plan.spec, status: plan.status };
-        Ok(Planned { record: stored.into_record()?, task: plan.task, writes: plan.writes, linked })
+        let tags = plan.tags.unwrap_or_else(|| shell.tags.clone());
+        let record = Record { tags, state, ..shell };
+        let stored = Stored::<K> { record, spec: plan.spec, status: plan.status };
+        Ok(Planned { record: stored.into_record()?, task: plan.task, writes, linked })
     }
 
     fn plan_delete(
@@ -303,7 +309,9 @@ fn identity<K: Kind>(
     if !K::TAKES_IDENTITY {
         return Err(wrong(format!("{} takes no identity", K::TYPE)).into());
     }
-    let word = block.get("type").and_then(Value::as_str).unwrap_or_default();
+    // A block without a type must not pass for "None" and detach everything.
+    let word = block.get("type").and_then(Value::as_str);
+    let word = word.ok_or_else(|| wrong("identity.type is missing".to_owned()))?;
     let kind = IdentityKind::parse(word)
         .ok_or_else(|| wrong(format!("identity.type {word:?} is unknown")))?;
     let own = matches!(kind, IdentityKind::SystemAssigned | IdentityKind::Both);
@@ -372,4 +380,13 @@ fn newly_attached(after: &Record, before: Option<&Record>) -> Vec<(String, Resou
         .filter(|identity| known.is_none_or(|known| known.user_assigned(&identity.id).is_none()))
         .map(|identity| (IDENTITY_ASSIGN.to_owned(), identity.id.clone()))
         .collect()
+}
+
+/// Whether an identity that was attached is not any more: it may have been the way to a key.
+fn loses_identity(after: &Record, before: Option<&Record>) -> bool {
+    let Some(had) = before.and_then(|record| record.identity.as_ref()) else { return false };
+    let has = after.identity.clone().unwrap_or_default();
+    let kept = |identity: &UserAssigned| has.user_assigned(&identity.id) == Some(identity);
+    had.system_assigned.is_some_and(|own| has.system_assigned != Some(own))
+        || !had.user_assigned.iter().all(kept)
 }

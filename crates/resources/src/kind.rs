@@ -47,7 +47,7 @@ pub struct Action {
 }
 
 /// A record read as its kind.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug, PartialEq)]
 pub struct Stored<K: Kind> {
     /// The whole record; its `spec` and `status` are superseded by the fields below.
     pub record: Record,
@@ -55,6 +55,13 @@ pub struct Stored<K: Kind> {
     pub spec: K::Spec,
     /// What only the server writes.
     pub status: K::Status,
+}
+
+// Not derived: that would ask `K` itself, which is never a value, to be cloneable.
+impl<K: Kind> Clone for Stored<K> {
+    fn clone(&self) -> Self {
+        Self { record: self.record.clone(), spec: self.spec.clone(), status: self.status.clone() }
+    }
 }
 
 impl<K: Kind> Stored<K> {
@@ -116,6 +123,8 @@ pub struct Plan<K: Kind> {
     pub spec: K::Spec,
     /// The status to store now.
     pub status: K::Status,
+    /// The tags to store in place of the client's, when an earlier state comes back.
+    pub tags: Option<BTreeMap<String, String>>,
     /// What a worker must still do before the resource is settled.
     pub task: Option<Task>,
     /// Writes to other records, in the same transaction.
@@ -127,7 +136,7 @@ pub struct Plan<K: Kind> {
 impl<K: Kind> Plan<K> {
     /// A change that is complete once it is stored.
     pub fn done(spec: K::Spec, status: K::Status) -> Self {
-        Self { spec, status, task: None, writes: Vec::new(), linked: Vec::new() }
+        Self { spec, status, tags: None, task: None, writes: Vec::new(), linked: Vec::new() }
     }
 }
 

@@ -6,7 +6,7 @@ use custody_activity::{HeadFile, Order};
 use custody_envelope::SecretBytes;
 use custody_names::{KeyUri, ResourceId};
 use custody_resources::Refusal;
-use custody_worker::{Platform, fault, kits, overview};
+use custody_worker::{Platform, fault, kits, overview, rescue};
 use data_encoding::BASE64;
 use http::{Method, Response};
 use serde_json::{Value, json};
@@ -40,6 +40,13 @@ pub(crate) fn answer(platform: &Arc<Platform>, call: &Call<'_>) -> Result<Respon
         (&Method::POST, ["ledger", "verify"]) => {
             permit(platform, call, "Custody.Platform/ledger/read")?;
             verify(platform, call)?
+        }
+        (&Method::POST, ["repositories"]) => {
+            permit(platform, call, "Custody.Platform/repositories/write")?;
+            let fingerprint = call.body.get("fingerprint").and_then(Value::as_str);
+            let folder = std::path::Path::new(text(&call.body, "path")?);
+            let id = rescue::take_in(platform, folder, fingerprint)?;
+            json!({ "id": id })
         }
         (&Method::POST, ["recoveryKit"]) => {
             permit(platform, call, "Custody.Platform/recoveryKit/write")?;

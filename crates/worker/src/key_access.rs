@@ -2,10 +2,9 @@
 
 use custody_access::{Grants, Principal, PrincipalKind, RoleAssignment};
 use custody_directory::grants_for;
-use custody_key_vault::RefExt as _;
 use custody_key_vault::{
-    KeyAnswer, KeyOperation, KeyVault, KeyVaultError, KeyVaultRef, RequestContext,
-    SOFT_DELETE_DAYS_MAX, key_vault_claim,
+    KeyAnswer, KeyOperation, KeyVaultError, KeyVaultKind, KeyVaultRef, RequestContext,
+    SOFT_DELETE_DAYS_MAX, key_vault_claim, key_vault_ref,
 };
 use custody_names::{
     ClientId, CorrelationId, KeyName, KeyVaultName, OperationId, PrincipalId, ResourceId,
@@ -50,19 +49,19 @@ impl Platform {
         let looked = self.records.view(&mut |world| {
             found = None;
             let holders = world.ask(Query::Claim(key_vault_claim(name)))?;
-            let kind = <KeyVault as custody_resources::Kind>::TYPE;
+            let kind = <KeyVaultKind as custody_resources::Kind>::TYPE;
             let live = holders
                 .first()
                 .filter(|record| record.id.resource_type().as_str().eq_ignore_ascii_case(kind));
             let Some(record) = live else { return Ok(()) };
-            let stored = Stored::<KeyVault>::read(record)?;
+            let stored = Stored::<KeyVaultKind>::read(record)?;
             let scope = match key {
                 Some(key) => record.id.child("keys", &resource_name(key)?),
                 None => record.id.clone(),
             };
             let mut grants = grants_for(world, &scope)?;
             grants.permission_model = stored.spec.permission_model();
-            let vault = stored.key_vault_ref(self.installation.tenant_id)?;
+            let vault = key_vault_ref(&stored)?;
             found = Some(KeyVaultFacts { vault, grants });
             Ok(())
         });

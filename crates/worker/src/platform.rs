@@ -14,7 +14,7 @@ use custody_backup_vaults::BackupVault;
 use custody_directory as directory;
 use custody_envelope::SecretBytes;
 use custody_key_vault::{
-    DeletedKeyVault, FileSeal, KeyStore, KeyVault, KeyVaults, PassphraseSeal, Seal,
+    DeletedKeyVaultKind, FileSeal, KeyStore, KeyVaultKind, KeyVaults, PassphraseSeal, Seal,
 };
 use custody_names::{CorrelationId, OperationId, ResourceId};
 use custody_protection::{BackupInstance, RecoveryPoint};
@@ -304,8 +304,8 @@ impl Platform {
 /// Every kind of resource the platform serves.
 fn registry() -> Registry {
     directory::register(Registry::new())
-        .with::<KeyVault>()
-        .with::<DeletedKeyVault>()
+        .with::<KeyVaultKind>()
+        .with::<DeletedKeyVaultKind>()
         .with::<BackupVault>()
         .with::<BackupInstance>()
         .with::<RecoveryPoint>()

@@ -169,7 +169,7 @@ fn no_key(wraps: &std::collections::BTreeSet<&KeyVersionUri>) -> Refusal {
     let text =
         format!("keys.db holds none of the keys that wrap this repository: {}", listed.join(", "));
     Refusal::new(403, "KeyringNoAllowedKey", text)
-        .with_fix("custody recovery-kit restore --file KIT --data-dir EMPTY_FOLDER")
+        .with_fix("custody recovery-kit restore --kit FILE --data-dir EMPTY_FOLDER")
 }
 
 /// Key vaults, group, identity and its grant, by the administrator's own requests.

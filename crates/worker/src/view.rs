@@ -20,6 +20,7 @@ use crate::vault_repository::note_head;
 pub(crate) struct PointsView {
     points: Vec<SeenPoint>,
     head: Option<HeadPin>,
+    accepts_head: bool,
 }
 
 struct SeenPoint {
@@ -34,8 +35,19 @@ impl PointsView {
     /// Reads every point of the repository.
     pub(crate) fn read(repository: &Repository) -> Result<Self, TaskError> {
         let points = repository.points()?.iter().map(seen).collect();
-        let head = repository.log().history().head();
-        Ok(Self { points, head })
+        let head = repository.history()?.head();
+        Ok(Self { points, head, accepts_head: false })
+    }
+
+    /// How many points there are.
+    pub(crate) fn len(&self) -> usize {
+        self.points.len()
+    }
+
+    /// Takes the head as it was found, even if it lies behind the one on record.
+    pub(crate) fn accepting_head(mut self, accept: bool) -> Self {
+        self.accepts_head = accept;
+        self
     }
 
     /// Items that the repository holds points of, by id: name and paths from their newest point.
@@ -71,6 +83,9 @@ impl PointsView {
         }
         if let Some(head) = self.head {
             let mut stored = world.expect::<BackupVault>(vault)?;
+            if self.accepts_head {
+                stored.status.log_head = None;
+            }
             note_head(&mut stored.status, head);
             writes.push(stored.into_write()?);
         }

@@ -91,7 +91,7 @@ fn keeps_by_count_and_calendar() {
 #[test]
 fn keeps_within_a_time_of_the_newest() {
     check(
-        &RetentionPolicy { within: Some(Duration::from_secs(3_600)), ..policy() },
+        &RetentionPolicy { within: Some(Duration::from_hours(1)), ..policy() },
         &[
             ("2026-11-01T06:00:00Z", &["within 3600s"]),
             ("2026-11-01T05:00:00Z", &["within 3600s"]),

@@ -137,7 +137,7 @@ fn change_ring(
     if ring.number() != session.ring.number() {
         let head = KeyringHead { number: ring.number(), hash: EntryHash::from_bytes(ring.hash()) };
         let repository = session.repository(platform, vault)?;
-        repository.log().keyring_changed(head).map_err(RepositoryError::from)?;
+        repository.log()?.keyring_changed(head).map_err(RepositoryError::from)?;
     }
     Ok(ring)
 }

@@ -60,7 +60,7 @@ fn newest_point(
     item: &Stored<BackupInstance>,
 ) -> Option<PointId> {
     let own = item_guid(item.status.item_id);
-    let history = repository.log().history();
+    let history = repository.history().ok()?;
     let newest: Option<ObjectId> = history
         .points()
         .iter()

@@ -4,8 +4,9 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use custody_key_vault::RefExt as _;
-use custody_key_vault::{DeletedKeyVault, KeyVaultRef, RequestContext, VaultOperation};
+use custody_key_vault::{
+    DeletedKeyVaultKind, RequestContext, VaultOperation, deleted_key_vault_ref,
+};
 use custody_resources::{Refusal, Write};
 use serde_json::json;
 
@@ -30,9 +31,9 @@ pub(super) fn run(job: &Job<'_>) -> Result<Outcome, TaskError> {
 /// Erases the keys of a soft-deleted key vault, then its record.
 pub(super) fn purge_key_vault(job: &Job<'_>) -> Result<Outcome, TaskError> {
     let platform = job.platform;
-    let deleted = platform.stored::<DeletedKeyVault>(job.resource())?;
+    let deleted = platform.stored::<DeletedKeyVaultKind>(job.resource())?;
     job.phase("purge")?;
-    let vault: KeyVaultRef = deleted.key_vault_ref(platform.installation.tenant_id)?;
+    let vault = deleted_key_vault_ref(&deleted)?;
     let context = RequestContext {
         now: platform.clock.now(),
         correlation: job.operation.correlation,

@@ -14,12 +14,12 @@ use custody_test_world::keks::MemoryKeks;
 use super::world::{VAULT, World, begin, genesis, point};
 
 fn vault_keys(world: &World, seed: u64) -> VaultKeys {
-    let keks = MemoryKeks::new();
-    let key = keks.add_version("kv-one", "k");
+    let provider = MemoryKeks::new();
+    let key = provider.add_version("kv-one", "k");
     let keys = vec![WrapKey { key, algorithm: WrapAlgorithm::RsaOaep256 }];
     let target = KeyTarget { keys, infrastructure: Vec::new(), failover: Failover::Stop };
     let clock: Arc<dyn Clock> = world.clock.clone();
-    let access = KeyAccess { keys: &keks, allowed: &|_| true, clock: &clock };
+    let access = KeyAccess { keys: &provider, allowed: &|_| true, clock: &clock };
     create(VAULT, &target, &access, &SeededEntropy::new(seed)).unwrap().1
 }
 

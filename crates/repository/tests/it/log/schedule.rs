@@ -18,7 +18,7 @@ use custody_test_world::{FixedClock, SeededEntropy};
 use super::gate::{Gate, Gated};
 use super::world::{Says, World, host, index_name, pack_name};
 
-const SCHEDULES: u64 = 150;
+const SCHEDULES: u64 = 100;
 const ROUNDS: usize = 3;
 const CHUNKS: usize = 12;
 
@@ -57,6 +57,7 @@ struct Known {
 }
 
 struct Actor {
+    seed: u64,
     log: Arc<Log>,
     store: Arc<Gated>,
     inner: Arc<MemoryStore>,
@@ -164,7 +165,8 @@ impl Actor {
             ..world.parts_over(store.clone())
         };
         let log = Arc::new(Log::open(parts, None).unwrap());
-        Self { log, store, inner, world, clock, known, dice: Dice::new(own_seed) }
+        let dice = Dice::new(own_seed);
+        Self { seed, log, store, inner, world, clock, known, dice }
     }
 
     fn count(&self, what: &'static str) {
@@ -176,7 +178,7 @@ impl Actor {
             Ok(pin) => {
                 self.known.lock().unwrap().won.push(pin);
                 self.count(what);
-                check(&self.world, &self.known, self.dice.0);
+                check(&self.world, &self.known, self.seed);
                 true
             }
             Err(error @ LogError::Refused { .. }) => {
@@ -323,7 +325,7 @@ fn carry_out(actor: &mut Actor) {
             actor.store.delete(&pack_name(pack).unwrap()).unwrap();
         }
         actor.count("prune left half done");
-        check(&actor.world, &actor.known, actor.dice.0);
+        check(&actor.world, &actor.known, actor.seed);
         return;
     }
     let outcome = prune.carry_out(&actor.log, &pack_name, &index_name).unwrap();
@@ -334,7 +336,7 @@ fn carry_out(actor: &mut Actor) {
             assert!(what != "pack removed" || !stands);
         }
     }
-    check(&actor.world, &actor.known, actor.dice.0);
+    check(&actor.world, &actor.known, actor.seed);
 }
 
 /// Forgets a point, and ends sessions that may well be living.

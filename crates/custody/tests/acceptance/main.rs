@@ -1,0 +1,18 @@
+//! The whole product through its command line, as a new user runs it: the real binary, a fresh
+//! data folder for every test, real keys, real files.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and this one is outside the process it measures"
+)]
+
+mod bad_input;
+mod keys;
+mod processes;
+mod rescue;
+mod restore;
+mod site;
+mod tree;

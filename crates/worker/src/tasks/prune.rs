@@ -1,0 +1,47 @@
+//! Frees what no recovery point needs.
+
+use std::time::Duration;
+
+use custody_repository::prune_plan::PruneOptions;
+use serde_json::{Value, json};
+
+use crate::error::TaskError;
+use crate::job::Job;
+use crate::runner::Outcome;
+use crate::view::PointsView;
+
+/// How long a prune waits for backups that began before it. A dead one is told at once.
+const PATIENCE: Duration = Duration::from_mins(10);
+
+pub(super) fn run(job: &Job<'_>) -> Result<Outcome, TaskError> {
+    let dry_run = job.operation.task.input.get("dryRun") == Some(&Value::Bool(true));
+    job.phase("unlock")?;
+    let (vault, session) = job.open_vault()?;
+    let repository = session.repository(job.platform, &vault)?;
+    job.phase("plan")?;
+    let options = PruneOptions::default();
+    if dry_run {
+        let plan = repository.plan_prune(&options, job)?;
+        return Ok(Outcome::only(json!({
+            "dryRun": true,
+            "packsDeleted": plan.delete.len(),
+            "packsRewritten": plan.rewrite.len(),
+            "packsKept": plan.keep.len(),
+            "bytesFreed": plan.freed_bytes,
+        })));
+    }
+    let report = repository.prune(&options, PATIENCE, job)?;
+    let view = PointsView::read(&repository)?;
+    let vault_id = vault.record.id.clone();
+    Ok(Outcome {
+        result: json!({
+            "dryRun": false,
+            "packsDeleted": report.removed_packs,
+            "packsSpared": report.spared_packs,
+            "bytesFreed": report.freed_bytes,
+            "bytesCopied": report.rewritten_bytes,
+            "objectsDeleted": report.removed_objects,
+        }),
+        writes: Box::new(move |world| view.writes(&vault_id, world)),
+    })
+}
