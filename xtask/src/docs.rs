@@ -30,7 +30,7 @@ pub(crate) fn run() -> Result<(), Failure> {
     match command_reference() {
         Ok(said) if said == reference => {}
         Ok(_) => {
-            problems.push(format!("{CLI_PAGE} is not what the command says: cargo xtask golden"))
+            problems.push(format!("{CLI_PAGE} is not what the command says: cargo xtask golden"));
         }
         Err(failure) => problems.push(failure.to_string()),
     }

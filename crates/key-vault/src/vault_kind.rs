@@ -62,7 +62,7 @@ pub struct KeyVaultSpec {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct KeyVaultStatus {
-    /// Where its keys are spoken to.
+    /// Where its keys are spoken to, with a slash at the end.
     pub vault_uri: String,
 }
 
@@ -232,7 +232,7 @@ fn create(
         return Err(vault_rules::name_taken(name, holder).into());
     }
     let spec = vault_rules::settle(change.spec.clone(), None, change.request)?;
-    Ok(Plan::done(spec, KeyVaultStatus { vault_uri: name.uri() }))
+    Ok(Plan::done(spec, KeyVaultStatus { vault_uri: format!("{}/", name.uri()) }))
 }
 
 fn update(

@@ -15,7 +15,7 @@ use crate::content::Content;
 use crate::index::{BadMarks, Index};
 use crate::index_object;
 use crate::listing::{Body, Node};
-use crate::log::{History, ObjectId, survey};
+use crate::log::{History, LogError, ObjectId, survey};
 use crate::object::{self, Family};
 use crate::pack::{self, PackSummary};
 use crate::point::PointId;
@@ -96,7 +96,8 @@ impl Repository {
         check.rings()?;
         check.indexes(&history)?;
         let mut index = self.load_index_unmarked(&history)?;
-        let known = if level == CheckLevel::Structure { self.bad_marks()? } else { BadMarks::new() };
+        let known =
+            if level == CheckLevel::Structure { self.bad_marks()? } else { BadMarks::new() };
         let found = check.packs(&history, &index, level, threads)?;
         index.mark(&known);
         index.mark(&found);
@@ -190,6 +191,11 @@ impl<'r> Check<'r> {
         for (number, fault) in survey.faults {
             self.problem(&format!("log/{number:010}"), &fault);
         }
+        if let Some(error @ LogError::RolledBack { pinned, .. }) =
+            self.repository.read_only_because()
+        {
+            self.problem(&format!("log/{:010}", pinned.number), error);
+        }
         self.objects += survey.history.head().map_or(0, |head| head.number);
         Ok(())
     }
@@ -212,12 +218,11 @@ impl<'r> Check<'r> {
     fn indexes(&mut self, history: &History) -> Result<(), RepositoryError> {
         for id in history.indexes().keys() {
             let name = Family::Index.name(*id)?;
-            let opened = object::get(&*self.repository.parts.store, Family::Index, *id).and_then(
-                |bytes| {
+            let opened =
+                object::get(&*self.repository.parts.store, Family::Index, *id).and_then(|bytes| {
                     index_object::open(&bytes, self.repository.keys(), &name)?;
                     Ok(bytes.len() as u64)
-                },
-            );
+                });
             match opened {
                 Ok(bytes) => self.counted(bytes)?,
                 Err(error) if error.is_local() => drop(self.problem(name.as_str(), &error)),
@@ -275,12 +280,8 @@ impl<'r> Check<'r> {
     /// Follows every point to every chunk that it needs.
     fn points(&mut self, history: &History, index: &Index) -> Result<(), RepositoryError> {
         let repository = self.repository;
-        let reader = ChunkReader::new(
-            &*repository.parts.store,
-            repository.keys(),
-            &repository.knife,
-            index,
-        );
+        let reader =
+            ChunkReader::new(&*repository.parts.store, repository.keys(), &repository.knife, index);
         let mut sound = HashMap::new();
         for id in history.points().keys() {
             let (id, name) = (PointId(*id), Family::Point.name(*id)?);
@@ -313,7 +314,9 @@ fn check_pack(
     if level == CheckLevel::Structure {
         return Ok(match store.size(&name)? {
             Some(length) if length == summary.length => None,
-            Some(_) => Some((damaged("it is longer or shorter than it should be"), Some(HashSet::new()))),
+            Some(_) => {
+                Some((damaged("it is longer or shorter than it should be"), Some(HashSet::new())))
+            }
             None => Some((damaged("it is missing"), Some(HashSet::new()))),
         });
     }
@@ -323,10 +326,11 @@ fn check_pack(
     let mut lost = HashSet::new();
     let (keys, knife) = (repository.keys(), &repository.knife);
     let mut fault = None;
-    let verified = pack::verify(&bytes, &summary.directory, keys, knife, &name, &mut |chunk, error| {
-        lost.insert(chunk);
-        fault.get_or_insert_with(|| error.clone());
-    });
+    let verified =
+        pack::verify(&bytes, &summary.directory, keys, knife, &name, &mut |chunk, error| {
+            lost.insert(chunk);
+            fault.get_or_insert_with(|| error.clone());
+        });
     match verified {
         Ok(()) => {}
         Err(error) if error.is_local() => return Ok(Some((error, Some(HashSet::new())))),
@@ -390,7 +394,8 @@ impl PointWalk<'_, '_, '_> {
         stack: &mut Vec<Level>,
     ) -> Result<(), RepositoryError> {
         keep_going(self.check.repository, self.check.progress)?;
-        let key: Vec<ChunkName> = content.extents.iter().filter_map(|extent| extent.chunk).collect();
+        let key: Vec<ChunkName> =
+            content.extents.iter().filter_map(|extent| extent.chunk).collect();
         if sound.get(&key) == Some(&true) {
             return Ok(());
         }
@@ -469,12 +474,8 @@ pub fn check_without_keys(
     progress: &dyn Progress,
 ) -> Result<CheckReport, RepositoryError> {
     crate::marker::Marker::read(store)?;
-    let mut report = CheckReport {
-        assurance: Assurance::HashOnly,
-        objects: 0,
-        bytes: 0,
-        problems: Vec::new(),
-    };
+    let mut report =
+        CheckReport { assurance: Assurance::HashOnly, objects: 0, bytes: 0, problems: Vec::new() };
     for family in [Family::Pack, Family::Index, Family::Point, Family::Bad] {
         let mut names = Vec::new();
         store.list(family.prefix(), &mut |name, _| names.push(name))?;

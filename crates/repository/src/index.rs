@@ -208,17 +208,16 @@ pub(crate) struct Table {
 impl Table {
     /// Adds a pack; returns its places, whose groups count through this table.
     pub(crate) fn add(&mut self, summary: &PackSummary) -> Result<Vec<Place>, RepositoryError> {
-        let mut group = length_u32(self.group_count())?;
+        let first = length_u32(self.group_count())?;
         let mut places = Vec::new();
         let mut shapes = Vec::with_capacity(summary.directory.groups.len());
-        for entry in &summary.directory.groups {
+        for (group, entry) in (first..).zip(&summary.directory.groups) {
             let mut offset = 0_u32;
             for member in &entry.members {
                 places.push(Place { name: member.name, group, offset, length: member.length });
                 offset = offset.saturating_add(member.length);
             }
             shapes.push((entry.sealed, entry.shape()));
-            group += 1;
         }
         let pack = Pack { id: summary.id, length: summary.length, leaving: false };
         self.packs.push((pack, shapes));

@@ -18,9 +18,7 @@ use crate::log::{
     History, LogError, NewIntent, ObjectId, Prune, PruneOutcome, Session, SessionWatch, VoidReason,
 };
 use crate::object::Family;
-use crate::pack::{
-    self, GROUP_BYTES_TARGET, GroupDraft, PackDraft, PackSummary, PackedGroup,
-};
+use crate::pack::{self, GROUP_BYTES_TARGET, GroupDraft, PackDraft, PackSummary, PackedGroup};
 use crate::progress::{Phase, Progress, Status};
 use crate::prune_plan::{PackUsage, PruneOptions, PrunePlan};
 use crate::read::ChunkReader;
@@ -125,12 +123,11 @@ impl Repository {
         progress: &dyn Progress,
     ) -> Result<(Vec<BlobName>, PruneReport), RepositoryError> {
         let survey = self.survey_packs(options, progress)?;
-        let mut garbage = self.unnamed(Family::Index, |history, id| {
-            history.indexes().contains_key(&id)
-        })?;
-        garbage.append(&mut self.unnamed(Family::Point, |history, id| {
-            history.points().contains_key(&id)
-        })?);
+        let mut garbage =
+            self.unnamed(Family::Index, |history, id| history.indexes().contains_key(&id))?;
+        garbage.append(
+            &mut self.unnamed(Family::Point, |history, id| history.points().contains_key(&id))?,
+        );
         let report = PruneReport {
             rewritten_bytes: survey.plan.rewritten_bytes,
             freed_bytes: survey.plan.freed_bytes,
@@ -140,11 +137,11 @@ impl Repository {
             return Ok((garbage, report));
         }
         let (copied, mut packs) = self.rewrite(session, &survey, progress)?;
-        let doomed: BTreeSet<ObjectId> =
-            survey.plan.delete.iter().copied().chain(copied).collect();
+        let doomed: BTreeSet<ObjectId> = survey.plan.delete.iter().copied().chain(copied).collect();
         let new = packs.iter().map(|pack| pack.id).collect();
         // One new index in place of all: it describes what stays and what was copied.
-        packs.extend(survey.index.summaries().into_iter().filter(|pack| !doomed.contains(&pack.id)));
+        packs
+            .extend(survey.index.summaries().into_iter().filter(|pack| !doomed.contains(&pack.id)));
         let indexes = self.store_indexes(&packs)?;
         session.intend(&NewIntent {
             based_on: survey.history.head().map_or(0, |head| head.number),
@@ -264,7 +261,8 @@ impl Repository {
             for place in places {
                 keep_going(self, progress)?;
                 let shape = survey.index.group(&place).map(|(group, _)| group.shape);
-                let small = shape.is_some_and(|shape| shape.plain as usize <= 2 * SMALL_GROUP_BYTES);
+                let small =
+                    shape.is_some_and(|shape| shape.plain as usize <= 2 * SMALL_GROUP_BYTES);
                 copy.add(&place, reader.chunk(&place.name)?.as_ref(), small)?;
             }
             session.beat_if_due()?;

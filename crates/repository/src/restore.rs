@@ -233,7 +233,9 @@ impl Walk<'_, '_> {
         }
         let stretches = stretches(extents);
         let gates = [gate, Arc::clone(&self.all)];
-        gates.iter().for_each(|gate| gate.add());
+        for gate in &gates {
+            gate.add();
+        }
         let file = Arc::new(OpenFile {
             writer: Mutex::new(Some(writer)),
             left: AtomicUsize::new(stretches.len()),

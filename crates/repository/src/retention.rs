@@ -16,7 +16,7 @@ use crate::log::ObjectId;
 
 /// How far ahead of the present a receipt time may lie before it is held for wrong: clocks of
 /// well-kept hosts differ by less.
-pub const FUTURE_TOLERANCE: Duration = Duration::from_secs(300);
+pub const FUTURE_TOLERANCE: Duration = Duration::from_mins(5);
 
 /// How many points of each kind are kept. A policy that asks for nothing forgets nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

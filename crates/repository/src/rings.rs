@@ -7,6 +7,9 @@ use crate::RepositoryError;
 /// The two places of every ring.
 const PLACES: [&str; 2] = ["", ".copy"];
 
+/// A place and what stands there, if anything.
+pub(crate) type StandingAt = (BlobName, Option<Vec<u8>>);
+
 /// The keyrings of one store.
 #[derive(Clone, Copy)]
 pub struct Rings<'s> {
@@ -59,12 +62,11 @@ impl<'s> Rings<'s> {
     }
 
     /// What stands in both places of ring `number`.
-    pub(crate) fn places(
-        &self,
-        number: u64,
-    ) -> Result<Vec<(BlobName, Option<Vec<u8>>)>, RepositoryError> {
+    pub(crate) fn places(&self, number: u64) -> Result<Vec<StandingAt>, RepositoryError> {
         let names = PLACES.iter().map(|place| name(number, place));
-        names.map(|name| name.and_then(|name| Ok((name.clone(), self.store.read(&name)?)))).collect()
+        names
+            .map(|name| name.and_then(|name| Ok((name.clone(), self.store.read(&name)?))))
+            .collect()
     }
 
     /// Makes both places hold the genuine ring; returns whether one had to be mended.

@@ -3,6 +3,8 @@
 //! No crate may name this one outside `[dev-dependencies]` (`cargo xtask layers` checks it), so
 //! predictable randomness can never reach the binary.
 
+#[cfg(feature = "control-plane")]
+pub mod control_plane;
 pub mod faults;
 pub mod keks;
 

@@ -155,15 +155,40 @@ fn unknown_path(call: &Call<'_>) -> Fault {
 #[serde(default)]
 struct AttributesBody {
     enabled: Option<bool>,
-    #[serde(deserialize_with = "present")]
-    nbf: Option<Option<i64>>,
-    #[serde(deserialize_with = "present")]
-    exp: Option<Option<i64>>,
+    nbf: Seconds,
+    exp: Seconds,
 }
 
-/// Tells an absent value from a `null`, which clears.
-fn present<'de, D: serde::Deserializer<'de>>(source: D) -> Result<Option<Option<i64>>, D::Error> {
-    Option::<i64>::deserialize(source).map(Some)
+/// A time in a body: absent keeps what is stored, `null` clears it.
+#[derive(Clone, Copy, Default)]
+enum Seconds {
+    #[default]
+    Absent,
+    Null,
+    At(i64),
+}
+
+impl<'de> Deserialize<'de> for Seconds {
+    fn deserialize<D: serde::Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        Ok(Option::<i64>::deserialize(source)?.map_or(Self::Null, Self::At))
+    }
+}
+
+impl Seconds {
+    fn time(self) -> Result<Option<Timestamp>, Fault> {
+        match self {
+            Self::Absent | Self::Null => Ok(None),
+            Self::At(value) => seconds(value).map(Some),
+        }
+    }
+
+    fn change(self) -> Result<Change<Timestamp>, Fault> {
+        Ok(match self {
+            Self::Absent => Change::Keep,
+            Self::Null => Change::Clear,
+            Self::At(value) => Change::Set(seconds(value)?),
+        })
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -195,8 +220,8 @@ fn new_key(body: &Value) -> Result<NewKey, Fault> {
     }
     let mut key = NewKey::of_size(RsaSize::try_from(body.key_size.unwrap_or(2048))?);
     key.enabled = body.attributes.enabled.unwrap_or(true);
-    key.not_before = body.attributes.nbf.flatten().map(seconds).transpose()?;
-    key.expires = body.attributes.exp.flatten().map(seconds).transpose()?;
+    key.not_before = body.attributes.nbf.time()?;
+    key.expires = body.attributes.exp.time()?;
     key.tags = body.tags.unwrap_or_default();
     if let Some(operations) = body.key_ops {
         key.operations = operations;
@@ -208,18 +233,10 @@ fn change(body: &Value) -> Result<AttributeChange, Fault> {
     let body = key_body(body)?;
     Ok(AttributeChange {
         enabled: body.attributes.enabled,
-        not_before: moment(body.attributes.nbf)?,
-        expires: moment(body.attributes.exp)?,
+        not_before: body.attributes.nbf.change()?,
+        expires: body.attributes.exp.change()?,
         operations: body.key_ops,
         tags: body.tags,
-    })
-}
-
-fn moment(given: Option<Option<i64>>) -> Result<Change<Timestamp>, Fault> {
-    Ok(match given {
-        None => Change::Keep,
-        Some(None) => Change::Clear,
-        Some(Some(value)) => Change::Set(seconds(value)?),
     })
 }
 

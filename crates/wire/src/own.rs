@@ -5,10 +5,12 @@ use std::sync::Arc;
 use custody_activity::{HeadFile, Order};
 use custody_envelope::SecretBytes;
 use custody_names::{KeyUri, ResourceId};
+use custody_protection::FolderSource;
 use custody_resources::Refusal;
-use custody_worker::{Platform, fault, kits, overview, rescue};
+use custody_worker::{Platform, fault, kits, look, overview, rescue};
 use data_encoding::BASE64;
 use http::{Method, Response};
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use crate::reply::{self, Body};
@@ -40,6 +42,13 @@ pub(crate) fn answer(platform: &Arc<Platform>, call: &Call<'_>) -> Result<Respon
         (&Method::POST, ["ledger", "verify"]) => {
             permit(platform, call, "Custody.Platform/ledger/read")?;
             verify(platform, call)?
+        }
+        (&Method::POST, ["scan"]) => {
+            permit(platform, call, "Custody.Platform/scan/action")?;
+            let folder = call.body.get("folder").cloned().unwrap_or_default();
+            let folder = FolderSource::deserialize(folder)
+                .map_err(|error| Refusal::bad_request(format!("folder: {error}")))?;
+            look::scan_folder(platform, &folder)?
         }
         (&Method::POST, ["repositories"]) => {
             permit(platform, call, "Custody.Platform/repositories/write")?;

@@ -61,6 +61,12 @@ impl Installation {
     }
 }
 
+/// The part of the installation file that every format has.
+#[derive(Deserialize)]
+struct Format {
+    format: u32,
+}
+
 /// The folder of one installation.
 #[derive(Clone, Debug)]
 pub struct DataFolder {
@@ -108,10 +114,6 @@ impl DataFolder {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(StartError::folder(&path, &error)),
         };
-        #[derive(Deserialize)]
-        struct Format {
-            format: u32,
-        }
         let damaged = |error: serde_json::Error| StartError::Damaged {
             path: path.clone(),
             why: error.to_string(),

@@ -7,7 +7,7 @@ use std::thread;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use custody_entries::{Content, Entry, EntryKind, Flow, Sink, Source as _, Warning, display_path};
 use custody_names::OperationId;
-use custody_protection::{BackupInstance, ForgetRequest, SourcePath};
+use custody_protection::{BackupInstance, FolderSource, ForgetRequest, SourcePath};
 use custody_repository::{PointId, PointSelector, Repository};
 use custody_resources::{Refusal, Request, Stored};
 use custody_sources::{LeftOutReason, WalkSummary};
@@ -71,7 +71,12 @@ pub fn content(
 /// `POST …/scan`: what a backup would take, without reading any content.
 pub fn scan(platform: &Arc<Platform>, request: &Request<'_>) -> Result<Value, Refusal> {
     let item = platform.stored::<BackupInstance>(&request.id)?;
-    let mut source = folders::source(platform, &item.spec.folder)?;
+    scan_folder(platform, &item.spec.folder)
+}
+
+/// What a backup of these folders would take; nothing need be registered for that.
+pub fn scan_folder(platform: &Platform, folder: &FolderSource) -> Result<Value, Refusal> {
+    let mut source = folders::source(platform, folder)?;
     let mut listing = Listing::default();
     source.walk(&mut listing).map_err(|error| folders::source_fault(&error))?;
     Ok(listing.render(source.summary()))

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::dependants::{VersionFacts, dependants as report};
 use crate::key_access::{Cause, principal_of};
+use crate::platform::DEFAULT_GROUP;
 use crate::{Platform, fault, kits};
 
 /// How far back failed jobs are counted.
@@ -35,7 +36,7 @@ pub fn installation(platform: &Platform) -> Result<Value, Refusal> {
         "created": own.created,
         "version": env!("CARGO_PKG_VERSION"),
         "defaults": {
-            "resourceGroup": "custody",
+            "resourceGroup": DEFAULT_GROUP,
             "keyVault": key_vault,
             "key": "backup",
             "backupVault": "main",

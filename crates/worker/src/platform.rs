@@ -27,12 +27,14 @@ use serde_json::Value;
 use crate::audit::LedgerSink;
 use crate::error::{StartError, part};
 use crate::installation::{DataFolder, Installation};
-use crate::{fault, orphans};
+use crate::{fault, orphans, rescue};
 
 /// How long a waiter sleeps before it looks for changes that another process made.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// The setting that says that keys were made, so that a missing keys.db is noticed.
 const SETTING_KEYS_MADE: &str = "keys-made";
+/// The group that resources lie in unless told otherwise.
+pub(crate) const DEFAULT_GROUP: &str = "custody";
 /// The name of the secret that signs the ledger's heads and the log entries made without a key.
 const SIGNING_SECRET: &str = "signing";
 
@@ -297,7 +299,15 @@ impl Platform {
             }
             Ok(directory::found(&facts)?)
         });
-        founded.map_err(|error| StartError::refused(&fault::of_apply(error)))
+        founded.map_err(|error| StartError::refused(&fault::of_apply(error)))?;
+        let subscription = self.installation.subscription_id;
+        let group = DEFAULT_GROUP.parse().map_err(|_| StartError::Bug("the group is a name"))?;
+        let group = ResourceId::resource_group(subscription, &group);
+        if self.stored::<directory::ResourceGroup>(&group).is_err() {
+            let body = serde_json::json!({ "location": self.installation.location });
+            rescue::put(self, &group, body).map_err(|refusal| StartError::refused(&refusal))?;
+        }
+        Ok(())
     }
 }
 

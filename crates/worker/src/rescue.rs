@@ -29,13 +29,11 @@ use serde_json::{Value, json};
 use crate::error::{StartError, part};
 use crate::installation::{DataFolder, INSTALLATION_FORMAT, Installation};
 use crate::key_access::{Cause, PLATFORM_KEY_VAULT};
-use crate::platform::open_seal;
+use crate::platform::{DEFAULT_GROUP, open_seal};
 use crate::vault_session::{VaultSession, note_ring};
 use crate::view::PointsView;
 use crate::{Platform, PlatformOptions, fault};
 
-/// The group that what was lost is made again in.
-const GROUP: &str = "custody";
 /// The vault that a repository becomes.
 const VAULT: &str = "main";
 /// The identity that speaks for it.
@@ -180,7 +178,6 @@ fn make_surroundings(
 ) -> Result<Option<UserAssigned>, Refusal> {
     let group = group(platform)?;
     let location = platform.installation.location.as_str();
-    put(platform, &group, json!({ "location": location }))?;
     if version.vault.as_str() == PLATFORM_KEY_VAULT {
         return Ok(None);
     }
@@ -315,7 +312,7 @@ fn set_up(options: PlatformOptions, kit: &RecoveryKit) -> Result<PlatformOptions
 
 fn group(platform: &Platform) -> Result<ResourceId, Refusal> {
     let subscription = platform.installation.subscription_id;
-    Ok(ResourceId::resource_group(subscription, &GROUP.parse().map_err(bug)?))
+    Ok(ResourceId::resource_group(subscription, &DEFAULT_GROUP.parse().map_err(bug)?))
 }
 
 fn name(text: &str) -> Result<ResourceName, Refusal> {
@@ -327,7 +324,7 @@ fn bug(error: custody_names::InvalidName) -> Refusal {
 }
 
 /// PUTs a resource as the administrator, and returns it as it is then.
-fn put(platform: &Platform, id: &ResourceId, body: Value) -> Result<Value, Refusal> {
+pub(crate) fn put(platform: &Platform, id: &ResourceId, body: Value) -> Result<Value, Refusal> {
     let entropy = platform.entropy.as_ref();
     let minted = |error: custody_ambient::EntropyUnavailable| Refusal::bug(error.to_string());
     let request = Request {

@@ -4,9 +4,14 @@ use std::collections::BTreeMap;
 
 use crate::sources::SourceFile;
 
+/// The command line: it knows codes, it does not answer with the documents'.
+const COMMAND: &str = "crates/custody";
+
 /// Every code with the file it was found in. A code is a text in CamelCase that stands
 /// - in the body of a `fn code`,
-/// - in a field `code: "…"`, or
+/// - in a field `code: "…"` or a constant `CODE`,
+/// - anywhere, if it begins with `UserErrorCMK`,
+/// - as the first text that a `Refusal` or `ClientError` is made with, or
 /// - in a constant of a file `error.rs`, `errors.rs` or `codes.rs`.
 pub(crate) fn in_files(files: &[SourceFile]) -> BTreeMap<String, String> {
     let mut codes = BTreeMap::new();
@@ -18,6 +23,23 @@ pub(crate) fn in_files(files: &[SourceFile]) -> BTreeMap<String, String> {
         }
         for (at, field) in text.match_indices("code: \"") {
             found.extend(text.get(at + field.len()..).and_then(|rest| rest.split('"').next()));
+        }
+        for (at, call) in text.match_indices("::new(") {
+            let maker = text.get(..at).unwrap_or_default();
+            let own = maker.ends_with("Self") && file.path.ends_with("error.rs");
+            if own || maker.ends_with("Refusal") || maker.ends_with("ClientError") {
+                // The code is the first or, after the status, the second argument.
+                let arguments = text.get(at + call.len()..).unwrap_or_default();
+                let near = arguments.split(')').next().unwrap_or_default();
+                found.extend(literals(near).take(1));
+            }
+        }
+        for (at, constant) in text.match_indices("const CODE: &'static str = \"") {
+            found.extend(text.get(at + constant.len()..).and_then(|rest| rest.split('"').next()));
+        }
+        // The documents' own codes stand wherever their rules do.
+        if !file.path.starts_with(COMMAND) {
+            found.extend(literals(&text).filter(|text| text.starts_with("UserErrorCMK")));
         }
         let name = file.path.file_name().and_then(|name| name.to_str());
         if matches!(name, Some("error.rs" | "errors.rs" | "codes.rs")) {
@@ -78,6 +100,9 @@ mod tests {
             "Warning { code: \"SourceFileChanged\", path }",
             &["SourceFileChanged"],
         );
+        check("crates/x/src/c.rs", "Refusal::new(404, \"NotHere\", text)", &["NotHere"]);
+        check("crates/x/src/c.rs", "ClientError::new(\"NotSent\", text)", &["NotSent"]);
+        check("crates/x/src/c.rs", "const CODE: &'static str = \"NotMet\";", &["NotMet"]);
         let constant = "pub const FULL: &str = \"TargetFull\";\nconst SALT: &str = \"salt\";";
         check("crates/x/src/error.rs", constant, &["TargetFull"]);
         check("crates/x/src/lib.rs", constant, &[]);

@@ -1,5 +1,7 @@
 //! The documents' rules on a Backup vault's encryption settings, one row each, through the engine.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
 mod desk;
 
 use custody_backup_vaults::EncryptionSettings;
@@ -43,6 +45,7 @@ fn body(settings: Option<Value>) -> Value {
     body
 }
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn rows() -> Vec<Row> {
     let own_identity = json!({
         "state": "Enabled",

@@ -56,9 +56,9 @@ fn take_in(
         );
     }
     let folder = context.absolute(folder);
-    let path = folder.to_str().ok_or_else(|| {
-        CliError::Usage("the repository's path must be UTF-8".to_owned())
-    })?;
+    let path = folder
+        .to_str()
+        .ok_or_else(|| CliError::Usage("the repository's path must be UTF-8".to_owned()))?;
     let body = json!({ "path": path, "fingerprint": fingerprint });
     let taken = context.client()?.post("/custody/repositories", &body)?;
     Ok(Outcome::data(taken))

@@ -23,9 +23,29 @@ fn what_is_not_there_is_said() {
     check(&["ls", "docs", "../.."], 5);
     check(&["restore", "docs", "--to", "/proc/no-such-place"], 1);
     check(&["forget", "docs"], 2);
-    check(&["forget", "docs", "--keep-last", "1"], 10);
+    check(&["forget", "docs", "--point", "ffffffff", "--yes"], 5);
     check(&["no-such-command"], 2);
     assert_eq!(site.json(&["points", "docs"]).as_array().unwrap().len(), 1);
+}
+
+/// Without a terminal and without `--yes` nothing is destroyed, and nothing hangs.
+#[test]
+fn destruction_wants_a_word() {
+    let site = Site::protected();
+    let vault = site.key_vault();
+    site.write("letter.txt", b"a second version");
+    site.ok(&["protect", site.text(&site.source()), "--item", "docs"]);
+    let key = ["--vault-name", vault.as_str(), "--name", "backup"];
+    let mut delete = vec!["keyvault", "key", "delete"];
+    delete.extend(key);
+    let mut disable = vec!["keyvault", "key", "set-attributes", "--enabled", "false"];
+    disable.extend(key);
+    for arguments in [vec!["forget", "docs", "--keep-last", "1"], delete, disable] {
+        let ran = site.run(&arguments);
+        assert_eq!(ran.code, 10, "{arguments:?}: {}", ran.stderr);
+    }
+    assert_eq!(site.json(&["points", "docs"]).as_array().unwrap().len(), 2);
+    site.assert_restores("back");
 }
 
 #[test]
@@ -35,7 +55,11 @@ fn a_corrupt_configuration_is_said_with_its_place() {
     fs::write(&config, "no_such_key = 1\n").unwrap();
     let ran = site.run(&["points"]);
     assert_ne!(ran.code, 0);
-    assert!(ran.stderr.contains("no_such_key") && ran.stderr.contains("config.toml"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("no_such_key") && ran.stderr.contains("config.toml"),
+        "{}",
+        ran.stderr
+    );
     fs::remove_file(config).unwrap();
     site.ok(&["points"]);
 }
@@ -83,7 +107,8 @@ fn a_full_store_fails_cleanly() {
         .unwrap();
     assert!(mounted.success(), "this test mounts a small tmpfs and needs to run as root");
     let store = disk.join("store");
-    let big: Vec<u8> = (0..3_000_000_u32).flat_map(|at| at.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    let big: Vec<u8> =
+        (0..3_000_000_u32).flat_map(|at| at.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
     site.write("big", &big);
     let source = site.source();
     let mut protect = vec!["protect", site.text(&source), "--item", "full", "--vault", "small"];

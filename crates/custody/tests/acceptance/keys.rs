@@ -53,10 +53,12 @@ fn a_disabled_key_locks_and_enabling_it_unlocks() {
 fn a_removed_grant_locks_and_a_new_one_unlocks() {
     let site = Site::protected();
     let vault = site.key_vault();
-    let scope = site.json(&["keyvault", "show", "--name", &vault])["id"].as_str().unwrap().to_owned();
+    let scope =
+        site.json(&["keyvault", "show", "--name", &vault])["id"].as_str().unwrap().to_owned();
     let role = "Key Vault Crypto Service Encryption User";
     let identity = site.json(&["identity", "show", "--name", "main-identity"]);
-    let principal = identity.pointer("/properties/principalId").or_else(|| identity.get("principalId"));
+    let principal =
+        identity.pointer("/properties/principalId").or_else(|| identity.get("principalId"));
     let principal = principal.unwrap().as_str().unwrap().to_owned();
     let grant = ["--assignee", &principal, "--role", role, "--scope", &scope];
     let mut delete = vec!["role", "assignment", "delete", "--yes"];
@@ -134,20 +136,17 @@ fn a_purged_key_is_gone_for_ever() {
     let vault = "kv-no-protection";
     let create = ["keyvault", "create", "--name", vault, "--enable-purge-protection", "false"];
     site.ok(&create);
-    let scope = site.json(&["keyvault", "show", "--name", vault])["id"].as_str().unwrap().to_owned();
-    let own = site.json(&["status"]);
-    assert!(own.is_object());
-    let me = site.json(&["role", "assignment", "list", "--all"]);
-    let me = me[0].pointer("/properties/principalId").or_else(|| me[0].get("principalId"));
-    let me = me.unwrap().as_str().unwrap().to_owned();
+    let scope =
+        site.json(&["keyvault", "show", "--name", vault])["id"].as_str().unwrap().to_owned();
     let officer = "Key Vault Crypto Officer";
-    let grant = ["role", "assignment", "create", "--assignee", &me, "--role", officer];
+    let grant = ["role", "assignment", "create", "--assignee", "me", "--role", officer];
     let mut grant = grant.to_vec();
     grant.extend(["--scope", &scope]);
     site.ok(&grant);
     site.ok(&["keyvault", "key", "create", "--vault-name", vault, "--name", "backup"]);
     let identity = site.json(&["identity", "create", "--name", "robot"]);
-    let principal = identity.pointer("/properties/principalId").or_else(|| identity.get("principalId"));
+    let principal =
+        identity.pointer("/properties/principalId").or_else(|| identity.get("principalId"));
     let principal = principal.unwrap().as_str().unwrap().to_owned();
     let role = "Key Vault Crypto Service Encryption User";
     let mut grant = vec!["role", "assignment", "create", "--assignee", &principal];
@@ -174,7 +173,10 @@ fn a_purged_key_is_gone_for_ever() {
     }
     copy(&site.path("keys.db.before"), &site.data().join("keys.db"));
     let ran = site.run(&cat);
-    assert_ne!(ran.code, 0, "the keys.db of before the purge opens nothing beside the present seal");
+    assert_ne!(
+        ran.code, 0,
+        "the keys.db of before the purge opens nothing beside the present seal"
+    );
     assert!(ran.stdout.is_empty());
 }
 

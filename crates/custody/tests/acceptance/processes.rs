@@ -50,8 +50,7 @@ fn a_killed_backup_leaves_earlier_points_and_no_manual_step() {
         site.write(&format!("big/{number}"), &text);
     }
     let source = site.source();
-    let arguments =
-        ["protect", site.text(&source), "--item", "docs", "--progress", "json"];
+    let arguments = ["protect", site.text(&source), "--item", "docs", "--progress", "json"];
     let mut child = site.start(&arguments);
     // The first line of progress tells that the job has begun.
     let mut first = [0_u8; 1];

@@ -7,7 +7,6 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::site::{Site, files};
-use crate::tree;
 
 fn shell(folder: &Path, script: &str) {
     let status = Command::new("sh").args(["-ec", script]).current_dir(folder).status().unwrap();
@@ -77,7 +76,7 @@ fn an_unchanged_source_stores_nothing_new_and_old_points_stay() {
     let before = site.json(&["points", "docs"]);
     site.write("letter.txt", b"a second version");
     let second = site.json(&["protect", site.text(&site.source()), "--item", "docs"]);
-    assert!(second.to_string().contains("recoveryPointId"), "{second}");
+    assert!(second["recoveryPoint"]["id"].is_string(), "{second}");
     let first = before[0]["id"].as_str().unwrap();
     assert_eq!(site.ok(&["cat", "docs", "letter.txt"]), b"a second version");
     assert_eq!(site.ok(&["cat", "docs", "letter.txt", "--point", first]), b"the only copy");
@@ -87,7 +86,7 @@ fn an_unchanged_source_stores_nothing_new_and_old_points_stay() {
 #[test]
 fn forget_and_prune_free_room_and_keep_the_rest() {
     let site = Site::protected();
-    let random = vec![0x5a_u8; 100]; // grows below into data that nothing else shares
+    let random = [0x5a_u8; 100]; // grows below into data that nothing else shares
     let mut state = 0x9E37_79B9_u32;
     let junk: Vec<u8> = random
         .iter()

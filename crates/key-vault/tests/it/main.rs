@@ -8,3 +8,4 @@ mod kits;
 mod purge;
 mod seals;
 mod store;
+mod vault_resource;

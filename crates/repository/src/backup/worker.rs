@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use crossbeam_channel::{Receiver, Sender, select};
+use crossbeam_channel::{Receiver, Sender, TrySendError, select};
 use custody_entries::{
     Content as Source, ContentReader, Entry, EntryKind, Segment, Settlement, SourceError, Warning,
 };
@@ -325,7 +325,7 @@ impl<'s, 'r> Worker<'s, 'r> {
     /// Gives a full group to a worker that is free, or packs it here if none takes it.
     fn hand_on(&mut self, group: GroupDraft) -> Result<(), RepositoryError> {
         let kept = match &self.groups_out {
-            Some(groups) => groups.try_send(group).err().map(|refused| refused.into_inner()),
+            Some(groups) => groups.try_send(group).err().map(TrySendError::into_inner),
             None => Some(group),
         };
         kept.map_or(Ok(()), |group| self.pack(group))

@@ -17,7 +17,7 @@ use super::{Log, LogError};
 
 /// A session whose heartbeat does not change for so long on an observer's clock is taken for dead
 /// (DESIGN §6). Long, because a false verdict costs a whole backup.
-pub const SESSION_LEASE: Duration = Duration::from_secs(300);
+pub const SESSION_LEASE: Duration = Duration::from_mins(5);
 
 /// How often a living session changes its heartbeat.
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(30);

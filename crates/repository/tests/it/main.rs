@@ -8,7 +8,9 @@
     reason = "a test fails by panicking"
 )]
 
+mod damage;
 mod log;
+mod prune;
 mod prune_plan;
 mod retention;
 mod round_trip;

@@ -12,47 +12,49 @@ use custody_entries::{
 
 /// A file's bytes: runs of data and holes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Run {
+pub(crate) enum Run {
     Data(Vec<u8>),
     Hole(u64),
 }
 
 /// What stands under a path.
 #[derive(Clone, Debug)]
-pub struct Item {
-    pub kind: EntryKind,
-    pub metadata: Metadata,
-    pub runs: Vec<Run>,
+pub(crate) struct Item {
+    pub(crate) kind: EntryKind,
+    pub(crate) metadata: Metadata,
+    pub(crate) runs: Vec<Run>,
     /// How many readings see the file change.
-    pub restless: Arc<AtomicU32>,
-    pub unreadable: bool,
+    pub(crate) restless: Arc<AtomicU32>,
+    pub(crate) unreadable: bool,
 }
 
 /// Paths without leading slash; folders need not be named.
 #[derive(Clone, Debug, Default)]
-pub struct Tree {
-    pub items: BTreeMap<String, Item>,
+pub(crate) struct Tree {
+    pub(crate) items: BTreeMap<String, Item>,
     /// Paths whose content was opened.
-    pub opened: Arc<Mutex<BTreeSet<String>>>,
+    pub(crate) opened: Arc<Mutex<BTreeSet<String>>>,
     clock: i64,
 }
 
 impl Tree {
-    pub fn file(&mut self, path: &str, bytes: impl Into<Vec<u8>>) -> &mut Item {
+    pub(crate) fn file(&mut self, path: &str, bytes: impl Into<Vec<u8>>) -> &mut Item {
         self.runs(path, vec![Run::Data(bytes.into())])
     }
 
-    pub fn runs(&mut self, path: &str, runs: Vec<Run>) -> &mut Item {
+    pub(crate) fn runs(&mut self, path: &str, runs: Vec<Run>) -> &mut Item {
         let size = runs.iter().map(Run::length).sum();
         self.other(path, EntryKind::File { size }).runs = runs;
         self.items.get_mut(path).unwrap()
     }
 
-    pub fn other(&mut self, path: &str, kind: EntryKind) -> &mut Item {
+    pub(crate) fn other(&mut self, path: &str, kind: EntryKind) -> &mut Item {
         self.clock += 1;
         let time = TimeSpec { seconds: self.clock, nanoseconds: 5 };
-        let inode =
-            self.items.get(path).map_or(self.clock as u64, |item| item.metadata.identity.inode);
+        let inode = self
+            .items
+            .get(path)
+            .map_or(self.clock.unsigned_abs(), |item| item.metadata.identity.inode);
         let metadata = Metadata {
             mode: 0o640,
             uid: 1_000,
@@ -70,20 +72,20 @@ impl Tree {
     }
 
     /// Another link to the file at `path`.
-    pub fn link(&mut self, path: &str, link: &str) {
+    pub(crate) fn link(&mut self, path: &str, link: &str) {
         let first = self.items.get_mut(path).unwrap();
         first.metadata.identity.links += 1;
         let second = first.clone();
         self.items.insert(link.to_owned(), second);
     }
 
-    pub fn rename(&mut self, from: &str, to: &str) {
+    pub(crate) fn rename(&mut self, from: &str, to: &str) {
         let item = self.items.remove(from).unwrap();
         self.items.insert(to.to_owned(), item);
     }
 
     /// What a restore of everything is to give.
-    pub fn contents(&self) -> BTreeMap<String, Vec<u8>> {
+    pub(crate) fn contents(&self) -> BTreeMap<String, Vec<u8>> {
         let files = self.items.iter().filter(|(_, item)| !item.runs.is_empty() || item.is_file());
         files.map(|(path, item)| (path.clone(), item.bytes())).collect()
     }
@@ -103,12 +105,14 @@ impl Item {
         matches!(self.kind, EntryKind::File { .. })
     }
 
-    pub fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         for run in &self.runs {
             match run {
                 Run::Data(data) => bytes.extend_from_slice(data),
-                Run::Hole(length) => bytes.resize(bytes.len() + *length as usize, 0),
+                Run::Hole(length) => {
+                    bytes.resize(bytes.len() + usize::try_from(*length).unwrap(), 0)
+                }
             }
         }
         bytes
@@ -116,7 +120,7 @@ impl Item {
 }
 
 /// Walks a [`Tree`].
-pub struct TreeSource(pub Tree);
+pub(crate) struct TreeSource(pub Tree);
 
 impl Source for TreeSource {
     fn walk(&mut self, sink: &mut dyn Sink) -> Result<(), SourceError> {
@@ -223,22 +227,22 @@ impl ContentReader for MemoryReader {
 
 /// What a restore made.
 #[derive(Default)]
-pub struct TreeTarget {
+pub(crate) struct TreeTarget {
     made: Arc<Mutex<Made>>,
     stack: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Made {
-    pub files: BTreeMap<String, Vec<u8>>,
+pub(crate) struct Made {
+    pub(crate) files: BTreeMap<String, Vec<u8>>,
     /// Which ranges of which file were written.
-    pub written: BTreeMap<String, u64>,
-    pub entries: BTreeMap<String, Entry>,
-    pub links: BTreeMap<String, String>,
+    pub(crate) written: BTreeMap<String, u64>,
+    pub(crate) entries: BTreeMap<String, Entry>,
+    pub(crate) links: BTreeMap<String, String>,
 }
 
 impl TreeTarget {
-    pub fn made(&self) -> Made {
+    pub(crate) fn made(&self) -> Made {
         self.made.lock().unwrap().clone()
     }
 
@@ -327,7 +331,7 @@ impl FileWriter for MemoryWriter {
 }
 
 /// Bytes that do not compress and differ by seed.
-pub fn noise(seed: u64, length: usize) -> Vec<u8> {
+pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut bytes = Vec::with_capacity(length + 8);
     while bytes.len() < length {

@@ -21,20 +21,20 @@ use custody_test_world::{FixedClock, SeededEntropy};
 use crate::tree::{Made, Tree, TreeSource, TreeTarget};
 
 /// One vault: keys, clock, randomness, and a store to keep it all in.
-pub struct World {
-    pub clock: Arc<FixedClock>,
-    pub entropy: Arc<SeededEntropy>,
-    pub keys: VaultKeys,
-    pub ring: Vec<u8>,
-    pub store: Arc<MemoryStore>,
+pub(crate) struct World {
+    pub(crate) clock: Arc<FixedClock>,
+    pub(crate) entropy: Arc<SeededEntropy>,
+    pub(crate) keys: VaultKeys,
+    pub(crate) ring: Vec<u8>,
+    pub(crate) store: Arc<MemoryStore>,
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::of_vault(7)
     }
 
-    pub fn of_vault(vault: u8) -> Self {
+    pub(crate) fn of_vault(vault: u8) -> Self {
         let clock = Arc::new(FixedClock::at_text("2026-11-22T06:00:00Z"));
         let entropy = Arc::new(SeededEntropy::new(u64::from(vault)));
         let keks = MemoryKeks::new();
@@ -57,7 +57,7 @@ impl World {
         }
     }
 
-    pub fn parts(&self, store: Arc<dyn BlobStore>) -> RepositoryParts {
+    pub(crate) fn parts(&self, store: Arc<dyn BlobStore>) -> RepositoryParts {
         RepositoryParts {
             store,
             keys: self.keys.clone(),
@@ -71,21 +71,24 @@ impl World {
         }
     }
 
-    pub fn create(&self) -> Repository {
+    pub(crate) fn create(&self) -> Repository {
         let fingerprint = EntryHash::from_bytes([3; 32]);
         Repository::create(self.parts(self.store.clone()), &self.ring, fingerprint).unwrap()
     }
 
-    pub fn open(&self) -> Result<Repository, RepositoryError> {
+    pub(crate) fn open(&self) -> Result<Repository, RepositoryError> {
         self.open_over(self.store.clone())
     }
 
-    pub fn open_over(&self, store: Arc<dyn BlobStore>) -> Result<Repository, RepositoryError> {
+    pub(crate) fn open_over(
+        &self,
+        store: Arc<dyn BlobStore>,
+    ) -> Result<Repository, RepositoryError> {
         Repository::open(self.parts(store), None)
     }
 
     /// Every object with its bytes.
-    pub fn objects(&self) -> Vec<(custody_blob_store::BlobName, Vec<u8>)> {
+    pub(crate) fn objects(&self) -> Vec<(custody_blob_store::BlobName, Vec<u8>)> {
         let mut names = Vec::new();
         self.store.list("", &mut |name, _| names.push(name)).unwrap();
         names.sort();
@@ -96,17 +99,17 @@ impl World {
     }
 
     /// Bytes in the store.
-    pub fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         let mut size = 0;
         self.store.list("", &mut |_, length| size += length).unwrap();
         size
     }
 }
 
-pub const THREADS: NonZeroUsize = NonZeroUsize::new(2).unwrap();
-pub const ITEM: ItemGuid = ItemGuid::from_bytes([9; 16]);
+pub(crate) const THREADS: NonZeroUsize = NonZeroUsize::new(2).unwrap();
+pub(crate) const ITEM: ItemGuid = ItemGuid::from_bytes([9; 16]);
 
-pub fn options(parent: Option<PointId>) -> BackupOptions {
+pub(crate) fn options(parent: Option<PointId>) -> BackupOptions {
     BackupOptions {
         item: ITEM,
         item_name: "documents".to_owned(),
@@ -117,7 +120,7 @@ pub fn options(parent: Option<PointId>) -> BackupOptions {
     }
 }
 
-pub fn backup(
+pub(crate) fn backup(
     repository: &Repository,
     tree: &Tree,
     parent: Option<PointId>,
@@ -125,7 +128,7 @@ pub fn backup(
     repository.backup(&mut TreeSource(tree.clone()), &options(parent), &Unwatched)
 }
 
-pub fn restore(
+pub(crate) fn restore(
     repository: &Repository,
     point: PointId,
     path: &str,

@@ -9,6 +9,9 @@ use custody_entries::{
 };
 use custody_sources::{FolderOptions, FolderSource, FolderTarget, TargetOptions};
 
+/// What interferes while a tree is walked: called with each path.
+pub(crate) type Meanwhile = Box<dyn FnMut(&str)>;
+
 /// A sink that keeps everything it is told.
 #[derive(Default)]
 pub(crate) struct Collected {
@@ -17,7 +20,7 @@ pub(crate) struct Collected {
     pub(crate) contents: HashMap<String, Box<dyn Content>>,
     pub(crate) warnings: Vec<Warning>,
     /// Called with each path before the sink returns: the moment to change the tree.
-    pub(crate) meanwhile: Option<Box<dyn FnMut(&str)>>,
+    pub(crate) meanwhile: Option<Meanwhile>,
     within: Vec<String>,
 }
 
@@ -89,7 +92,7 @@ pub(crate) fn collect(paths: &[&Path], options: FolderOptions) -> (Collected, Fo
 pub(crate) fn collect_while(
     paths: &[&Path],
     options: FolderOptions,
-    meanwhile: Option<Box<dyn FnMut(&str)>>,
+    meanwhile: Option<Meanwhile>,
 ) -> (Collected, FolderSource) {
     let paths: Vec<PathBuf> = paths.iter().map(PathBuf::from).collect();
     let mut source = FolderSource::new(&paths, options).unwrap();

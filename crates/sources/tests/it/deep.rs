@@ -62,7 +62,8 @@ fn a_deep_tree_is_read_and_restored_with_few_descriptors() {
     std::fs::create_dir(&from).unwrap();
     make(&from);
     let before = descriptors();
-    let mut source = FolderSource::new(&[from.clone()], FolderOptions::default()).unwrap();
+    let mut source =
+        FolderSource::new(std::slice::from_ref(&from), FolderOptions::default()).unwrap();
     let mut target = FolderTarget::open(&to, TargetOptions::default()).unwrap();
     let mut probe = Probe { bridge: Bridge::new(&mut target), descriptors_max: 0 };
     source.walk(&mut probe).unwrap();
@@ -82,7 +83,8 @@ fn letting_go_of_a_deep_tree_halfway_does_not_exhaust_the_stack() {
     let (from, to) = (temporary.path().join("from"), temporary.path().join("to"));
     std::fs::create_dir(&from).unwrap();
     make(&from);
-    let mut source = FolderSource::new(&[from.clone()], FolderOptions::default()).unwrap();
+    let mut source =
+        FolderSource::new(std::slice::from_ref(&from), FolderOptions::default()).unwrap();
     let mut target = FolderTarget::open(&to, TargetOptions::default()).unwrap();
     let mut bridge = Bridge::new(&mut target);
     source.walk(&mut StopAtTheBottom { bridge: &mut bridge, levels: 0 }).unwrap();

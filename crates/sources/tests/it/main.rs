@@ -1,5 +1,13 @@
 //! Folders through the crate's front door: read, restored, compared, attacked.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
 mod bridge;
 mod deep;
 mod hostile_source;
