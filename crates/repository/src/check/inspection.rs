@@ -6,9 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::point_walk::PointWalk;
-use super::{
-    Assurance, CheckLevel, CheckReport, FILES_NAMED_MAX, LostFile, Problem, keep_going,
-};
+use super::{Assurance, CheckLevel, CheckReport, FILES_NAMED_MAX, LostFile, Problem, keep_going};
 use crate::RepositoryError;
 use crate::chunk::ChunkName;
 use crate::index::{BadMarks, Index};
@@ -159,7 +157,11 @@ impl<'r> Inspection<'r> {
     }
 
     /// Follows every point to every chunk that it needs.
-    pub(super) fn points(&mut self, history: &History, index: &Index) -> Result<(), RepositoryError> {
+    pub(super) fn points(
+        &mut self,
+        history: &History,
+        index: &Index,
+    ) -> Result<(), RepositoryError> {
         let repository = self.repository;
         let reader =
             ChunkReader::new(&*repository.parts.store, repository.keys(), &repository.knife, index);

@@ -28,7 +28,11 @@ pub(super) type SoundListings = HashMap<Vec<ChunkName>, bool>;
 impl PointWalk<'_, '_, '_> {
     /// Walks a point from its root, without recursion: a tree may be deeper than a stack. A
     /// listing known to be sound is not read again, whichever point it was met in.
-    pub(super) fn run(&mut self, root: &Content, sound: &mut SoundListings) -> Result<(), RepositoryError> {
+    pub(super) fn run(
+        &mut self,
+        root: &Content,
+        sound: &mut SoundListings,
+    ) -> Result<(), RepositoryError> {
         let mut stack: Vec<Level> = Vec::new();
         self.enter(root, Vec::new(), sound, &mut stack)?;
         while let Some(level) = stack.last_mut() {

@@ -6,7 +6,6 @@
     clippy::indexing_slicing,
     reason = "a test fails by panicking; clippy.toml excuses only the test functions themselves"
 )]
-
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
