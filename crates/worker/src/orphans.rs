@@ -6,12 +6,15 @@
 
 use std::sync::Arc;
 
+use custody_names::ResourceId;
 use custody_record_store::{OperationFilter, TrackedOperation};
 use custody_repository::log::{HostFacts, HostProbe as _, Liveness, LogError, ProcHost};
 use custody_resources::{OperationState, Refusal};
 use data_encoding::HEXLOWER;
 
 use crate::error::{StartError, part};
+use crate::vault_repository::keyless_log;
+use crate::view::PointsView;
 use crate::{Platform, fault, tasks};
 
 /// Most unfinished operations looked at in one start.
@@ -48,6 +51,7 @@ fn wind_up_one(platform: &Platform, tracked: &TrackedOperation) -> Result<(), Re
     if !taken {
         return Ok(());
     }
+    agree_with_log(platform, &operation.resource);
     let now = platform.clock.now();
     let text =
         "the process that carried it out ended before it was done; nothing committed is lost";
@@ -64,6 +68,17 @@ fn wind_up_one(platform: &Platform, tracked: &TrackedOperation) -> Result<(), Re
         },
     );
     stored.map(drop).map_err(fault::of_apply)
+}
+
+/// Makes the records' points those of the repository's log, which may have gone further than the
+/// dead process could tell. A repository that cannot be read now is left to `repair`.
+fn agree_with_log(platform: &Platform, resource: &ResourceId) {
+    let Ok(vault) = platform.vault_of(resource) else { return };
+    let Ok(log) = keyless_log(platform, &vault) else { return };
+    let view = PointsView::of_log(&log.history());
+    let id = vault.record.id;
+    // Records that changed meanwhile are brought to agree by the job that changed them.
+    let _ = platform.records.apply(&mut |world| view.writes(&id, world));
 }
 
 /// Whether the process is provably gone: another boot of this machine, or no such process.

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use custody_ambient::Timestamp;
 use custody_backup_vaults::BackupVault;
 use custody_names::{ItemId, ResourceId};
 use custody_protection::{BackupInstance, PointStatus, RecoveryPoint};
-use custody_repository::log::HeadPin;
+use custody_repository::log::{HeadPin, History, ObjectId};
 use custody_repository::{ListedPoint, Repository};
 use custody_resources::{
     Kind as _, ProvisioningState, Record, Refusal, Stop, Stored, SystemData, World, Write,
@@ -28,6 +29,8 @@ struct SeenPoint {
     item: ItemId,
     item_name: Option<String>,
     paths: Vec<Vec<u8>>,
+    /// Whether the point itself was read, so that `status` says what it holds.
+    was_read: bool,
     status: PointStatus,
 }
 
@@ -37,6 +40,28 @@ impl PointsView {
         let points = repository.points()?.iter().map(seen).collect();
         let head = repository.history()?.head();
         Ok(Self { points, head, accepts_head: false })
+    }
+
+    /// What the log alone says: which points there are, not what they hold. Needs no key.
+    pub(crate) fn of_log(history: &History) -> Self {
+        let seen = |(name, point): (&ObjectId, &custody_repository::log::Point)| SeenPoint {
+            id: name.to_string(),
+            item: ItemId::from_bytes(*point.item.as_bytes()),
+            item_name: None,
+            paths: Vec::new(),
+            was_read: false,
+            status: PointStatus {
+                recovery_point_time: Timestamp::from_millisecond(point.received_ms)
+                    .unwrap_or(Timestamp::MAX),
+                size: 0,
+                files: 0,
+                new_bytes: 0,
+                warnings: 0,
+                damaged: false,
+            },
+        };
+        let points = history.points().iter().map(seen).collect();
+        Self { points, head: history.head(), accepts_head: false }
     }
 
     /// How many points there are.
@@ -71,8 +96,16 @@ impl PointsView {
             }
             for point in &own {
                 let id = point_id(&record.id, &point.id)?;
-                if world.record(&id)?.is_none() {
-                    writes.push(new_record(id, &record.system, &point.status)?);
+                match world.record(&id)? {
+                    None => writes.push(new_record(id, &record.system, &point.status)?),
+                    Some(known) if point.was_read => {
+                        let mut known = Stored::<RecoveryPoint>::read(known)?;
+                        if known.status != point.status {
+                            known.status = point.status.clone();
+                            writes.push(known.into_write()?);
+                        }
+                    }
+                    Some(_) => {}
                 }
             }
             let newest = own.iter().map(|point| point.status.recovery_point_time).max();
@@ -101,6 +134,7 @@ fn seen(listed: &ListedPoint) -> SeenPoint {
         item: ItemId::from_bytes(*listed.item.as_bytes()),
         item_name: point.map(|point| point.item.clone()),
         paths: point.map(|point| point.paths.clone()).unwrap_or_default(),
+        was_read: true,
         status: PointStatus {
             recovery_point_time: listed.received,
             size: counts.bytes,

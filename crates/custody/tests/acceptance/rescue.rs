@@ -161,6 +161,21 @@ fn an_older_copy_of_the_repository_is_noticed() {
     assert!(ran.stderr.contains("RolledBack"), "{}", ran.stderr);
 }
 
+/// A flipped byte in a pack is found, named, and costs only what it touches.
+#[test]
+fn damage_is_found_and_said() {
+    let site = Site::protected();
+    let pack = files(&site.repository().join("packs")).into_iter().next().unwrap();
+    let mut bytes = fs::read(&pack).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&pack, bytes).unwrap();
+    let ran = site.run(&["verify", "--read-data"]);
+    assert_eq!(ran.code, 9, "{}", ran.stderr);
+    site.ok(&["protect", site.text(&site.source()), "--item", "docs"]);
+    site.assert_restores("back");
+}
+
 /// A newer format is refused before anything is written.
 #[test]
 fn newer_formats_are_refused_untouched() {

@@ -37,6 +37,7 @@ pub(super) fn run(job: &Job<'_>) -> Result<Outcome, TaskError> {
 
 fn result(report: &CheckReport, read_data: bool) -> Value {
     json!({
+        "ok": report.problems.is_empty(),
         "readData": read_data,
         "objects": report.objects,
         "bytes": report.bytes,
