@@ -11,7 +11,7 @@ use crate::RepositoryError;
 use crate::chunk::ChunkName;
 use crate::index::{BadMarks, Index};
 use crate::index_object;
-use crate::log::{History, LogError, ObjectId, survey};
+use crate::log::{History, LogError, ObjectId, OpenIntent, survey};
 use crate::object::{self, Family};
 use crate::pack::{self, PackSummary};
 use crate::point::PointId;
@@ -95,7 +95,10 @@ impl<'r> Inspection<'r> {
     }
 
     pub(super) fn indexes(&mut self, history: &History) -> Result<(), RepositoryError> {
-        for id in history.indexes().keys() {
+        // An open prune may have deleted what it replaced; whoever prunes next says so in the log.
+        let replaced = history.open_intent().map(|open| &open.intent.replaced_indexes);
+        let leaving = |id: &ObjectId| replaced.is_some_and(|replaced| replaced.contains(id));
+        for id in history.indexes().keys().filter(|id| !leaving(id)) {
             let name = Family::Index.name(*id)?;
             let opened =
                 object::get(&*self.repository.parts.store, Family::Index, *id).and_then(|bytes| {
@@ -119,10 +122,14 @@ impl<'r> Inspection<'r> {
         level: CheckLevel,
         threads: NonZeroUsize,
     ) -> Result<BadMarks, RepositoryError> {
-        let summaries = index.summaries();
+        // Packs that an open prune is deleting may be there or not; no point uses them.
+        let leaving = history.open_intent().map(OpenIntent::removed).unwrap_or_default();
+        let mut summaries = index.summaries();
+        summaries.retain(|summary| !leaving.contains(&summary.id));
         let mut bad = BadMarks::new();
         let known: HashSet<ObjectId> = summaries.iter().map(|summary| summary.id).collect();
-        for pack in history.packs().iter().filter(|pack| !known.contains(pack)) {
+        let expected = history.packs().iter().filter(|pack| !leaving.contains(pack));
+        for pack in expected.filter(|pack| !known.contains(pack)) {
             // Neither it nor an index that knows it: nothing can be said about its chunks.
             let name = Family::Pack.name(*pack)?;
             self.problem(name.as_str(), &"it is missing or unreadable, and no index describes it");
