@@ -1,4 +1,4 @@
-//! Rebuilds what can be rebuilt: ring copies, indexes, and the records' view of the points. Deletes
+//! Mends the ring's copies and makes the records' view of the points agree with the repository. Deletes
 //! nothing.
 
 use serde_json::{Value, json};
