@@ -46,7 +46,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
             }
         }
     }
-    for number in 1..=kills * SHOTS_PER_KILL_MAX {
+    for number in 1..=schedule.wanted() * SHOTS_PER_KILL_MAX {
         let Some(shot) = schedule.next() else { break };
         world.prepare(shot.act)?;
         let outcome = world.perform(shot.act, Some(&shot))?;

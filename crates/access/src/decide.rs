@@ -99,7 +99,9 @@ impl fmt::Display for Denial {
     }
 }
 
-/// May this principal do that there? What no grant allows is denied.
+/// May this principal do that there? What no grant allows is denied. Whoever may manage a vault
+/// may not use its key for that (rule 120), and a key vault's roles and policies never mix
+/// (rule 47).
 pub fn decide(question: &Question<'_>, grants: &Grants) -> Decision {
     match (question.wanted, &grants.permission_model) {
         (Wanted::Key(permission), PermissionModel::AccessPolicies(policies)) => {
@@ -115,6 +117,7 @@ pub fn decide(question: &Question<'_>, grants: &Grants) -> Decision {
     }
 }
 
+/// Get, WrapKey and UnwrapKey in the policy suffice for a vault's identity (rule 43).
 fn by_policies(
     principal: &Principal,
     permission: KeyPermission,

@@ -34,7 +34,7 @@ pub struct KekIdentity {
     pub identity_id: Option<ResourceId>,
 }
 
-/// The key.
+/// The key: one that lives in a key vault (rule 4).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct KeyVaultProperties {

@@ -49,7 +49,8 @@ pub fn customer_key_is_for_good(
     }
 }
 
-/// All checks that need no key vault. What the key vault itself must say is proven by the
+/// Rules 52 and 53: key and identity may be changed at any time, before or after items are
+/// protected; these are all checks that need no key vault. What the key vault itself must say is proven by the
 /// operation that follows (rule 5).
 pub fn check_change(
     wanted: Option<&EncryptionSettings>,

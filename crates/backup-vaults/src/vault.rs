@@ -99,7 +99,8 @@ pub struct VaultStatus {
     /// The last seen head of the repository's log: number and SHA-256.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log_head: Option<(u64, String)>,
-    /// Where the repository lies.
+    /// Where the repository lies, if a store was named; otherwise it lies in the data folder,
+    /// wherever that is moved to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store_place: Option<String>,
     /// Why the last update of the encryption settings failed.

@@ -96,6 +96,9 @@ pub trait Installations {
     ) -> Result<Value, CliError>;
 }
 
+/// What marks a data folder that is set up.
+const INSTALLATION_FILE: &str = "installation.json";
+
 /// The installations of this machine, served by this process.
 pub(crate) struct InProcess;
 

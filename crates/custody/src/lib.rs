@@ -19,6 +19,7 @@ mod items;
 mod jobs;
 pub mod machine;
 mod output;
+mod principal;
 mod progress;
 mod set_up;
 mod surroundings;

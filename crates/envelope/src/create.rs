@@ -40,7 +40,8 @@ pub struct KeyTarget {
     pub failover: Failover,
 }
 
-/// Makes the first ring of a vault and unlocks it. Every wrap has been unwrapped once when this
+/// Makes the first ring of a vault and unlocks it: an AES-256 data key, wrapped by the key
+/// encryption keys, which encrypt nothing else (rule 2). Every wrap has been unwrapped once when this
 /// returns; nothing has been stored.
 ///
 /// # Errors

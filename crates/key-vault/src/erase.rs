@@ -26,7 +26,8 @@ pub struct PurgedKey {
 }
 
 impl Session<'_> {
-    /// Purges a soft-deleted key and names the recovery kits that still open it.
+    /// Purges a soft-deleted key and names the recovery kits that still open it. What it wrapped is
+    /// lost for ever (rule 69); purge protection refuses that (rule 125).
     pub(crate) fn purge(&self, vault: &KeyVaultRef, name: &KeyName) -> Result<Vec<KitNote>> {
         let absent = || not_found(name, None);
         let row = self.live_vault(vault)?.ok_or_else(absent)?;

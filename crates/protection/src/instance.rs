@@ -53,7 +53,8 @@ impl SourcePath {
     }
 }
 
-/// What is read for an item, and what is left out.
+/// What is read for an item, and what is left out. By what key the source itself is encrypted is
+/// of no concern to the vault (rule 3).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct FolderSource {

@@ -55,6 +55,9 @@ pub struct RestoreRequest {
     /// How owners are given back.
     #[serde(default)]
     pub owner: OwnerPolicy,
+    /// Whether the job ends only when everything is on the disk, so that it outlives a power cut.
+    #[serde(default)]
+    pub sync: bool,
 }
 
 /// Body of `POST …/forget`: points by id, or how many of which age to keep. At least one field

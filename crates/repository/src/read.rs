@@ -1,6 +1,6 @@
 //! Reading chunks and contents back, every byte verified on the way.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -39,12 +39,20 @@ pub(crate) struct ChunkReader<'r> {
 /// A slot of the cache: filled by the first thread that wants the group, awaited by others.
 type Slot = Arc<Mutex<Option<Result<Arc<Vec<u8>>, RepositoryError>>>>;
 
+/// The groups read last.
 #[derive(Default)]
 struct Cache {
-    slots: HashMap<u32, Slot>,
-    /// Oldest first, with their plain lengths.
-    order: VecDeque<(u32, usize)>,
+    kept: HashMap<u32, Kept>,
+    /// Plain length of all groups kept.
     bytes: usize,
+    /// Counts the look-ups.
+    now: u64,
+}
+
+struct Kept {
+    slot: Slot,
+    plain: usize,
+    last_used: u64,
 }
 
 /// A chunk's bytes within its group.
@@ -194,21 +202,23 @@ impl<'r> ChunkReader<'r> {
 }
 
 impl Cache {
-    /// The slot of a group. The oldest give way when there are too many bytes; whoever still
-    /// reads one keeps it alive.
+    /// The slot of a group. Those not used for longest give way when there are too many bytes;
+    /// whoever still reads one keeps it alive.
     fn slot(&mut self, index: &Index, place: &Place) -> Slot {
-        if let Some(slot) = self.slots.get(&place.group) {
-            return Arc::clone(slot);
+        self.now += 1;
+        if let Some(kept) = self.kept.get_mut(&place.group) {
+            kept.last_used = self.now;
+            return Arc::clone(&kept.slot);
         }
         let plain = index.group(place).map_or(0, |(group, _)| group.shape.plain as usize);
         while self.bytes + plain > CACHE_BYTES_MAX {
-            let Some((oldest, bytes)) = self.order.pop_front() else { break };
-            self.slots.remove(&oldest);
-            self.bytes -= bytes;
+            let oldest = self.kept.iter().min_by_key(|(_, kept)| kept.last_used);
+            let Some(oldest) = oldest.map(|(group, _)| *group) else { break };
+            self.bytes -= self.kept.remove(&oldest).map_or(0, |kept| kept.plain);
         }
         let slot = Slot::default();
-        self.slots.insert(place.group, Arc::clone(&slot));
-        self.order.push_back((place.group, plain));
+        let kept = Kept { slot: Arc::clone(&slot), plain, last_used: self.now };
+        self.kept.insert(place.group, kept);
         self.bytes += plain;
         slot
     }

@@ -43,6 +43,8 @@ struct Shared<'r> {
     files: AtomicU64,
     bytes: AtomicU64,
     warnings: Mutex<Vec<Warning>>,
+    /// Files left out because they are damaged, by path.
+    damaged: Mutex<HashMap<Vec<u8>, RepositoryError>>,
     failure: Mutex<Option<RepositoryError>>,
     stopped: AtomicBool,
 }
@@ -89,6 +91,7 @@ pub(crate) fn restore(
         files: AtomicU64::new(0),
         bytes: AtomicU64::new(0),
         warnings: Mutex::default(),
+        damaged: Mutex::default(),
         failure: Mutex::default(),
         stopped: AtomicBool::new(false),
     };
@@ -212,7 +215,10 @@ impl Walk<'_, '_> {
             if let Some((earlier, _)) = earlier {
                 // The first link may still be in the hands of a worker.
                 self.all.wait();
-                self.target.hard_link(entry, earlier)?;
+                match locked(&self.shared.damaged).get(earlier) {
+                    Some(error) => self.shared.warn("RestoreFileDamaged", &path, error),
+                    None => self.target.hard_link(entry, earlier).map(drop)?,
+                }
                 return Ok(());
             }
         }
@@ -288,7 +294,9 @@ impl Shared<'_> {
                 if let Err(error) = self.finish(&file) {
                     self.fail(error);
                 }
-                file.gates.iter().for_each(|gate| gate.remove());
+                for gate in &file.gates {
+                    gate.remove();
+                }
             }
         }
     }
@@ -322,6 +330,7 @@ impl Shared<'_> {
         let writer = locked(&file.writer).take();
         if let Some(error) = locked(&file.damage).take() {
             self.warn("RestoreFileDamaged", &file.path, &error);
+            locked(&self.damaged).insert(file.path.clone(), error);
         } else if let Some(writer) = writer.filter(|_| !self.stopped.load(Relaxed)) {
             let mut warnings = writer.finish()?;
             locked(&self.warnings).append(&mut warnings);

@@ -7,9 +7,6 @@ use crate::RepositoryError;
 /// The two places of every ring.
 const PLACES: [&str; 2] = ["", ".copy"];
 
-/// A place and what stands there, if anything.
-pub(crate) type StandingAt = (BlobName, Option<Vec<u8>>);
-
 /// The keyrings of one store.
 #[derive(Clone, Copy)]
 pub struct Rings<'s> {
@@ -61,12 +58,9 @@ impl<'s> Rings<'s> {
         Ok(candidates)
     }
 
-    /// What stands in both places of ring `number`.
-    pub(crate) fn places(&self, number: u64) -> Result<Vec<StandingAt>, RepositoryError> {
-        let names = PLACES.iter().map(|place| name(number, place));
-        names
-            .map(|name| name.and_then(|name| Ok((name.clone(), self.store.read(&name)?))))
-            .collect()
+    /// The names of both places of ring `number`.
+    pub(crate) fn names(number: u64) -> Result<Vec<BlobName>, RepositoryError> {
+        PLACES.iter().map(|place| name(number, place)).collect()
     }
 
     /// Makes both places hold the genuine ring; returns whether one had to be mended.

@@ -103,3 +103,25 @@ pub(crate) fn ends_restore(errno: Errno, path: &[u8]) -> Result<(), TargetError>
     };
     Err(TargetError { code, message })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_concerns_the_whole_target_ends_a_restore() {
+        let check = |errno, expected| {
+            let code = ends_restore(errno, b"a\nb").err().map(|error| error.code);
+            assert_eq!(code, expected, "{errno:?}");
+        };
+        check(Errno::NOSPC, Some(target_code::FULL));
+        check(Errno::DQUOT, Some(target_code::FULL));
+        check(Errno::ROFS, Some(target_code::REFUSED));
+        check(Errno::IO, Some(target_code::FAILED));
+        check(Errno::MFILE, Some(target_code::FAILED));
+        check(Errno::ACCESS, None);
+        check(Errno::PERM, None);
+        check(Errno::NAMETOOLONG, None);
+        check(Errno::EXIST, None);
+    }
+}

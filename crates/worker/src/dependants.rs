@@ -87,7 +87,7 @@ pub struct ItemReport {
     pub recovery_points: usize,
 }
 
-/// Reports on a key whose versions are `facts`, newest first.
+/// Rule 124: reports on a key whose versions are `facts`, newest first.
 pub(crate) fn dependants(
     key: &KeyUri,
     facts: &[VersionFacts],

@@ -15,6 +15,7 @@ use custody_sources::{
     FolderOptions, FolderSource, FolderTarget, Marker, Overwrite, OwnerPolicy, TargetOptions,
 };
 
+use crate::vault_repository::store_place;
 use crate::{Platform, fault};
 
 /// What every repository begins with (docs/formats/repository.md, "Marker").
@@ -87,7 +88,7 @@ fn own_places(platform: &Platform) -> Result<Vec<(u64, u64)>, Refusal> {
         places.truncate(2);
         for record in world.below(&ResourceId::root(), BackupVault::TYPE)? {
             let status = Stored::<BackupVault>::read(record)?.status;
-            places.extend(status.store_place.map(PathBuf::from));
+            places.extend(store_place(platform, &status).ok());
         }
         Ok(())
     });

@@ -9,6 +9,7 @@ use custody_resources::{Caller, Kind as _, Refusal, Stored};
 use data_encoding::{BASE64, HEXLOWER};
 use serde_json::{Value, json};
 
+use crate::vault_repository::store_place;
 use crate::{Platform, fault};
 
 /// Shortest passphrase of a kit, in bytes: it opens everything.
@@ -88,9 +89,11 @@ fn repositories(platform: &Platform) -> Result<Vec<KitRepository>, Refusal> {
         all.clear();
         for record in world.below(&ResourceId::root(), BackupVault::TYPE)? {
             let status = Stored::<BackupVault>::read(record)?.status;
+            let place = store_place(platform, &status).ok();
             if let (Some(vault), Some(place), Some(fingerprint)) =
-                (status.vault_guid, status.store_place, status.fingerprint)
+                (status.vault_guid, place, status.fingerprint)
             {
+                let place = place.to_string_lossy().into_owned();
                 let fingerprint = HEXLOWER.decode(fingerprint.as_bytes()).unwrap_or_default();
                 all.push(KitRepository { vault, place, fingerprint });
             }

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use crate::dependants::{VersionFacts, dependants as report};
 use crate::key_access::{Cause, principal_of};
 use crate::platform::DEFAULT_GROUP;
+use crate::vault_repository::store_place;
 use crate::{Platform, fault, kits};
 
 /// How far back failed jobs are counted.
@@ -56,7 +57,7 @@ pub fn status(platform: &Platform) -> Result<Value, Refusal> {
         warnings.clear();
         for record in world.below(&ResourceId::root(), BackupVault::TYPE)? {
             let vault = Stored::<BackupVault>::read(record)?;
-            vaults.push(vault_status(&vault, world, &mut warnings)?);
+            vaults.push(vault_status(platform, &vault, world, &mut warnings)?);
         }
         Ok(())
     });
@@ -128,6 +129,7 @@ fn seal(platform: &Platform) -> Value {
 }
 
 fn vault_status(
+    platform: &Platform,
     vault: &Stored<BackupVault>,
     world: &World,
     warnings: &mut Vec<Value>,
@@ -175,7 +177,7 @@ fn vault_status(
             "state": vault.record.state,
         },
         "olderGenerations": older,
-        "storePlace": vault.status.store_place,
+        "storePlace": store_place(platform, &vault.status).ok(),
     }))
 }
 

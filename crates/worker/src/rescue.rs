@@ -233,11 +233,13 @@ fn vault_record(
             None => InfrastructureEncryption::Disabled,
         },
     });
+    // A repository in the data folder moves with it; any other stays where it is.
+    let own = platform.folder.repository(marker.vault);
     let mut status = VaultStatus {
         vault_guid: Some(marker.vault),
         applied: applied.clone(),
         applied_at: Some(platform.clock.now()),
-        store_place: Some(folder.to_string_lossy().into_owned()),
+        store_place: (folder != own).then(|| folder.to_string_lossy().into_owned()),
         ..VaultStatus::default()
     };
     note_ring(&mut status, ring);

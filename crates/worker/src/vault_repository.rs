@@ -1,5 +1,6 @@
 //! A vault's repository: opened with its keys for a job, or its log alone where no key is needed.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
@@ -58,7 +59,7 @@ pub(crate) fn keyless_log(
     let missing = || Refusal::bug("the vault has no repository");
     let (pair, _) = server_key(platform)?;
     let parts = LogParts {
-        store: open_store(status)?,
+        store: open_store(platform, status)?,
         vault: status.vault_guid.ok_or_else(missing)?,
         authenticator: Arc::new(ServerAuthenticator::new(pair, TrustedServers::default())),
         clock: Arc::clone(&platform.clock),
@@ -72,12 +73,23 @@ pub(crate) fn keyless_log(
     Ok(Arc::new(log))
 }
 
+/// The folder of a vault's repository: the store that was named for it, or its own folder in the
+/// data folder.
+pub(crate) fn store_place(platform: &Platform, status: &VaultStatus) -> Result<PathBuf, Refusal> {
+    match (&status.store_place, status.vault_guid) {
+        (Some(place), _) => Ok(PathBuf::from(place)),
+        (None, Some(guid)) => Ok(platform.folder.repository(guid)),
+        (None, None) => Err(Refusal::bug("the vault has no repository")),
+    }
+}
+
 /// The store of a vault that has one.
-pub(crate) fn open_store(status: &VaultStatus) -> Result<Arc<dyn BlobStore>, Refusal> {
-    let place =
-        status.store_place.as_ref().ok_or_else(|| Refusal::bug("the vault has no store"))?;
-    let store =
-        DiskStore::open(place.as_ref()).map_err(|error| fault::of_repository(&error.into()))?;
+pub(crate) fn open_store(
+    platform: &Platform,
+    status: &VaultStatus,
+) -> Result<Arc<dyn BlobStore>, Refusal> {
+    let place = store_place(platform, status)?;
+    let store = DiskStore::open(&place).map_err(|error| fault::of_repository(&error.into()))?;
     Ok(Arc::new(store))
 }
 

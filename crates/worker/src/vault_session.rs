@@ -22,7 +22,8 @@ use crate::key_access::Cause;
 use crate::vault_repository::open_store;
 use crate::{Platform, fault};
 
-/// How often a lease holder looks whether something changed that may revoke (DESIGN §5).
+/// How often a lease holder looks whether something changed that may revoke: the bound of
+/// revocation for running jobs (rule 119, DESIGN §5).
 pub(crate) const REVOCATION_LOOK_EVERY: Duration = Duration::from_millis(200);
 /// A lease is extended when less than this part of a minute is left.
 const EXTEND_WHEN_LEFT: Duration = Duration::from_secs(30);
@@ -70,7 +71,8 @@ struct Watcher {
 }
 
 impl VaultSession {
-    /// Opens a vault. Reads the key's attributes first: a disabled key, or one outside its time
+    /// Opens a vault by a fresh unwrap, so that a key taken away stops the job (rule 104) and one
+    /// given back lets it go on (rule 65). Reads the key's attributes first: a disabled key, or one outside its time
     /// window, fails the job before a byte is read (rule 17).
     pub(crate) fn open(
         platform: &Arc<Platform>,
@@ -80,7 +82,7 @@ impl VaultSession {
         let status = &vault.status;
         let known = known_ring(status)?;
         let keks = VaultKeks::new(platform, vault, status.applied.as_ref(), cause)?;
-        let store = open_store(status)?;
+        let store = open_store(platform, status)?;
         let allowed = Arc::new(keks::keys_of(status.applied.as_ref(), known.vault)?);
         let way = KeyWay { keks, allowed };
         way.keks.require_usable(status).map_err(|error| fault::of_key(&error))?;

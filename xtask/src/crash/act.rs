@@ -36,7 +36,7 @@ impl Act {
                 &["keyvault", "key", "rotate", "--vault-name", key_vault, "--name", "backup"]
             }
             Self::Forget => &["forget", ITEM, "--keep-last", &kept, "--yes"],
-            Self::Prune => &["prune", "--yes"],
+            Self::Prune => &["prune"],
         };
         words.iter().map(|word| (*word).to_owned()).collect()
     }

@@ -68,6 +68,11 @@ impl Schedule {
         }
     }
 
+    /// How many hits are wanted in all.
+    pub(crate) fn wanted(&self) -> usize {
+        self.targets.values().map(|target| target.wanted).sum()
+    }
+
     /// The next shot, at the phase that lacks most; `None` when enough have hit.
     pub(crate) fn next(&mut self) -> Option<Shot> {
         let lacking = |target: &Target| target.wanted.saturating_sub(target.hits);

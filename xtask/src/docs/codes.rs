@@ -39,7 +39,7 @@ pub(crate) fn in_files(files: &[SourceFile]) -> BTreeMap<String, String> {
         }
         // The documents' own codes stand wherever their rules do.
         if !file.path.starts_with(COMMAND) {
-            found.extend(literals(&text).filter(|text| text.starts_with("UserErrorCMK")));
+            found.extend(literals(text).filter(|text| text.starts_with("UserErrorCMK")));
         }
         let name = file.path.file_name().and_then(|name| name.to_str());
         if matches!(name, Some("error.rs" | "errors.rs" | "codes.rs")) {

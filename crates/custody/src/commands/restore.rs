@@ -59,6 +59,9 @@ pub(crate) struct Options {
     /// A recovery kit that opens the repository
     #[arg(long, value_name = "FILE", requires = "repository")]
     recovery_kit: Option<PathBuf>,
+    /// End only when everything is on the disk, so that it outlives a power cut
+    #[arg(long)]
+    sync: bool,
 }
 
 /// What happens to files that are there already.
@@ -109,6 +112,7 @@ pub(crate) fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, C
         "point": items::point(context, &options.point.point),
         "target": SourcePath::from(target.as_path()).to_json(),
         "overwrite": word(options.overwrite),
+        "sync": options.sync,
     });
     if let Value::Object(fields) = &mut body {
         if let Some(path) = &options.path {

@@ -131,42 +131,20 @@ fn purge_protection_refuses_a_purge() {
 #[test]
 fn a_purged_key_is_gone_for_ever() {
     let site = Site::new();
-    site.write("letter.txt", b"the only copy");
-    site.ok(&["init"]);
-    let vault = "kv-no-protection";
-    let create = ["keyvault", "create", "--name", vault, "--enable-purge-protection", "false"];
-    site.ok(&create);
-    let scope =
-        site.json(&["keyvault", "show", "--name", vault])["id"].as_str().unwrap().to_owned();
-    let officer = "Key Vault Crypto Officer";
-    let grant = ["role", "assignment", "create", "--assignee", "me", "--role", officer];
-    let mut grant = grant.to_vec();
-    grant.extend(["--scope", &scope]);
-    site.ok(&grant);
-    site.ok(&["keyvault", "key", "create", "--vault-name", vault, "--name", "backup"]);
-    let identity = site.json(&["identity", "create", "--name", "robot"]);
-    let principal =
-        identity.pointer("/properties/principalId").or_else(|| identity.get("principalId"));
-    let principal = principal.unwrap().as_str().unwrap().to_owned();
-    let role = "Key Vault Crypto Service Encryption User";
-    let mut grant = vec!["role", "assignment", "create", "--assignee", &principal];
-    grant.extend(["--role", role, "--scope", &scope]);
-    site.ok(&grant);
-    let identity_id = identity["id"].as_str().unwrap().to_owned();
-    let key_uri = format!("https://{vault}.vault.custody.localhost/keys/backup");
-    let mut create = vec!["backup", "vault", "create", "--vault-name", "doomed"];
-    create.extend(["--encryption-key-id", &key_uri, "--mi-user-assigned", &identity_id]);
-    site.ok(&create);
+    let own = arrange(&site, "kv-no-protection", &["--enable-purge-protection", "false"]);
+    own.grant(&site, "me", "Key Vault Crypto Officer");
+    own.grant(&site, &own.principal, "Key Vault Crypto Service Encryption User");
+    own.make_key(&site);
+    site.ok(&own.create_vault(&[]));
     let source = site.source();
-    site.ok(&["protect", site.text(&source), "--item", "docs", "--vault", "doomed"]);
+    site.ok(&["protect", site.text(&source), "--item", "docs", "--vault", "own"]);
     copy(&site.data().join("keys.db"), &site.path("keys.db.before"));
-    let key = ["--vault-name", vault, "--name", "backup", "--yes"];
     for verb in ["delete", "purge"] {
-        let mut command = vec!["keyvault", "key", verb];
-        command.extend(key);
+        let command =
+            ["keyvault", "key", verb, "--vault-name", own.vault, "--name", "backup", "--yes"];
         site.ok(&command);
     }
-    let cat = ["cat", "docs", "letter.txt", "--vault", "doomed"];
+    let cat = ["cat", "docs", "letter.txt", "--vault", "own"];
     site.fails(&cat, KEY_UNAVAILABLE, "UserErrorCMKKeyVaultAuthFailure");
     for name in ["keys.db", "keys.db-wal", "keys.db-shm"] {
         let _ = fs::remove_file(site.data().join(name));
@@ -231,5 +209,165 @@ fn there_is_no_way_back_to_the_platform_key() {
     let mut update = vec!["backup", "vault", "encryption", "update", "--vault-name", "main"];
     update.extend(["--encryption-key-id", ""]);
     assert_ne!(site.run(&update).code, 0);
+    site.assert_restores("back");
+}
+
+/// An own key vault with a key, for tests that arrange the grants themselves: the vault's name, its
+/// resource id, the key's URI and the identity's resource id and principal.
+struct Arranged {
+    vault: &'static str,
+    scope: String,
+    key_uri: String,
+    identity: String,
+    principal: String,
+}
+
+fn arrange(site: &Site, vault: &'static str, extra: &[&str]) -> Arranged {
+    site.write("letter.txt", b"the only copy");
+    site.ok(&["init"]);
+    let mut create = vec!["keyvault", "create", "--name", vault];
+    create.extend(extra);
+    site.ok(&create);
+    let scope =
+        site.json(&["keyvault", "show", "--name", vault])["id"].as_str().unwrap().to_owned();
+    let identity = site.json(&["identity", "create", "--name", "robot"]);
+    let principal =
+        identity.pointer("/properties/principalId").or_else(|| identity.get("principalId"));
+    let principal = principal.unwrap().as_str().unwrap().to_owned();
+    let key_uri = format!("https://{vault}.vault.custody.localhost/keys/backup");
+    let identity = identity["id"].as_str().unwrap().to_owned();
+    Arranged { vault, scope, key_uri, identity, principal }
+}
+
+impl Arranged {
+    fn make_key(&self, site: &Site) {
+        site.ok(&["keyvault", "key", "create", "--vault-name", self.vault, "--name", "backup"]);
+    }
+
+    fn grant(&self, site: &Site, who: &str, role: &str) {
+        let grant = ["role", "assignment", "create", "--assignee", who, "--role", role];
+        let mut grant = grant.to_vec();
+        grant.extend(["--scope", &self.scope]);
+        site.ok(&grant);
+    }
+
+    fn create_vault<'a>(&'a self, extra: &[&'a str]) -> Vec<&'a str> {
+        let mut create = vec!["backup", "vault", "create", "--vault-name", "own"];
+        create.extend(["--encryption-key-id", &self.key_uri]);
+        create.extend(["--mi-user-assigned", &self.identity]);
+        create.extend(extra);
+        create
+    }
+}
+
+/// Rule 5: a key that the identity may not use is not taken, and the vault protects nothing until
+/// the same request goes through.
+#[test]
+fn a_key_without_a_grant_is_refused() {
+    let site = Site::new();
+    let own = arrange(&site, "kv-rule-five", &[]);
+    own.grant(&site, "me", "Key Vault Crypto Officer");
+    own.make_key(&site);
+    let missing = "UserErrorCMKMissingMangedIdentityPermissionOnKeyVault";
+    site.fails(&own.create_vault(&[]), KEY_UNAVAILABLE, missing);
+    let source = site.source();
+    let protect = ["protect", site.text(&source), "--item", "docs", "--vault", "own"];
+    assert_ne!(site.run(&protect).code, 0, "a vault without its key protects nothing");
+    own.grant(&site, &own.principal, "Key Vault Crypto Service Encryption User");
+    site.ok(&own.create_vault(&[]));
+    site.ok(&protect);
+    assert_eq!(site.ok(&["cat", "docs", "letter.txt", "--vault", "own"]), b"the only copy");
+}
+
+/// Rule 11: a second layer of the platform's lies beneath the customer's key.
+#[test]
+fn a_second_layer_beneath_the_key() {
+    let site = Site::new();
+    let own = arrange(&site, "kv-rule-eleven", &[]);
+    own.grant(&site, "me", "Key Vault Crypto Officer");
+    own.grant(&site, &own.principal, "Key Vault Crypto Service Encryption User");
+    own.make_key(&site);
+    site.ok(&own.create_vault(&["--infrastructure-encryption", "Enabled"]));
+    let source = site.source();
+    site.ok(&["protect", site.text(&source), "--item", "docs", "--vault", "own"]);
+    assert_eq!(site.ok(&["cat", "docs", "letter.txt", "--vault", "own"]), b"the only copy");
+    let shown = site.json(&["backup", "vault", "show", "--vault-name", "own"]).to_string();
+    assert!(shown.contains("\"infrastructureEncryption\":\"Enabled\""), "{shown}");
+}
+
+/// Rules 17 and 18: a key past its expiry is refused like a disabled one.
+#[test]
+fn an_expired_key_is_refused() {
+    let site = Site::protected();
+    let vault = site.key_vault();
+    let set = ["keyvault", "key", "set-attributes", "--vault-name", &vault, "--name", "backup"];
+    let mut expire = set.to_vec();
+    expire.extend(["--expires", "2020-01-01T00:00:00Z", "--yes"]);
+    site.ok(&expire);
+    assert_locked(&site, "UserErrorCMKKeyExpired");
+    let mut prolong = set.to_vec();
+    prolong.extend(["--expires", "2100-01-01T00:00:00Z", "--yes"]);
+    site.ok(&prolong);
+    site.assert_restores("back");
+}
+
+/// Rule 43: under access policies get, wrapKey and unwrapKey suffice; roles count for nothing
+/// there (rule 47).
+#[test]
+fn access_policies_suffice() {
+    let site = Site::new();
+    let own = arrange(&site, "kv-policies", &["--enable-rbac-authorization", "false"]);
+    let me = "me";
+    let officer = ["keyvault", "set-policy", "--name", own.vault, "--object-id", me];
+    let mut policy = officer.to_vec();
+    policy.extend(["--key-permissions", "create", "get", "list"]);
+    site.ok(&policy);
+    own.make_key(&site);
+    own.grant(&site, &own.principal, "Key Vault Crypto Service Encryption User");
+    let missing = "UserErrorCMKMissingMangedIdentityPermissionOnKeyVault";
+    site.fails(&own.create_vault(&[]), KEY_UNAVAILABLE, missing);
+    let robot = ["keyvault", "set-policy", "--name", own.vault, "--object-id", &own.principal];
+    let mut policy = robot.to_vec();
+    policy.extend(["--key-permissions", "get", "wrapKey", "unwrapKey"]);
+    site.ok(&policy);
+    site.ok(&own.create_vault(&[]));
+    let source = site.source();
+    site.ok(&["protect", site.text(&source), "--item", "docs", "--vault", "own"]);
+}
+
+/// Rule 119: a job that is running stops when the key is disabled, nothing of it is committed, and
+/// what was committed before is whole.
+#[test]
+fn a_running_job_stops_when_the_key_is_disabled() {
+    let site = Site::protected();
+    let vault = site.key_vault();
+    let mut state = 1_u64;
+    for number in 0..40 {
+        let words = std::iter::repeat_with(|| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_le_bytes()
+        });
+        let bytes: Vec<u8> = words.take(500_000).flatten().collect();
+        site.write(&format!("big/{number}"), &bytes);
+    }
+    let source = site.source();
+    let protect = ["protect", site.text(&source), "--item", "docs", "--progress", "json"];
+    let mut child = site.start(&protect);
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stderr.take().unwrap()));
+    let reading = lines.by_ref().find(|line| line.as_ref().unwrap().contains("\"read\""));
+    assert!(reading.is_some(), "the job says that it reads");
+    let set = ["keyvault", "key", "set-attributes", "--vault-name", &vault, "--name", "backup"];
+    let mut disable = set.to_vec();
+    disable.extend(["--enabled", "false", "--yes"]);
+    site.ok(&disable);
+    let rest: Vec<String> = lines.map(Result::unwrap).collect();
+    assert_eq!(child.wait().unwrap().code(), Some(KEY_UNAVAILABLE), "{rest:?}");
+    let mut enable = set.to_vec();
+    enable.extend(["--enabled", "true", "--yes"]);
+    site.ok(&enable);
+    assert_eq!(site.json(&["points", "docs"]).as_array().unwrap().len(), 1);
+    site.ok(&["protect", site.text(&source), "--item", "docs"]);
     site.assert_restores("back");
 }

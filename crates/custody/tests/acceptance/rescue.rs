@@ -1,6 +1,8 @@
 //! What is left when something is lost or put back.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
 use crate::site::{Site, copy, files};
 
@@ -36,6 +38,42 @@ fn a_data_folder_without_its_seal_is_unreadable() {
     fs::remove_dir_all(site.config()).ok();
     fs::rename(site.path("config-kept"), site.config()).unwrap();
     site.assert_restores("back");
+}
+
+/// With its seal a data folder opens wherever it is copied to; the original is not touched.
+#[test]
+fn a_copied_data_folder_opens_with_its_seal() {
+    let site = Site::protected();
+    let other = Site::new();
+    copy(&site.data(), &other.data());
+    copy(&site.config(), &other.config());
+    fs::rename(site.data(), site.path("gone")).unwrap();
+    assert_eq!(other.ok(&["cat", "docs", "letter.txt"]), b"the only copy");
+    let target = other.path("back");
+    other.ok(&["restore", "docs", "--to", other.text(&target)]);
+    crate::tree::assert_equal(&site.source(), &target);
+}
+
+/// A data folder of the first version, kept in `tests/golden`, opens in every later one.
+#[test]
+fn the_golden_data_folder_opens() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/v1");
+    let site = Site::new();
+    copy(&golden.join("data"), &site.data());
+    copy(&golden.join("config"), &site.config());
+    for path in files(&site.config()) {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    assert_eq!(site.json(&["points", "docs"]).as_array().unwrap().len(), 2);
+    assert_eq!(site.ok(&["cat", "docs", "letter.txt"]), b"the golden letter, second version\n");
+    site.ok(&["verify", "--read-data"]);
+    let target = site.path("back");
+    site.ok(&["restore", "docs", "--point", "latest", "--to", site.text(&target)]);
+    assert_eq!(
+        fs::read(target.join("sub/numbers")).unwrap(),
+        fs::read(golden.join("numbers")).unwrap()
+    );
+    site.ok(&["ledger", "verify"]);
 }
 
 /// Another installation's seal is told apart from a missing one.

@@ -111,7 +111,7 @@ impl Item {
             match run {
                 Run::Data(data) => bytes.extend_from_slice(data),
                 Run::Hole(length) => {
-                    bytes.resize(bytes.len() + usize::try_from(*length).unwrap(), 0)
+                    bytes.resize(bytes.len() + usize::try_from(*length).unwrap(), 0);
                 }
             }
         }

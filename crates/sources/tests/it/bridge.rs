@@ -9,8 +9,8 @@ use custody_entries::{
 };
 use custody_sources::{FolderOptions, FolderSource, FolderTarget, TargetOptions};
 
-/// What interferes while a tree is walked: called with each path.
-pub(crate) type Meanwhile = Box<dyn FnMut(&str)>;
+/// Changes a tree while it is walked; is told each path.
+pub(crate) type Interference = Box<dyn FnMut(&str)>;
 
 /// A sink that keeps everything it is told.
 #[derive(Default)]
@@ -20,7 +20,7 @@ pub(crate) struct Collected {
     pub(crate) contents: HashMap<String, Box<dyn Content>>,
     pub(crate) warnings: Vec<Warning>,
     /// Called with each path before the sink returns: the moment to change the tree.
-    pub(crate) meanwhile: Option<Meanwhile>,
+    pub(crate) meanwhile: Option<Interference>,
     within: Vec<String>,
 }
 
@@ -92,7 +92,7 @@ pub(crate) fn collect(paths: &[&Path], options: FolderOptions) -> (Collected, Fo
 pub(crate) fn collect_while(
     paths: &[&Path],
     options: FolderOptions,
-    meanwhile: Option<Meanwhile>,
+    meanwhile: Option<Interference>,
 ) -> (Collected, FolderSource) {
     let paths: Vec<PathBuf> = paths.iter().map(PathBuf::from).collect();
     let mut source = FolderSource::new(&paths, options).unwrap();

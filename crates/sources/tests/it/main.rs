@@ -1,5 +1,11 @@
 //! Folders through the crate's front door: read, restored, compared, attacked.
-
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking; clippy.toml excuses only the test functions themselves"
+)]
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -151,8 +151,7 @@ fn a_target_that_is_no_folder_or_cannot_be_written_to_is_refused() {
 }
 
 #[test]
-fn a_full_target_ends_the_restore() {
-    // /dev/full has no room but is no folder; a file-size beyond any file system stands in.
+fn a_write_that_the_file_system_refuses_ends_the_restore_and_leaves_nothing() {
     let (_temporary, _, target) = world();
     let mut restored = FolderTarget::open(&target, TargetOptions::default()).unwrap();
     let mut writer = restored.file(&file("big", u64::MAX / 2)).unwrap().unwrap();

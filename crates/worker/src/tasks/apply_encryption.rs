@@ -22,7 +22,7 @@ use crate::error::TaskError;
 use crate::job::Job;
 use crate::keks::{self, VaultKeks};
 use crate::runner::Outcome;
-use crate::vault_repository::parts;
+use crate::vault_repository::{parts, store_place};
 use crate::vault_session::{KeyWay, VaultSession, note_ring};
 use crate::{Platform, fault};
 
@@ -83,10 +83,9 @@ fn make_repository(
     let guid = status.vault_guid.ok_or_else(|| Refusal::bug("the vault was given no GUID"))?;
     let way = way(job, &vault, wanted, guid)?;
     let target = target(job, wanted, guid, &way.keks)?;
-    let place =
-        status.store_place.as_ref().ok_or_else(|| Refusal::bug("the vault has no place"))?;
+    let place = store_place(platform, status)?;
     let store: Arc<dyn BlobStore> =
-        Arc::new(DiskStore::create(place.as_ref()).map_err(RepositoryError::from)?);
+        Arc::new(DiskStore::create(&place).map_err(RepositoryError::from)?);
     let entropy = platform.entropy.as_ref();
     let (ring, keys) = way
         .with(platform, |access| create(guid, &target, access, entropy))
@@ -104,13 +103,10 @@ fn note_place(job: &Job<'_>, vault: Stored<BackupVault>) -> Result<Stored<Backup
     let platform = job.platform;
     let guid = VaultGuid::mint(platform.entropy.as_ref())
         .map_err(|error| Refusal::bug(error.to_string()))?;
-    let place = match &vault.spec.store {
-        Some(store) => store.path.clone(),
-        None => platform.folder.repository(guid).to_string_lossy().into_owned(),
-    };
+    let place = vault.spec.store.as_ref().map(|store| store.path.clone());
     let noted = platform.change::<BackupVault>(job.resource(), |found| {
         found.status.vault_guid = Some(guid);
-        found.status.store_place = Some(place.clone());
+        found.status.store_place.clone_from(&place);
     })?;
     Ok(noted)
 }
@@ -143,7 +139,7 @@ fn change_ring(
 }
 
 /// Before a job: if the vault follows the newest version of its key and there is a newer one, the
-/// ring is rewrapped to it (rules 86, 91). The old version must still be enabled (rule 90).
+/// ring is rewrapped to it (rules 86, 87 and 91). The old version must still be enabled (rule 90).
 pub(crate) fn follow_newest(
     job: &Job<'_>,
     vault: Stored<BackupVault>,
@@ -174,7 +170,8 @@ pub(crate) fn follow_newest(
     Ok(noted)
 }
 
-/// The steps of a rewrap, each stored before the next: at any crash point every data key has a
+/// The steps of a rewrap, each stored before the next, after which every old recovery point stays
+/// readable (rule 92): at any crash point every data key has a
 /// working recorded wrap, and afterwards no ring in the store opens with the old key.
 fn rewrap(
     platform: &Platform,
@@ -226,7 +223,8 @@ fn way(
 }
 
 /// What the ring is to be wrapped by: the version that the settings mean now, proven enabled and
-/// in its time window (rules 17, 18, 85, 86).
+/// in its time window (rules 5, 17, 18, 85, 86). That the identity may wrap and unwrap with it is
+/// proven by doing both.
 fn target(
     job: &Job<'_>,
     wanted: Option<&EncryptionSettings>,

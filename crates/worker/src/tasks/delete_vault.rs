@@ -14,12 +14,13 @@ use crate::error::TaskError;
 use crate::job::Job;
 use crate::key_access::principal_of;
 use crate::runner::Outcome;
+use crate::vault_repository::store_place;
 
 pub(super) fn run(job: &Job<'_>) -> Result<Outcome, TaskError> {
     let vault = job.vault()?;
     job.phase("delete")?;
-    if let Some(place) = &vault.status.store_place {
-        remove_repository(Path::new(place))?;
+    if vault.status.vault_guid.is_some() {
+        remove_repository(&store_place(job.platform, &vault.status)?)?;
     }
     let id = vault.record.id.clone();
     Ok(Outcome {

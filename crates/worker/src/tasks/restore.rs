@@ -33,7 +33,10 @@ pub(super) fn run(job: &Job<'_>) -> Result<Outcome, TaskError> {
     for warning in report.warnings.iter().chain(&target.complete()) {
         job.warn(warning.code, &warning.path, &warning.message);
     }
-    target.sync().map_err(|error| Refusal::new(503, error.code, error.message))?;
+    if request.sync {
+        job.phase("sync")?;
+        target.sync().map_err(|error| Refusal::new(503, error.code, error.message))?;
+    }
     Ok(Outcome::only(json!({
         "recoveryPointId": point.to_string(),
         "files": report.files,

@@ -7,13 +7,14 @@ use super::{COLUMNS, Named};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output::Outcome;
+use crate::principal;
 
 #[derive(Debug, Args)]
 pub(super) struct SetPolicy {
     #[command(flatten)]
     named: Named,
-    /// Object id of the principal
-    #[arg(long, value_name = "GUID")]
+    /// Object id of the principal, name of an identity, or me
+    #[arg(long, value_name = "WHO")]
     object_id: String,
     /// What it may do with keys: all, get, list, create, update, delete, recover, purge, wrapKey,
     /// unwrapKey, rotate …
@@ -25,8 +26,8 @@ pub(super) struct SetPolicy {
 pub(super) struct DeletePolicy {
     #[command(flatten)]
     named: Named,
-    /// Object id of the principal
-    #[arg(long, value_name = "GUID")]
+    /// Object id of the principal, name of an identity, or me
+    #[arg(long, value_name = "WHO")]
     object_id: String,
 }
 
@@ -49,6 +50,7 @@ fn change(
 ) -> Result<Outcome, CliError> {
     let id = named.id(context)?;
     let client = context.client()?;
+    let object_id = principal::resolve(context, object_id)?;
     let body = json!({ "properties": { "accessPolicies": [{
         "tenantId": context.installation()?.tenant_id,
         "objectId": object_id,

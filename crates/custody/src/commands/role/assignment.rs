@@ -2,17 +2,16 @@
 
 use clap::{Args, Subcommand};
 use custody_client::{Addresses, kinds};
-use custody_names::{PrincipalId, ResourceId};
+use custody_names::ResourceId;
 use serde_json::Value;
 
 use super::shown;
 use crate::arguments::GroupOption;
-use crate::commands::identity;
 use crate::confirm::confirm;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output::{Column, Outcome};
-use crate::set_up;
+use crate::{principal, set_up};
 
 /// Who has which role on what
 #[derive(Debug, Args)]
@@ -134,7 +133,7 @@ fn create(options: &Create, context: &Context<'_>) -> Result<Outcome, CliError> 
     })?;
     let definitions = definitions(context)?;
     let role = role_guid(&definitions, &options.role)?;
-    let principal = principal(context, &options.assignee)?;
+    let principal = principal::resolve(context, &options.assignee)?;
     let collection = Addresses::collection(&scope, kinds::ROLE_ASSIGNMENT);
     let present = context.client()?.list(&collection)?.into_iter().find(|one| {
         is(one, "principalId", &principal)
@@ -181,7 +180,7 @@ fn matching(
     role: Option<&str>,
     definitions: &[Value],
 ) -> Result<Vec<Value>, CliError> {
-    let principal = assignee.map(|assignee| principal(context, assignee)).transpose()?;
+    let principal = assignee.map(|assignee| principal::resolve(context, assignee)).transpose()?;
     let role = role.map(|role| role_guid(definitions, role)).transpose()?;
     let scope = match scope.id(context)? {
         Some(scope) => scope,
@@ -229,30 +228,6 @@ fn role_guid(definitions: &[Value], role: &str) -> Result<String, CliError> {
         message: format!("there is no role {role:?}"),
         fix: "custody role definition list -o table".to_owned(),
     })
-}
-
-/// The object id of a principal: given as such, as an identity's client id or name, or `me`.
-fn principal(context: &Context<'_>, who: &str) -> Result<String, CliError> {
-    if who.eq_ignore_ascii_case("me") {
-        return Ok(context.installation()?.administrator.principal_id.clone());
-    }
-    let identities = identity::all(context, &GroupOption::default())?;
-    let field = |one: &Value, name: &str| one.get(name).and_then(Value::as_str).map(str::to_owned);
-    let known = identities.iter().find(|one| {
-        ["name", "clientId", "id"]
-            .iter()
-            .any(|name| field(one, name).is_some_and(|value| value.eq_ignore_ascii_case(who)))
-    });
-    if let Some(principal) = known.and_then(|one| field(one, "principalId")) {
-        return Ok(principal);
-    }
-    match who.parse::<PrincipalId>() {
-        Ok(principal) => Ok(principal.to_string()),
-        Err(_) => Err(CliError::NotFound {
-            message: format!("{who:?} is neither an object id nor the name of an identity"),
-            fix: "custody identity list -o table".to_owned(),
-        }),
-    }
 }
 
 fn property<'v>(assignment: &'v Value, name: &str) -> &'v str {
