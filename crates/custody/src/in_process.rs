@@ -14,9 +14,6 @@ use zeroize::Zeroizing;
 use crate::error::CliError;
 use crate::terminal;
 
-/// The file that a data folder in use holds.
-const INSTALLATION_FILE: &str = "installation.json";
-
 /// Where an installation is and how it is opened.
 #[derive(Clone, Debug)]
 pub struct Place {
