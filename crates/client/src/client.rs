@@ -10,6 +10,7 @@ use http::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::error::INVALID_REQUEST;
 use crate::{ClientError, Installation, KeyVault, Transport};
 
 /// The host of everything but the key vaults.
@@ -165,7 +166,7 @@ impl Client {
         }
         let body = body.map(Value::to_string).unwrap_or_default().into_bytes();
         let request = request.body(body).map_err(|error| {
-            ClientError::new("InvalidRequest", format!("{path} is no address: {error}"))
+            ClientError::new(INVALID_REQUEST, format!("{path} is no address: {error}"))
         })?;
         let response = self.transport.send(request)?;
         let status = response.status();

@@ -4,8 +4,16 @@ use serde_json::Value;
 
 use crate::TransportError;
 
-/// A refused, failed or garbled call. The codes are the server's, listed in `docs/errors.md`; the
-/// client's own are `ServerUnreachable`, `UnexpectedAnswer` and `InvalidRequest`.
+// The client's own codes.
+pub(crate) const INVALID_REQUEST: &str = "InvalidRequest";
+pub(crate) const JOB_FAILED: &str = "JobFailed";
+pub(crate) const OPERATION_FAILED: &str = "OperationFailed";
+pub(crate) const OPERATION_TIMED_OUT: &str = "OperationTimedOut";
+const SERVER_UNREACHABLE: &str = "ServerUnreachable";
+const UNEXPECTED_ANSWER: &str = "UnexpectedAnswer";
+
+/// A refused, failed or garbled call. The codes are the server's and the client's own, all listed
+/// in `docs/errors.md`.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{message}")]
 pub struct ClientError {
@@ -50,7 +58,7 @@ impl ClientError {
 
     /// An answer that is not what the interface promises.
     pub(crate) fn unexpected(what: impl std::fmt::Display) -> Self {
-        Self::new("UnexpectedAnswer", format!("the server's answer cannot be understood: {what}"))
+        Self::new(UNEXPECTED_ANSWER, format!("the server's answer cannot be understood: {what}"))
     }
 
     /// Reads the error of an answer with this status: ARM's `{"error":{…}}` or a bare error.
@@ -59,7 +67,7 @@ impl ClientError {
         let error = parsed.as_ref().map(|body| body.get("error").unwrap_or(body));
         let read = error.and_then(Self::from_value);
         let mut error = read.unwrap_or_else(|| {
-            Self::new("UnexpectedAnswer", format!("the server answered with status {status}"))
+            Self::new(UNEXPECTED_ANSWER, format!("the server answered with status {status}"))
         });
         error.status = Some(status);
         error
@@ -83,7 +91,7 @@ impl ClientError {
 
 impl From<TransportError> for ClientError {
     fn from(error: TransportError) -> Self {
-        Self::new(TransportError::CODE, error.to_string())
+        Self::new(SERVER_UNREACHABLE, error.to_string())
     }
 }
 

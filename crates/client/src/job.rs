@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::ClientError;
+use crate::error::JOB_FAILED;
 
 /// One job as it stands.
 #[derive(Clone, Debug, Deserialize)]
@@ -107,7 +108,7 @@ impl Job {
     fn failure(&self) -> ClientError {
         let first = self.error_details.first().and_then(ClientError::from_value);
         first.unwrap_or_else(|| {
-            ClientError::new("JobFailed", format!("the {} job failed", self.operation))
+            ClientError::new(JOB_FAILED, format!("the {} job failed", self.operation))
         })
     }
 }

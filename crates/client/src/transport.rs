@@ -19,8 +19,3 @@ pub struct TransportError {
     /// What stood in the way.
     pub reason: String,
 }
-
-impl TransportError {
-    /// Stable code of this fault.
-    pub const CODE: &'static str = "ServerUnreachable";
-}

@@ -5,6 +5,7 @@ use std::time::Duration;
 use custody_names::ResourceId;
 use serde_json::Value;
 
+use crate::error::{OPERATION_FAILED, OPERATION_TIMED_OUT};
 use crate::{Accepted, Client, ClientError, Job};
 
 /// How long one request waits for a job to change, in seconds; also how soon a wish to cancel is
@@ -64,12 +65,12 @@ impl Client {
                 let error = status.get("error").and_then(ClientError::from_value);
                 return Err(error.unwrap_or_else(|| {
                     let message = format!("the operation ended as {word} without a reason");
-                    ClientError::new("OperationFailed", message)
+                    ClientError::new(OPERATION_FAILED, message)
                 }));
             }
             self.clock.sleep(PAUSE);
         }
         let message = "the operation goes on, but this command stops waiting for it";
-        Err(ClientError::new("OperationTimedOut", message))
+        Err(ClientError::new(OPERATION_TIMED_OUT, message))
     }
 }

@@ -10,7 +10,7 @@ use crate::error::CliError;
 use crate::exit_code::ExitCode;
 use crate::jobs;
 use crate::output::Outcome;
-use crate::{items, terminal};
+use crate::{human, items, terminal};
 
 /// Check a vault's repository, and bring its keyring up to the newest key version
 #[derive(Debug, Args)]
@@ -38,32 +38,35 @@ pub(crate) fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, C
         let done = jobs::run(context, &vault, &format!("{vault}/verify"), &body)?;
         let name = vault.name().unwrap_or_default();
         let result = &done.job.result;
-        let sound = result.get("ok").and_then(Value::as_bool).unwrap_or(true);
+        let sound = number(result, "problems") == 0;
         exit = match (sound, exit) {
             (false, _) | (_, ExitCode::Damaged) => ExitCode::Damaged,
             (true, ExitCode::Success) => done.exit(),
             (true, other) => other,
         };
-        let verdict = if sound { "nothing is wrong" } else { "damage was found" };
-        let statement = result.get("statement").and_then(Value::as_str).unwrap_or_default();
-        let _ = writeln!(text, "vault {name}: {verdict} ({})", done.took());
-        text += &statement_line(statement);
-        text += &damage(result);
+        let _ = writeln!(text, "vault {name}: {} ({})", verdict(result), done.took());
+        if let Some(assurance) = result.get("assurance").and_then(Value::as_str) {
+            let objects = human::count(number(result, "objects"), "object");
+            let size = human::size(number(result, "bytes"));
+            let _ = writeln!(text, "  {objects}, {size}: {}", terminal::line(assurance));
+        }
         reports.push(done.to_json(json!({ "vault": name, "ok": sound, "result": result })));
     }
     Ok(Outcome::data(reports).with_text(text).ending(exit))
 }
 
-fn statement_line(statement: &str) -> String {
-    if statement.is_empty() { String::new() } else { format!("  {}\n", terminal::line(statement)) }
+/// Whether something is wrong; what is wrong was listed as warnings of the job.
+fn verdict(result: &Value) -> String {
+    match (number(result, "problems"), number(result, "damagedFiles")) {
+        (0, _) => "nothing is wrong".to_owned(),
+        (problems, files) => {
+            let (problems, files) =
+                (human::count(problems, "problem"), human::count(files, "file"));
+            format!("damage was found: {problems}, which cost {files}")
+        }
+    }
 }
 
-/// The damage that was found, a line each.
-fn damage(result: &Value) -> String {
-    let found = result.get("damage").and_then(Value::as_array);
-    let lines = found.into_iter().flatten().map(|one| {
-        let message = one.get("message").or(Some(one)).and_then(Value::as_str);
-        format!("  damaged: {}\n", terminal::line(message.unwrap_or_default()))
-    });
-    lines.collect()
+fn number(result: &Value, name: &str) -> u64 {
+    result.get(name).and_then(Value::as_u64).unwrap_or_default()
 }

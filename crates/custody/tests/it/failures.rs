@@ -84,6 +84,20 @@ fn exit_codes_of_jobs() {
 }
 
 #[test]
+fn damage_has_an_exit_code_of_its_own() {
+    let check = |result: Value, exit: u8, said: &str| {
+        let world = World::new();
+        world.server.put(VAULT, &json!({}));
+        *world.server.job.lock().unwrap() = vec![status_of("CompletedWithWarnings", &result)];
+        let ran = world.run("verify");
+        assert_eq!(ran.exit, exit, "{result}");
+        assert!(ran.stdout.contains(said), "{}", ran.stdout);
+    };
+    check(json!({ "problems": 0 }), 3, "nothing is wrong");
+    check(json!({ "problems": 2, "damagedFiles": 1 }), 9, "2 problems, which cost 1 file");
+}
+
+#[test]
 fn names_that_are_none_are_refused_before_anything_is_asked() {
     let check = |line: &str, exit: u8| {
         let world = World::new();
