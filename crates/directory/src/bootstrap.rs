@@ -3,10 +3,7 @@
 use custody_access::OWNER;
 use custody_ambient::Timestamp;
 use custody_names::{CorrelationId, PrincipalId, ResourceId, SubscriptionId, TenantId};
-use custody_resources::{
-    ActivityEvent, Kind, ProvisioningState, Record, Refusal, Stored, SystemData, Write,
-};
-use serde_json::Value;
+use custody_resources::{ActivityEvent, Kind, Record, Refusal, Stored, SystemData, Write};
 
 use crate::{
     RoleAssignmentKind, RoleAssignmentSpec, RoleAssignmentStatus, Subscription, SubscriptionSpec,
@@ -59,24 +56,7 @@ pub fn found(facts: &Founding) -> Result<Vec<Write>, Refusal> {
 }
 
 fn shell(facts: &Founding, id: ResourceId) -> Record {
-    Record {
-        id,
-        location: None,
-        tags: std::collections::BTreeMap::new(),
-        identity: None,
-        spec: Value::Null,
-        status: Value::Null,
-        state: ProvisioningState::Succeeded,
-        revision: 0,
-        system: SystemData {
-            created_by: facts.administrator_name.clone(),
-            created_at: facts.now,
-            last_modified_by: facts.administrator_name.clone(),
-            last_modified_at: facts.now,
-        },
-        references: Vec::new(),
-        claim: None,
-    }
+    Record::blank(id, SystemData::new(&facts.administrator_name, facts.now))
 }
 
 fn event<K: Kind>(facts: &Founding, made: &Stored<K>) -> Write {

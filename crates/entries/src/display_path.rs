@@ -1,4 +1,4 @@
-//! Paths as a terminal may be shown them.
+//! Paths and lines as a terminal may be shown them.
 
 use std::fmt::Write as _;
 
@@ -11,7 +11,10 @@ pub fn display_path(path: &[u8]) -> String {
     let mut shown = String::with_capacity(path.len());
     for chunk in path.utf8_chunks() {
         for character in chunk.valid().chars() {
-            push_escaped(&mut shown, character);
+            match character {
+                '\\' => shown.push_str("\\\\"),
+                _ => push_escaped(&mut shown, character),
+            }
         }
         for byte in chunk.invalid() {
             push_byte(&mut shown, u32::from(*byte));
@@ -20,17 +23,27 @@ pub fn display_path(path: &[u8]) -> String {
     shown
 }
 
+/// One line of text with everything but plain characters escaped. The backslash stays, so that a
+/// path which was escaped before is not escaped again.
+pub fn display_line(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    text.chars().for_each(|character| push_escaped(&mut shown, character));
+    shown
+}
+
+/// Whether a terminal shows this character as itself and nothing else happens.
+pub fn is_plain(character: char) -> bool {
+    !character.is_control() && !is_invisible(character)
+}
+
 fn push_escaped(shown: &mut String, character: char) {
     match character {
-        '\\' => shown.push_str("\\\\"),
         '\n' => shown.push_str("\\n"),
         '\r' => shown.push_str("\\r"),
         '\t' => shown.push_str("\\t"),
         _ if character.is_ascii_control() => push_byte(shown, u32::from(character)),
-        _ if character.is_control() || is_invisible(character) => {
-            shown.extend(character.escape_unicode());
-        }
-        _ => shown.push(character),
+        _ if is_plain(character) => shown.push(character),
+        _ => shown.extend(character.escape_unicode()),
     }
 }
 
@@ -78,5 +91,12 @@ mod tests {
         check("a\u{2028}b".as_bytes(), "a\\u{2028}b");
         check(br"back\slash", r"back\\slash");
         check(br"\x1b", r"\\x1b");
+    }
+
+    #[test]
+    fn lines_keep_the_backslash() {
+        let check = |text: &str, expected: &str| assert_eq!(display_line(text), expected);
+        check("file a\\nb changed", "file a\\nb changed");
+        check("two\r\nlines \u{1b}[31mred", "two\\r\\nlines \\x1b[31mred");
     }
 }

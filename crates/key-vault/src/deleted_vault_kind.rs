@@ -119,23 +119,12 @@ pub(crate) fn deleted(
         tags: current.record.tags.clone(),
         purge_protection_enabled: vault.purge_protection.then_some(true),
     };
-    let record = Record {
-        id: deleted_id(current, &shown.location)?,
-        location: None,
-        tags: BTreeMap::new(),
-        identity: None,
-        spec: Value::Null,
-        status: Value::Null,
-        state: ProvisioningState::Succeeded,
-        revision: 0,
-        system: SystemData {
-            last_modified_by: request.caller.name.clone(),
-            last_modified_at: request.now,
-            ..current.record.system.clone()
-        },
-        references: Vec::new(),
-        claim: None,
+    let system = SystemData {
+        last_modified_by: request.caller.name.clone(),
+        last_modified_at: request.now,
+        ..current.record.system.clone()
     };
+    let record = Record::blank(deleted_id(current, &shown.location)?, system);
     let status =
         DeletedKeyVaultStatus { shown, tenant_id: vault.tenant, vault: current.record.clone() };
     Stored::<DeletedKeyVaultKind> { record, spec: NoProperties {}, status }.into_write()

@@ -16,6 +16,7 @@ mod pin;
 mod prune;
 mod session;
 mod survey;
+mod void;
 mod watch;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,13 +35,14 @@ pub use body::{
 };
 pub use entry::{Entry, SealedEntry};
 pub use error::{LogError, LogFault};
-pub use history::{Effect, History, LivingSession, OpenIntent, Point, Tombstone, VoidReason};
+pub use history::{History, LivingSession, OpenIntent, Point, Tombstone};
 pub use host::{HostProbe, Liveness, ProcHost};
 pub use identifiers::{EntryHash, ItemGuid, ObjectId, SessionId};
 pub use pin::HeadPin;
 pub use prune::{PRUNE_POLL_INTERVAL, Prune, PruneOutcome};
 pub use session::{HEARTBEAT_INTERVAL, NewIntent, NewPoint, SESSION_LEASE, Session};
 pub use survey::{GAP_ENTRIES_MAX, Survey, survey};
+pub use void::{Effect, VoidReason};
 pub use watch::SessionWatch;
 
 use entry::object_name;

@@ -37,6 +37,18 @@ pub struct SystemData {
     pub last_modified_at: Timestamp,
 }
 
+impl SystemData {
+    /// Made by `name` at `now`, and not changed since.
+    pub fn new(name: &str, now: Timestamp) -> Self {
+        Self {
+            created_by: name.to_owned(),
+            created_at: now,
+            last_modified_by: name.to_owned(),
+            last_modified_at: now,
+        }
+    }
+}
+
 /// One resource as it is stored: the envelope that all kinds share, and the kind's own spec and
 /// status as JSON. The stored form of the newest version only.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -71,6 +83,24 @@ pub struct Record {
 }
 
 impl Record {
+    /// A record that says nothing yet, made by the server itself for `system`: its kind's
+    /// [`crate::Stored::into_record`] fills it.
+    pub fn blank(id: ResourceId, system: SystemData) -> Self {
+        Self {
+            id,
+            location: None,
+            tags: BTreeMap::new(),
+            identity: None,
+            spec: Value::Null,
+            status: Value::Null,
+            state: ProvisioningState::Succeeded,
+            revision: 0,
+            system,
+            references: Vec::new(),
+            claim: None,
+        }
+    }
+
     /// The etag shown to clients.
     pub fn etag(&self) -> String {
         format!("\"{:016x}\"", self.revision)

@@ -283,10 +283,17 @@ impl Platform {
 
     /// The records that every installation has; made again if the record store was lost.
     fn bootstrap(&self) -> Result<(), StartError> {
-        let subscription = ResourceId::subscription(self.installation.subscription_id);
+        let subscription_id = self.installation.subscription_id;
+        let group = DEFAULT_GROUP.parse().map_err(|_| StartError::Bug("the group is a name"))?;
+        let group = ResourceId::resource_group(subscription_id, &group);
+        // Every later start only looks: it takes no write lock.
+        if self.stored::<directory::ResourceGroup>(&group).is_ok() {
+            return Ok(());
+        }
+        let subscription = ResourceId::subscription(subscription_id);
         let facts = directory::Founding {
             tenant: self.installation.tenant_id,
-            subscription: self.installation.subscription_id,
+            subscription: subscription_id,
             subscription_name: "custody".to_owned(),
             administrator: self.installation.administrator_id,
             administrator_name: self.os_user.clone(),
@@ -300,13 +307,8 @@ impl Platform {
             Ok(directory::found(&facts)?)
         });
         founded.map_err(|error| StartError::refused(&fault::of_apply(error)))?;
-        let subscription = self.installation.subscription_id;
-        let group = DEFAULT_GROUP.parse().map_err(|_| StartError::Bug("the group is a name"))?;
-        let group = ResourceId::resource_group(subscription, &group);
-        if self.stored::<directory::ResourceGroup>(&group).is_err() {
-            let body = serde_json::json!({ "location": self.installation.location });
-            rescue::put(self, &group, body).map_err(|refusal| StartError::refused(&refusal))?;
-        }
+        let body = serde_json::json!({ "location": self.installation.location });
+        rescue::put(self, &group, body).map_err(|refusal| StartError::refused(&refusal))?;
         Ok(())
     }
 }

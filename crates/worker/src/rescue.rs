@@ -5,7 +5,6 @@
 //! in memory for one restore (`restore --repository`): the key vaults that keys.db knows, an
 //! identity with its grant, the vault with its ring, its items and its points.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -21,8 +20,7 @@ use custody_protection::{BackupInstance, FolderSource, InstanceSpec, InstanceSta
 use custody_record_store::SqliteRecords;
 use custody_repository::{Marker, RepositoryError, Rings};
 use custody_resources::{
-    Identity, ProvisioningState, Record, Refusal, Request, Stored, SystemData, UserAssigned, Verb,
-    Write,
+    Identity, Record, Refusal, Request, Stored, SystemData, UserAssigned, Verb, Write,
 };
 use serde_json::{Value, json};
 
@@ -347,23 +345,5 @@ pub(crate) fn put(platform: &Platform, id: &ResourceId, body: Value) -> Result<V
 }
 
 fn blank(platform: &Platform, id: ResourceId) -> Record {
-    let now = platform.clock.now();
-    Record {
-        id,
-        location: None,
-        tags: BTreeMap::new(),
-        identity: None,
-        spec: Value::Null,
-        status: Value::Null,
-        state: ProvisioningState::Succeeded,
-        revision: 0,
-        system: SystemData {
-            created_by: platform.administrator().name,
-            created_at: now,
-            last_modified_by: platform.administrator().name,
-            last_modified_at: now,
-        },
-        references: Vec::new(),
-        claim: None,
-    }
+    Record::blank(id, SystemData::new(&platform.os_user, platform.clock.now()))
 }

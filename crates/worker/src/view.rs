@@ -7,10 +7,8 @@ use custody_backup_vaults::BackupVault;
 use custody_names::{ItemId, ResourceId};
 use custody_protection::{BackupInstance, PointStatus, RecoveryPoint};
 use custody_repository::log::{HeadPin, History, ObjectId};
-use custody_repository::{ListedPoint, Repository};
-use custody_resources::{
-    Kind as _, ProvisioningState, Record, Refusal, Stop, Stored, SystemData, World, Write,
-};
+use custody_repository::{CommittedPoint, ListedPoint, Repository};
+use custody_resources::{Kind as _, Record, Refusal, Stop, Stored, SystemData, World, Write};
 use serde_json::Value;
 
 use crate::error::TaskError;
@@ -42,7 +40,8 @@ impl PointsView {
         Ok(Self { points, head, accepts_head: false })
     }
 
-    /// What the log alone says: which points there are, not what they hold. Needs no key.
+    /// What the log alone says: which points there are, not what they hold. Needs no key and
+    /// reads no point, however many there are.
     pub(crate) fn of_log(history: &History) -> Self {
         let seen = |(name, point): (&ObjectId, &custody_repository::log::Point)| SeenPoint {
             id: name.to_string(),
@@ -62,6 +61,22 @@ impl PointsView {
         };
         let points = history.points().iter().map(seen).collect();
         Self { points, head: history.head(), accepts_head: false }
+    }
+
+    /// With what a point just committed holds, which need not be read back for that.
+    pub(crate) fn with_committed(mut self, committed: &CommittedPoint) -> Self {
+        let id = committed.id.to_string();
+        for point in self.points.iter_mut().filter(|point| point.id == id) {
+            point.was_read = true;
+            point.status = PointStatus {
+                size: committed.counts.bytes,
+                files: committed.counts.files,
+                new_bytes: committed.counts.new_bytes,
+                warnings: committed.warnings_total,
+                ..point.status.clone()
+            };
+        }
+        self
     }
 
     /// How many points there are.
@@ -154,19 +169,7 @@ fn point_id(item: &ResourceId, point: &str) -> Result<ResourceId, Stop> {
 fn new_record(id: ResourceId, item: &SystemData, status: &PointStatus) -> Result<Write, Stop> {
     let time = status.recovery_point_time;
     let system = SystemData { created_at: time, last_modified_at: time, ..item.clone() };
-    let record = Record {
-        id,
-        location: None,
-        tags: BTreeMap::new(),
-        identity: None,
-        spec: Value::Null,
-        status: Value::Null,
-        state: ProvisioningState::Succeeded,
-        revision: 0,
-        system,
-        references: Vec::new(),
-        claim: None,
-    };
+    let record = Record::blank(id, system);
     let stored = Stored::<RecoveryPoint> { record, spec: Value::Null, status: status.clone() };
     Ok(stored.into_write()?)
 }

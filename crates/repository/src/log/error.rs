@@ -5,8 +5,8 @@ use custody_blob_store::StoreError;
 use custody_envelope::EnvelopeError;
 use custody_names::VaultGuid;
 
-use super::history::VoidReason;
 use super::pin::HeadPin;
+use super::void::VoidReason;
 
 /// What can go wrong with the log. Every message names the entry; every variant has a code.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -6,8 +6,8 @@ use std::time::Duration;
 use custody_blob_store::BlobName;
 
 use super::body::{Body, PruneFinished};
-use super::history::VoidReason;
 use super::identifiers::ObjectId;
+use super::void::VoidReason;
 use super::{History, Log, LogError, OpenIntent, SessionWatch};
 
 /// How long a prune that waits for earlier sessions waits between two looks.

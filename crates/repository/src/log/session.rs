@@ -10,9 +10,9 @@ use custody_blob_store::BlobName;
 use super::body::{
     Body, EndReason, HostFacts, PointCommitted, PruneIntent, SessionBegun, SessionEnded,
 };
-use super::history::VoidReason;
 use super::identifiers::{ItemGuid, ObjectId, SessionId};
 use super::pin::HeadPin;
+use super::void::VoidReason;
 use super::{Log, LogError};
 
 /// A session whose heartbeat does not change for so long on an observer's clock is taken for dead

@@ -30,7 +30,7 @@ pub(super) fn run(job: &Job<'_>) -> Result<Outcome, TaskError> {
         job.warn(&warning.code, &warning.path, &warning.message);
     }
     job.count_to(committed.warnings_total);
-    let view = PointsView::read(&repository)?;
+    let view = PointsView::of_log(&*repository.history()?).with_committed(&committed);
     let vault_id = vault.record.id.clone();
     Ok(Outcome {
         result: result(&committed, source.summary()),

@@ -31,7 +31,7 @@ pub(super) fn run(job: &Job<'_>) -> Result<Outcome, TaskError> {
         })));
     }
     let report = repository.prune(&options, PATIENCE, job)?;
-    let view = PointsView::read(&repository)?;
+    let view = PointsView::of_log(&*repository.history()?);
     let vault_id = vault.record.id.clone();
     Ok(Outcome {
         result: json!({
