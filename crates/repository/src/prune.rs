@@ -253,6 +253,9 @@ impl Repository {
         let mut copy = Copy::new(self)?;
         let mut copied = Vec::new();
         let places = survey.kept_by_pack(&wanted);
+        if !places.is_empty() {
+            report_phase(progress, Phase::Repacking, 0);
+        }
         for (pack, places) in places {
             match places.iter().try_for_each(|place| reader.chunk(&place.name).map(drop)) {
                 Err(error) if error.is_local() => continue,
