@@ -12,6 +12,7 @@ mod damage;
 mod log;
 mod prune;
 mod prune_plan;
+mod repair;
 mod retention;
 mod round_trip;
 mod tree;
