@@ -16,7 +16,9 @@ use crate::line::encode;
 use crate::reserve::Reserve;
 use crate::segment::Segment;
 use crate::tail::{FORMAT, Tail};
-use crate::{Content, Entries, HeadFile, LedgerError, Note, Order, Position, Signer, read};
+use crate::{
+    Content, Entries, HeadFile, LedgerError, Note, Order, Position, Signer, read, read_from,
+};
 
 /// Longest record, in bytes of JSON.
 const RECORD_BYTES_MAX: usize = 64 << 10;
@@ -138,6 +140,11 @@ impl Ledger {
     /// All lines that stand now, see [`read`].
     pub fn read(&self, order: Order) -> Result<Entries, LedgerError> {
         read(&self.folder, order)
+    }
+
+    /// The lines from the one with this sequence number on, see [`read_from`].
+    pub fn read_from(&self, sequence: u64) -> Result<Entries, LedgerError> {
+        read_from(&self.folder, sequence)
     }
 
     /// As [`Ledger::open`], on a disk that a test may have made.
