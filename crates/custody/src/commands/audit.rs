@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand, ValueEnum};
 use custody_client::{Addresses, kinds};
 use custody_names::ResourceId;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::arguments::GroupOption;
 use crate::commands::group;
