@@ -225,7 +225,7 @@ impl Repository {
                         Body::File { content, .. } => {
                             // A list of extents that is lost costs its file, which needs no more.
                             match reader.for_each_chunk(&content, &mut need) {
-                                Err(error) if !error.is_local() => return Err(error),
+                                Err(error) if !error.is_lasting() => return Err(error),
                                 _ => {}
                             }
                         }

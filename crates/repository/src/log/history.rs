@@ -174,6 +174,15 @@ impl History {
         self.packs.contains(pack) && !self.intent.as_ref().is_some_and(leaves)
     }
 
+    /// Whether all points, packs and index objects that stood in `earlier` stand still.
+    pub fn keeps_all_of(&self, earlier: &Self) -> bool {
+        let packs = &mut earlier.packs.iter().filter(|pack| earlier.is_lasting_pack(pack));
+        let indexes = &mut earlier.indexes.keys().filter(|index| earlier.is_lasting_index(index));
+        packs.all(|pack| self.is_lasting_pack(pack))
+            && indexes.all(|index| self.is_lasting_index(index))
+            && earlier.points.keys().all(|point| self.points.contains_key(point))
+    }
+
     /// The keyring in force.
     pub fn keyring(&self) -> Option<&KeyringHead> {
         self.keyring.as_ref()

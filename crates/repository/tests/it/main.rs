@@ -8,6 +8,8 @@
     reason = "a test fails by panicking"
 )]
 
+mod bad_sectors;
+mod check;
 mod damage;
 mod log;
 mod prune;
