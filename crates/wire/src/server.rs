@@ -10,8 +10,9 @@ use custody_worker::{Platform, PlatformOptions, StartError};
 use http::{Request, Response, header};
 use serde_json::Value;
 
+use crate::data_plane::{self, KeyHost};
 use crate::reply::{self, Body};
-use crate::{arm, data_plane, own};
+use crate::{arm, own};
 
 /// Largest request body, in bytes.
 const REQUEST_BYTES_MAX: usize = 4 << 20;
@@ -19,6 +20,8 @@ const REQUEST_BYTES_MAX: usize = 4 << 20;
 const PATH_BYTES_MAX: usize = 16 << 10;
 /// Host suffix of key vaults: what follows the key vault's name.
 const KEY_VAULT_SUFFIX: &str = "vault.";
+/// Host suffix of managed HSMs.
+const MANAGED_HSM_SUFFIX: &str = "managedhsm.";
 
 /// The REST surface over one data folder.
 pub struct Server {
@@ -85,7 +88,10 @@ impl Server {
         let host = request.uri().host().unwrap_or("custody.localhost");
         match host.split_once('.') {
             Some((vault, suffix)) if suffix.starts_with(KEY_VAULT_SUFFIX) => {
-                Ok(data_plane::answer(&self.platform, vault, &call))
+                Ok(data_plane::answer(&self.platform, KeyHost::KeyVault, vault, &call))
+            }
+            Some((hsm, suffix)) if suffix.starts_with(MANAGED_HSM_SUFFIX) => {
+                Ok(data_plane::answer(&self.platform, KeyHost::ManagedHsm, hsm, &call))
             }
             _ if call.path.starts_with("/custody/") => own::answer(&self.platform, &call),
             _ => arm::answer(&self.platform, &call),
