@@ -15,7 +15,7 @@ use crate::content::{Content, Extent, decode_extents, end, total};
 use crate::error::Malformed;
 use crate::index::{Index, Place};
 use crate::listing::{self, Node};
-use crate::object::Family;
+use crate::object::{Family, MISSING};
 use crate::pack::{WRONG_CHUNK, open_group};
 use crate::sealed::Keys;
 
@@ -114,12 +114,17 @@ impl<'r> ChunkReader<'r> {
         let (group, pack) =
             self.index.group(place).ok_or(RepositoryError::Bug("a place without its group"))?;
         let name = Family::Pack.name(pack.id)?;
-        let missing = || RepositoryError::damaged(&name, "it is missing");
+        let read = |offset, length| {
+            self.store
+                .read_range(&name, offset, length)
+                .map_err(|error| RepositoryError::reading(&name, error))?
+                .ok_or_else(|| RepositoryError::damaged(&name, MISSING))
+        };
         let cached = locked(&self.openers).get(&group.pack).cloned();
         let opener = if let Some(opener) = cached {
             opener
         } else {
-            let header = self.store.read_range(&name, 0, HEADER_BYTES)?.ok_or_else(missing)?;
+            let header = read(0, HEADER_BYTES)?;
             let opener = Arc::new(self.keys.opener(ObjectType::Pack, &header, &name)?);
             let mut openers = locked(&self.openers);
             if openers.len() >= OPENERS_MAX {
@@ -128,8 +133,7 @@ impl<'r> ChunkReader<'r> {
             openers.insert(group.pack, Arc::clone(&opener));
             opener
         };
-        let (offset, length) = (u64::from(group.offset), group.sealed as usize);
-        let part = self.store.read_range(&name, offset, length)?.ok_or_else(missing)?;
+        let part = read(u64::from(group.offset), group.sealed as usize)?;
         let mut decompressor = Decompressor::new()?;
         open_group(&opener, group.position, group.shape, part, &mut decompressor, &name)
     }

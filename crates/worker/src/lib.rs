@@ -9,6 +9,7 @@
 mod administrator;
 mod applications;
 mod audit;
+mod audit_delivery;
 mod dependants;
 mod error;
 pub mod fault;
@@ -34,6 +35,7 @@ mod view;
 
 pub use administrator::{AdministratorApplication, NewTenant};
 pub use applications::{ApplicationChange, Author, CertificateWish, Holder, Principal, absent};
+pub use audit_delivery::{Courier, Delivery};
 pub use custody_directory::principal_of;
 pub use dependants::{Dependants, ItemReport, Summary, VaultReport, VersionReport};
 pub use error::StartError;
