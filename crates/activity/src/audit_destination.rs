@@ -1,6 +1,8 @@
 //! Places that audit records are sent to, beside the ledger.
 
-use custody_resources::{Change, Kind, Place, Plan, Refusal, Stop, World};
+use custody_resources::{
+    Change, Kind, Place, Plan, Refusal, Removal, Request, Stop, Stored, Target, World,
+};
 use serde::{Deserialize, Serialize};
 
 /// Longest address of a destination, in bytes.
@@ -48,6 +50,22 @@ impl Kind for AuditDestination {
     fn plan(change: Change<'_, Self>, _world: &World) -> Result<Plan<Self>, Stop> {
         check_address(&change.spec)?;
         Ok(Plan::done(change.spec, NoStatus {}))
+    }
+
+    /// A destination that settings name stays: else records would go nowhere in silence.
+    fn plan_delete(
+        current: &Stored<Self>,
+        _request: &Request<'_>,
+        world: &World,
+    ) -> Result<Removal, Stop> {
+        let id = &current.record.id;
+        let Some(setting) = world.referrers(Target::resource(id))?.first() else {
+            return Ok(Removal::default());
+        };
+        let text = format!("records are sent to it: {} names it", setting.id);
+        Err(Refusal::new(409, "AuditDestinationInUse", text)
+            .with_fix("custody audit stop --vault-name NAME --to NAME")
+            .into())
     }
 }
 

@@ -101,7 +101,7 @@ impl Kind for DiagnosticSetting {
             if world.stored::<AuditDestination>(destination)?.is_none() {
                 let text = format!("there is no audit destination '{destination}'");
                 return Err(Refusal::new(400, "AuditDestinationNotFound", text)
-                    .with_fix("custody audit destination create --name NAME --type File")
+                    .with_fix("custody audit destination create --name NAME --type file")
                     .into());
             }
         }

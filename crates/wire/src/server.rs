@@ -12,8 +12,9 @@ use serde_json::Value;
 
 use crate::authentication::{self, Surface};
 use crate::base::{Base, HostKind};
+use crate::data_plane::{self, KeyHost};
 use crate::reply::{self, Body};
-use crate::{arm, data_plane, graph, own, tokens};
+use crate::{arm, graph, own, tokens};
 
 /// Largest request body, in bytes.
 const REQUEST_BYTES_MAX: usize = 4 << 20;
@@ -105,10 +106,11 @@ impl Server {
             }
         }
         match host {
-            HostKind::KeyVault(vault) => Ok(data_plane::answer(&self.platform, &vault, &call)),
+            HostKind::KeyVault(name) => {
+                Ok(data_plane::answer(&self.platform, KeyHost::KeyVault, &name, &call))
+            }
             HostKind::ManagedHsm(name) => {
-                let text = format!("there is no managed HSM {name}");
-                Err(Refusal::new(404, "ResourceNotFound", text))
+                Ok(data_plane::answer(&self.platform, KeyHost::ManagedHsm, &name, &call))
             }
             HostKind::Main if call.path.starts_with("/custody/") => {
                 own::answer(&self.platform, &call)

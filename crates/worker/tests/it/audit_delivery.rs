@@ -131,3 +131,16 @@ fn a_destination_that_was_down_gets_what_it_missed() {
     let bodies = mailbox.bodies.lock().unwrap();
     assert_eq!(bodies.iter().map(|body| body.as_array().unwrap().len()).sum::<usize>(), 2);
 }
+
+#[test]
+fn a_destination_in_use_stays() {
+    let (site, _) = audited("/nowhere/log");
+    let file = site.id("Custody.Audit/destinations/file");
+    let refused = site.delete(&file).unwrap_err();
+    assert_eq!((refused.status, refused.code.as_ref()), (409, "AuditDestinationInUse"));
+    let setting = site.id(
+        "Microsoft.KeyVault/vaults/audited-kv/providers/Microsoft.Insights/diagnosticSettings/all",
+    );
+    site.delete(&setting).unwrap();
+    site.delete(&file).unwrap();
+}

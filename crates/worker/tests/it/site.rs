@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use custody_names::{CorrelationId, OperationId, ResourceId};
-use custody_resources::{Request, Verb};
+use custody_resources::{Refusal, Request, Verb};
 use custody_test_world::{FixedClock, SeededEntropy};
 use custody_worker::{Platform, PlatformOptions, SealChoice};
 use serde_json::Value;
@@ -38,11 +38,20 @@ impl Site {
 
     /// Puts a resource as the administrator.
     pub(crate) fn put(&self, id: &ResourceId, body: Value) -> Value {
+        self.ask(id, Verb::Put, body).unwrap()
+    }
+
+    /// Deletes a resource as the administrator.
+    pub(crate) fn delete(&self, id: &ResourceId) -> Result<Value, Refusal> {
+        self.ask(id, Verb::Delete, Value::Null)
+    }
+
+    fn ask(&self, id: &ResourceId, verb: Verb, body: Value) -> Result<Value, Refusal> {
         let entropy = self.platform.entropy.as_ref();
         let request = Request {
             id: id.clone(),
             listed: None,
-            verb: Verb::Put,
+            verb,
             body,
             api_version: "2026-02-01".to_owned(),
             if_match: None,
@@ -53,6 +62,6 @@ impl Site {
             now: self.platform.clock.now(),
             entropy,
         };
-        self.platform.decide(&request).unwrap().body.unwrap_or_default()
+        Ok(self.platform.decide(&request)?.body.unwrap_or_default())
     }
 }
