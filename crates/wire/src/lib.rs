@@ -5,13 +5,22 @@
 
 mod address;
 mod arm;
+mod audience;
+mod authentication;
+mod base;
 mod data_plane;
+mod form;
+mod graph;
+mod managed_identity;
 mod own;
+mod own_directory;
 mod reply;
 mod server;
+mod tokens;
 
+pub use base::{Base, CANONICAL_SUFFIX, HostKind};
 pub use custody_envelope::SecretBytes;
 pub use custody_worker::rescue::{LoneRepository, restore_kit};
-pub use custody_worker::{PlatformOptions, SealChoice, StartError};
+pub use custody_worker::{AdministratorApplication, PlatformOptions, SealChoice, StartError};
 pub use reply::Body;
 pub use server::Server;

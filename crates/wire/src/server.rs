@@ -10,22 +10,20 @@ use custody_worker::{Platform, PlatformOptions, StartError};
 use http::{Request, Response, header};
 use serde_json::Value;
 
+use crate::authentication::{self, Surface};
+use crate::base::{Base, HostKind};
 use crate::data_plane::{self, KeyHost};
 use crate::reply::{self, Body};
-use crate::{arm, own};
+use crate::{arm, graph, own, tokens};
 
 /// Largest request body, in bytes.
 const REQUEST_BYTES_MAX: usize = 4 << 20;
 /// Longest path with query, in bytes.
 const PATH_BYTES_MAX: usize = 16 << 10;
-/// Host suffix of key vaults: what follows the key vault's name.
-const KEY_VAULT_SUFFIX: &str = "vault.";
-/// Host suffix of managed HSMs.
-const MANAGED_HSM_SUFFIX: &str = "managedhsm.";
 
 /// The REST surface over one data folder.
 pub struct Server {
-    platform: Arc<Platform>,
+    pub(crate) platform: Arc<Platform>,
 }
 
 /// One request after the checks that all surfaces share.
@@ -84,21 +82,51 @@ impl Server {
     }
 
     fn answer(&self, request: &Request<Vec<u8>>) -> Result<Response<Body>, Refusal> {
-        let call = self.call(request)?;
-        let host = request.uri().host().unwrap_or("custody.localhost");
-        match host.split_once('.') {
-            Some((vault, suffix)) if suffix.starts_with(KEY_VAULT_SUFFIX) => {
-                Ok(data_plane::answer(&self.platform, KeyHost::KeyVault, vault, &call))
+        let correlation = CorrelationId::mint(self.platform.entropy.as_ref())
+            .map_err(|error| Refusal::bug(error.to_string()))?;
+        let canonical = Base::canonical();
+        let authority = request.uri().authority().map(http::uri::Authority::as_str);
+        let (host, base) = authority
+            .and_then(|authority| canonical.locate(authority))
+            .unwrap_or((HostKind::Main, canonical));
+        if host == HostKind::Main
+            && let Some(answered) =
+                tokens::answer(&self.platform, &base, request, None, correlation)
+        {
+            return Ok(answered);
+        }
+        let mut call = self.call(request, correlation)?;
+        // Within the process nobody needs a token; who bears one acts as its principal.
+        if request.headers().contains_key(header::AUTHORIZATION) {
+            let surface = Surface::of(&self.platform, &host, &call.path);
+            let headers = request.headers();
+            match authentication::authenticate(&self.platform, &base, headers, surface) {
+                Ok(caller) => call.caller = caller,
+                Err(fault) => return Ok(fault.response(&self.platform, &base, surface)),
             }
-            Some((hsm, suffix)) if suffix.starts_with(MANAGED_HSM_SUFFIX) => {
-                Ok(data_plane::answer(&self.platform, KeyHost::ManagedHsm, hsm, &call))
+        }
+        match host {
+            HostKind::KeyVault(name) => {
+                Ok(data_plane::answer(&self.platform, KeyHost::KeyVault, &name, &call))
             }
-            _ if call.path.starts_with("/custody/") => own::answer(&self.platform, &call),
-            _ => arm::answer(&self.platform, &call),
+            HostKind::ManagedHsm(name) => {
+                Ok(data_plane::answer(&self.platform, KeyHost::ManagedHsm, &name, &call))
+            }
+            HostKind::Main if call.path.starts_with("/custody/") => {
+                own::answer(&self.platform, &call)
+            }
+            HostKind::Main if graph::is_graph(&call.path) => {
+                Ok(graph::answer(&self.platform, &base, &call))
+            }
+            HostKind::Main => arm::answer(&self.platform, &call),
         }
     }
 
-    fn call<'a>(&self, request: &'a Request<Vec<u8>>) -> Result<Call<'a>, Refusal> {
+    fn call<'a>(
+        &self,
+        request: &'a Request<Vec<u8>>,
+        correlation: CorrelationId,
+    ) -> Result<Call<'a>, Refusal> {
         let uri = request.uri();
         let text_bytes = uri.path().len() + uri.query().map_or(0, str::len);
         if text_bytes > PATH_BYTES_MAX {
@@ -116,8 +144,7 @@ impl Server {
         let if_match = request.headers().get(header::IF_MATCH);
         Ok(Call {
             caller: self.platform.administrator(),
-            correlation: CorrelationId::mint(self.platform.entropy.as_ref())
-                .map_err(|error| Refusal::bug(error.to_string()))?,
+            correlation,
             method: request.method(),
             path: crate::address::decode_path(uri.path())?,
             query: query(uri.query().unwrap_or_default())?,

@@ -6,12 +6,16 @@
 //! vault session: the ring is unlocked through the vault's identity, and a watcher extends or ends
 //! the lease on its keys (DESIGN §5).
 
+mod administrator;
+mod applications;
 mod audit;
 mod audit_delivery;
 mod dependants;
+mod directory;
 mod error;
 pub mod fault;
 mod folders;
+mod host_identities;
 mod installation;
 mod job;
 mod keks;
@@ -24,14 +28,22 @@ mod platform;
 mod progress;
 pub mod rescue;
 mod runner;
+mod service_principals;
+mod sign_in;
 mod tasks;
 mod vault_repository;
 mod vault_session;
 mod view;
 
+pub use administrator::{AdministratorApplication, NewTenant};
+pub use applications::{ApplicationChange, CertificateWish, Holder};
 pub use audit_delivery::{Courier, Delivery};
+pub use custody_directory::principal_of;
 pub use dependants::{Dependants, ItemReport, Summary, VaultReport, VersionReport};
+pub use directory::{Author, Principal, absent};
 pub use error::StartError;
+pub use host_identities::{Asking, Attached, Chosen, IdentityRequest, WorkloadFacts};
 pub use installation::{DataFolder, INSTALLATION_FORMAT, Installation};
-pub use key_access::{Cause, KeyVaultFacts, PLATFORM_KEY_VAULT, principal_of};
+pub use key_access::{Cause, KeyVaultFacts, PLATFORM_KEY_VAULT};
 pub use platform::{Platform, PlatformOptions, SealChoice};
+pub use sign_in::{AuthenticationError, FAILURES_MAX, FAILURES_WITHIN, TokenRequest};
