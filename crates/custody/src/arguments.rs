@@ -99,6 +99,8 @@ pub(crate) enum Command {
     RecoveryKit(commands::recovery_kit::Options),
     Init(commands::init::Options),
     Up(commands::up::Options),
+    Env(commands::env::Options),
+    Trust(commands::trust::Options),
     Completions(commands::completions::Options),
     Version(commands::version::Options),
     #[command(hide = true)]

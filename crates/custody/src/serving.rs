@@ -7,23 +7,30 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use custody_ambient::Clock;
+use custody_resources::Refusal;
 use custody_wire::{
-    Authority, Base, CANONICAL_SUFFIX, CertificateError, Certificates, Limits, Listener,
+    AdjustableClock, Authority, Base, CANONICAL_SUFFIX, CertificateError, Certificates, Limits,
+    Listener, Network, Server, Sockets,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::commands::up::Options;
 use crate::context::Context;
 use crate::error::CliError;
-use crate::in_process;
-use crate::terminal;
+use crate::in_process::{self, Machine};
+use crate::local_socket::LocalSocket;
+use crate::virtual_clock::VirtualClock;
+use crate::{machine, terminal};
 
 /// The port unless another is named.
 pub(crate) const DEFAULT_PORT: u16 = 8443;
 /// How often a stop is looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// How often certificates are looked at.
-const CERTIFICATES_EVERY: Duration = Duration::from_secs(60);
+/// How often certificates and what falls due are looked at.
+const ROUNDS_EVERY: Duration = Duration::from_secs(60);
+/// Files that the process opens beside its connections: stores, sources, restores.
+const OWN_FILES: usize = 512;
 
 /// What is served and how: the command line first, then the configuration.
 pub(crate) struct Settings {
@@ -31,6 +38,7 @@ pub(crate) struct Settings {
     suffix: String,
     ready_file: Option<PathBuf>,
     given: Option<(PathBuf, PathBuf)>,
+    is_clock_virtual: bool,
     limits: Limits,
 }
 
@@ -62,6 +70,7 @@ impl Settings {
             suffix: host_name(suffix.unwrap_or(CANONICAL_SUFFIX))?,
             ready_file: options.ready_file.as_deref().map(|path| context.absolute(path)),
             given,
+            is_clock_virtual: options.virtual_clock,
             limits,
         })
     }
@@ -73,13 +82,79 @@ pub(crate) fn serve(settings: &Settings, context: &Context<'_>) -> Result<(), Cl
     (context.world.interrupts)();
     // Bound first: that the address is taken is said before anything is opened.
     let socket = bind(settings.address)?;
-    let port = socket.local_addr().map_err(CliError::Output)?.port();
-    let base = Base::new(settings.suffix.clone(), port);
-    let machine = context.machine();
-    let server =
-        in_process::open_server(&context.place, &machine, &|what| context.passphrase(what))?;
-    let server = Arc::new(server.reached_by(base.clone()));
-    let certificates = match &settings.given {
+    let address = socket.local_addr().map_err(CliError::Output)?;
+    let base = Base::new(settings.suffix.clone(), address.port());
+    let (server, clock) = open(settings, context)?;
+    let certificates = certificates(settings, context, &server)?;
+    let server = Arc::new(server.reached_by(Network {
+        base: base.clone(),
+        address,
+        authority_file: certificates.authority_file(),
+        secret_file: None,
+        clock,
+    }));
+    let local = LocalSocket::bind(&server.data_folder()).map_err(CliError::Output)?;
+    let (own_socket, local) = local.unzip();
+    if own_socket.is_none() {
+        context.say("another server runs on this data folder; commands keep asking that one");
+    }
+    let sockets = Sockets { network: vec![socket], local };
+    let limits = within_the_machine(settings.limits.clone());
+    let listener = Listener::start(Arc::clone(&server), sockets, &certificates, limits)
+        .map_err(CliError::Output)?;
+    if let Some(path) = &settings.ready_file {
+        write_ready_file(path, &base, address.port())?;
+    }
+    greet(context, &base, &certificates);
+    wait_for_stop(context, &server, &certificates);
+    // Nobody finds the server any more; whoever has found it is served to the end.
+    drop(own_socket);
+    context.say("stopping: requests under way may end");
+    if !listener.stop() {
+        context.warn("some requests had not ended and were cut off");
+    }
+    server.finish();
+    Ok(())
+}
+
+/// Opens the data folder under the clock that was asked for.
+fn open(
+    settings: &Settings,
+    context: &Context<'_>,
+) -> Result<(Server, Option<Arc<dyn AdjustableClock>>), CliError> {
+    let mut machine = context.machine();
+    let open = |machine: &Machine| {
+        in_process::open_server(&context.place, machine, &|what| context.passphrase(what))
+    };
+    if !settings.is_clock_virtual {
+        return Ok((open(&machine)?, None));
+    }
+    let folder = &context.place.data_folder;
+    let (clock, is_new) = VirtualClock::of(folder, Arc::clone(&machine.clock))?;
+    let clock = Arc::new(clock);
+    machine.clock_is_virtual = true;
+    machine.clock = Arc::clone(&clock) as Arc<dyn Clock>;
+    let server = open(&machine)?;
+    if is_new && server.holds_recovery_points()? {
+        clock.unmark();
+        let folder = terminal::path(folder.as_os_str().as_encoded_bytes());
+        return Err(CliError::Conflict {
+            code: "ClockIsReal",
+            message: format!("{folder} holds recovery points that were made in real time"),
+            fix: "custody up --virtual-clock --data-dir ANOTHER_DIR".to_owned(),
+        });
+    }
+    Ok((server, Some(clock)))
+}
+
+/// The certificates to show. They live by the machine's clock even if nothing else does: their
+/// readers do.
+fn certificates(
+    settings: &Settings,
+    context: &Context<'_>,
+    server: &Server,
+) -> Result<Certificates, CliError> {
+    Ok(match &settings.given {
         Some((chain, key)) => Certificates::given(chain, key)?,
         None => {
             let authority = Authority {
@@ -90,37 +165,89 @@ pub(crate) fn serve(settings: &Settings, context: &Context<'_>) -> Result<(), Cl
             };
             Certificates::own(authority, Arc::clone(&context.world.clock))?
         }
-    };
-    let limits = settings.limits.clone();
-    let listener = Listener::start(Arc::clone(&server), vec![socket], &certificates, limits)
-        .map_err(CliError::Output)?;
+    })
+}
+
+/// No more connections than the machine gives files for.
+fn within_the_machine(limits: Limits) -> Limits {
+    let most = machine::raise_file_limit().saturating_sub(OWN_FILES).max(1);
+    Limits { connections_max: limits.connections_max.min(most), ..limits }
+}
+
+fn greet(context: &Context<'_>, base: &Base, certificates: &Certificates) {
     context.say(&format!("custody serves {} (Ctrl-C stops it)", base.main()));
-    if let Some(path) = &settings.ready_file {
-        write_ready_file(path, &base, port)?;
+    context.say(&format!("  key vaults: {}", base.key_vault(&"NAME")));
+    if let Some(path) = certificates.authority_file() {
+        let path = terminal::path(path.as_os_str().as_encoded_bytes());
+        context.say(&format!("  clients must trust {path}"));
     }
-    wait_for_stop(context, &certificates);
-    context.say("stopping: requests under way may end");
-    if !listener.stop() {
-        context.warn("some requests had not ended and were cut off");
-    }
-    server.finish();
-    Ok(())
+    context.say("next: `custody env` prints what az and the SDKs need");
 }
 
 /// Looks after what changes by itself until a signal says stop.
-fn wait_for_stop(context: &Context<'_>, certificates: &Certificates) {
+fn wait_for_stop(context: &Context<'_>, server: &Server, certificates: &Certificates) {
     let clock = &context.world.clock;
-    let mut looked = clock.since_boot();
+    let mut looked = None;
     while (context.world.interrupts)() == 0 {
+        let now = clock.since_boot();
+        if looked.is_none_or(|looked| now.saturating_sub(looked) >= ROUNDS_EVERY) {
+            looked = Some(now);
+            // What was shown so far is shown on, and the next round tries again.
+            if let Err(error) = certificates.renew() {
+                context.warn(&terminal::line(&error.to_string()));
+            }
+            for problem in server.housekeep().problems {
+                context.warn(&terminal::line(&problem.to_string()));
+            }
+        }
         clock.sleep(LOOK_EVERY);
-        if clock.since_boot() - looked < CERTIFICATES_EVERY {
-            continue;
-        }
-        looked = clock.since_boot();
-        if let Err(error) = certificates.renew() {
-            // What was shown so far is shown on.
-            context.warn(&terminal::line(&error.to_string()));
-        }
+    }
+}
+
+/// How a server is reached: the one that runs, or the one that would.
+pub(crate) struct Reached {
+    pub base: Base,
+    pub address: Option<IpAddr>,
+    pub authority_file: Option<PathBuf>,
+    pub secret_file: Option<PathBuf>,
+    pub managed_identity_endpoint: Option<String>,
+    pub client_id: Option<String>,
+    pub object_id: Option<String>,
+    pub is_running: bool,
+}
+
+impl Reached {
+    /// Asks the server that runs, else the configuration.
+    pub(crate) fn find(context: &Context<'_>) -> Result<Self, CliError> {
+        let Some(server) = context.client()?.find("/custody/server")? else {
+            let settings = Settings::of(&Options::default(), context)?;
+            let own = settings.given.is_none();
+            return Ok(Self {
+                base: Base::new(settings.suffix, settings.address.port()),
+                address: Some(settings.address.ip()),
+                authority_file: own.then(|| context.place.data_folder.join("ca.pem")),
+                secret_file: None,
+                managed_identity_endpoint: None,
+                client_id: None,
+                object_id: None,
+                is_running: false,
+            });
+        };
+        let text = |path: &str| server.pointer(path).and_then(Value::as_str).map(str::to_owned);
+        let port = server.get("port").and_then(Value::as_u64);
+        Ok(Self {
+            base: Base {
+                suffix: text("/suffix").unwrap_or_else(|| CANONICAL_SUFFIX.to_owned()),
+                port: port.and_then(|port| u16::try_from(port).ok()),
+            },
+            address: text("/address").and_then(|address| address.parse().ok()),
+            authority_file: text("/caFile").map(PathBuf::from),
+            secret_file: text("/clientSecretFile").map(PathBuf::from),
+            managed_identity_endpoint: text("/managedIdentityEndpoint"),
+            client_id: text("/administrator/clientId"),
+            object_id: text("/administrator/objectId"),
+            is_running: true,
+        })
     }
 }
 
@@ -188,5 +315,11 @@ fn write_ready_file(path: &Path, base: &Base, port: u16) -> Result<(), CliError>
 impl From<CertificateError> for CliError {
     fn from(error: CertificateError) -> Self {
         Self::Start { code: error.code().to_owned(), message: error.to_string(), fix: None }
+    }
+}
+
+impl From<Refusal> for CliError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Start { code: refusal.code.into_owned(), message: refusal.message, fix: refusal.fix }
     }
 }

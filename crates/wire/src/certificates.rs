@@ -182,7 +182,7 @@ impl ResolvesServerCert for Shown {
 impl Authority {
     /// A fresh leaf.
     fn leaf(&self, now: Timestamp) -> Result<(Arc<CertifiedKey>, Mark), CertificateError> {
-        let (certificate, key) = self.open(now)?;
+        let key = self.open(now)?;
         let params = self.params(now)?;
         let issuer = Issuer::new(params, key);
         let leaf_key = KeyPair::generate().map_err(making)?;
@@ -196,15 +196,15 @@ impl Authority {
         leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         leaf.use_authority_key_identifier_extension = true;
         let leaf = leaf.signed_by(&leaf_key, &issuer).map_err(making)?;
-        let chain = vec![leaf.der().clone(), certificate];
+        let chain = vec![leaf.der().clone()];
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(leaf_key.serialize_der()));
         let shown = certified(chain, key).map_err(CertificateError::Making)?;
         Ok((Arc::new(shown), Mark::Until(end)))
     }
 
-    /// The authority's certificate and key, made at the first start. Clients are given the
-    /// certificate as it stands in the data folder.
-    fn open(&self, now: Timestamp) -> Result<(CertificateDer<'static>, KeyPair), CertificateError> {
+    /// The authority's key. It is made at the first start with its certificate, which clients find
+    /// in the data folder.
+    fn open(&self, now: Timestamp) -> Result<KeyPair, CertificateError> {
         let key_file = self.kept("ca-key.pem");
         let failed = |path: &Path| {
             let path = path.to_owned();
@@ -232,10 +232,7 @@ impl Authority {
         if fs::read(&shown).ok().as_deref() != Some(text.as_slice()) {
             private_file::replace(&shown, &text, 0o644).map_err(failed(&shown))?;
         }
-        let certificate = CertificateDer::from_pem_slice(&text).map_err(|error| {
-            CertificateError::Unusable { path: certificate_file.clone(), reason: error.to_string() }
-        })?;
-        Ok((certificate, key))
+        Ok(key)
     }
 
     /// A file of the authority beside the seal. The suffix is part of its name, since the

@@ -9,14 +9,16 @@ use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
-use hyper::service::service_fn;
+use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 use crate::activity::{Activity, Stalling};
-use crate::exchange::{self, Sent};
+use crate::exchange::{self, Asker, Sent};
 use crate::listener::{Shared, Slot};
+use crate::server::Peer;
 
 /// The protocol name of HTTP/2 in a handshake (RFC 9113 §3.1).
 pub(crate) const ALPN_H2: &[u8] = b"h2";
@@ -29,8 +31,9 @@ const CONNECTION_WINDOW_BYTES: u32 = 256 << 10;
 /// Bytes of answers that wait on one HTTP/2 stream.
 const SEND_BYTES: usize = 64 << 10;
 
-/// Serves one connection until it ends, stalls, rests too long or the listener stops.
-pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr, slot: Slot) {
+/// Serves one connection from the network until it ends, stalls, rests too long or the listener
+/// stops.
+pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, address: SocketAddr, slot: Slot) {
     // An answer is written as a whole: waiting to fill a packet only delays it. A socket that
     // refuses is about to fail anyway.
     let _ = stream.set_nodelay(true);
@@ -38,28 +41,49 @@ pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, peer: SocketAd
     let handshake = timeout(shared.limits.handshake_time, shared.tls.accept(stream));
     // A peer that does not speak TLS or does not trust us is not ours to tell.
     let Ok(Ok(stream)) = handshake.await else { return };
-    let is_h2 = stream.get_ref().1.alpn_protocol() == Some(ALPN_H2);
-    let activity = Arc::new(Activity::default());
-    let service = service_fn({
-        let (shared, activity) = (Arc::clone(&shared), Arc::clone(&activity));
-        move |request: http::Request<Incoming>| {
-            let (shared, running) = (Arc::clone(&shared), activity.begin());
-            async move {
-                Ok::<http::Response<Sent>, Infallible>(
-                    exchange::answer(shared, request, peer, running).await,
-                )
-            }
-        }
-    });
-    if is_h2 {
+    let asker = Asker::Network(Peer { address });
+    if stream.get_ref().1.alpn_protocol() == Some(ALPN_H2) {
+        let activity = Arc::new(Activity::default());
+        let service = service_fn(answering(&shared, &asker, &activity));
         let connection = of_http2(&shared).serve_connection(TokioIo::new(stream), service);
         drive(&shared, connection, &activity).await;
     } else {
-        let connection = of_http1(&shared).serve_connection(TokioIo::new(stream), service);
-        drive(&shared, connection, &activity).await;
+        serve_http1(&shared, stream, &asker).await;
     }
     drop(slot);
 }
+
+/// Serves one connection from this machine: the socket's mode has let only `user` in.
+pub(crate) async fn serve_local(shared: Arc<Shared>, stream: UnixStream, user: &str, slot: Slot) {
+    let stream = Stalling::new(stream, shared.limits.stall_time);
+    serve_http1(&shared, stream, &Asker::Local(user.into())).await;
+    drop(slot);
+}
+
+async fn serve_http1<I>(shared: &Arc<Shared>, stream: I, asker: &Asker)
+where
+    I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let activity = Arc::new(Activity::default());
+    let service = service_fn(answering(shared, asker, &activity));
+    let connection = of_http1(shared).serve_connection(TokioIo::new(stream), service);
+    drive(shared, connection, &activity).await;
+}
+
+/// The answering of one connection's requests.
+fn answering(
+    shared: &Arc<Shared>,
+    asker: &Asker,
+    activity: &Arc<Activity>,
+) -> impl Fn(http::Request<Incoming>) -> Answering + use<> {
+    let (shared, asker, activity) = (Arc::clone(shared), asker.clone(), Arc::clone(activity));
+    move |request| {
+        let (shared, asker, running) = (Arc::clone(&shared), asker.clone(), activity.begin());
+        Box::pin(async move { Ok(exchange::answer(shared, request, asker, running).await) })
+    }
+}
+
+type Answering = Pin<Box<dyn Future<Output = Result<http::Response<Sent>, Infallible>> + Send>>;
 
 fn of_http1(shared: &Shared) -> http1::Builder {
     let mut builder = http1::Builder::new();
@@ -90,9 +114,10 @@ trait Connection: Future<Output = hyper::Result<()>> {
     fn wind_up(self: Pin<&mut Self>);
 }
 
-impl<S> Connection for http1::Connection<TokioIo<Tls>, S>
+impl<I, S> Connection for http1::Connection<TokioIo<I>, S>
 where
-    S: hyper::service::HttpService<Incoming, ResBody = Sent>,
+    I: AsyncRead + AsyncWrite + Unpin + 'static,
+    S: HttpService<Incoming, ResBody = Sent>,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     fn wind_up(self: Pin<&mut Self>) {
@@ -100,9 +125,10 @@ where
     }
 }
 
-impl<S> Connection for http2::Connection<TokioIo<Tls>, S, TokioExecutor>
+impl<I, S> Connection for http2::Connection<TokioIo<I>, S, TokioExecutor>
 where
-    S: hyper::service::HttpService<Incoming, ResBody = Sent>,
+    I: AsyncRead + AsyncWrite + Unpin + 'static,
+    S: HttpService<Incoming, ResBody = Sent>,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     S::Future: Send + 'static,
 {
@@ -110,8 +136,6 @@ where
         self.graceful_shutdown();
     }
 }
-
-type Tls = tokio_rustls::server::TlsStream<Stalling<TcpStream>>;
 
 async fn drive(shared: &Shared, connection: impl Connection, activity: &Activity) {
     let mut connection = Box::pin(connection);

@@ -2,7 +2,6 @@
 //! the pool, and what it answers is sent as it is read.
 
 use std::io::Read;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -28,27 +27,39 @@ const PIECES_WAITING: usize = 2;
 /// Up to here a body counts as small, in KiB.
 const SMALL_KIB: u32 = 64;
 
+/// Who is at the other end of a connection.
+#[derive(Clone)]
+pub(crate) enum Asker {
+    /// Somebody on the network: what he may do follows from the token of each request.
+    Network(Peer),
+    /// A user of this machine who may open the data folder: the bootstrap administrator.
+    Local(Arc<str>),
+}
+
 /// Answers one request.
 pub(crate) async fn answer(
     shared: Arc<Shared>,
     request: Request<Incoming>,
-    address: SocketAddr,
+    asker: Asker,
     running: Running,
 ) -> Response<Sent> {
-    let peer = Peer { address };
     let (head, body) = request.into_parts();
     let Ok(turn) = Arc::clone(&shared.requests).try_acquire_owned() else {
-        return refuse(&shared, &head, peer, &busy(), running);
+        return refuse(&shared, &head, &asker, &busy(), running);
     };
     let (body, share) = match read(&shared, &head, body).await {
         Ok(body) => body,
-        Err(refusal) => return refuse(&shared, &head, peer, &refusal, running),
+        Err(refusal) => return refuse(&shared, &head, &asker, &refusal, running),
     };
     let (sender, receiver) = oneshot::channel();
     let server = Arc::clone(&shared.server);
-    let asked = head.clone();
+    let (asked, asking) = (head.clone(), asker.clone());
     let work = move || {
-        let response = server.handle_from(Request::from_parts(head, body), &peer);
+        let request = Request::from_parts(head, body);
+        let response = match asking {
+            Asker::Network(peer) => server.handle_from(request, &peer),
+            Asker::Local(user) => server.handle_local(request, &user),
+        };
         // The request's memory is free again; its turn lasts until the answer is out.
         drop(share);
         send(response, sender);
@@ -61,7 +72,7 @@ pub(crate) async fn answer(
         // The thread broke off without an answer: a bug, but this request's alone.
         Err(_) => {
             let bug = Refusal::bug("the request broke off; this is a bug in custody");
-            refuse(&shared, &asked, peer, &bug, running)
+            refuse(&shared, &asked, &asker, &bug, running)
         }
     }
 }
@@ -149,11 +160,15 @@ fn piece(body: &mut Body) -> std::io::Result<Bytes> {
 fn refuse(
     shared: &Shared,
     head: &http::request::Parts,
-    peer: Peer,
+    asker: &Asker,
     refusal: &Refusal,
     running: Running,
 ) -> Response<Sent> {
-    let (mut head, mut body) = shared.server.refuse(head, &peer, refusal).into_parts();
+    let response = match asker {
+        Asker::Network(peer) => shared.server.refuse(head, peer, refusal),
+        Asker::Local(_) => reply::refusal(refusal),
+    };
+    let (mut head, mut body) = response.into_parts();
     // What is left of the request was not read: it must not be taken for the next one.
     head.headers.insert(header::CONNECTION, header::HeaderValue::from_static("close"));
     // A refusal lies in memory and is short.

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,10 @@ use crate::server::Server;
 
 /// Threads that move bytes.
 const MOVERS: usize = 2;
+/// Connections from this machine's users at once.
+const LOCAL_CONNECTIONS_MAX: usize = 64;
+/// The user who may do everything anyway.
+const ROOT: u32 = 0;
 /// How long the listener rests when the system has no more files to give.
 const REST: Duration = Duration::from_millis(50);
 
@@ -31,6 +36,15 @@ pub struct Listener {
     addresses: Vec<SocketAddr>,
 }
 
+/// What a listener listens on. All of it is bound already: only the binary makes sockets.
+pub struct Sockets {
+    /// Addresses that speak TLS.
+    pub network: Vec<TcpListener>,
+    /// A socket that only this user (and root) may open; it speaks plain HTTP, and who comes by
+    /// it acts as the bootstrap administrator (DESIGN §8).
+    pub local: Option<UnixListener>,
+}
+
 /// What all connections share.
 pub(crate) struct Shared {
     pub(crate) server: Arc<Server>,
@@ -38,6 +52,8 @@ pub(crate) struct Shared {
     pub(crate) tls: TlsAcceptor,
     /// One permit for each connection that may be open.
     pub(crate) connections: Arc<Semaphore>,
+    /// The same for connections from this machine's users, whom a full house must not shut out.
+    pub(crate) local_connections: Arc<Semaphore>,
     /// One permit for each request that may be under way.
     pub(crate) requests: Arc<Semaphore>,
     /// One permit for each KiB of a small body.
@@ -51,7 +67,7 @@ impl Listener {
     /// Serves `server` on these sockets until [`Listener::stop`].
     pub fn start(
         server: Arc<Server>,
-        sockets: Vec<TcpListener>,
+        sockets: Sockets,
         certificates: &Certificates,
         limits: Limits,
     ) -> io::Result<Self> {
@@ -67,6 +83,7 @@ impl Listener {
             server,
             tls: TlsAcceptor::from(certificates.tls().map_err(io::Error::other)?),
             connections: Arc::new(Semaphore::new(limits.connections_max)),
+            local_connections: Arc::new(Semaphore::new(LOCAL_CONNECTIONS_MAX)),
             requests: Arc::new(Semaphore::new(limits.requests_max)),
             small_bodies: Arc::new(Semaphore::new(limits.bodies_kib_max)),
             large_bodies: Arc::new(Semaphore::new(limits.bodies_kib_max)),
@@ -74,13 +91,19 @@ impl Listener {
             stopping,
         });
         let mut addresses = Vec::new();
-        for socket in sockets {
+        let inside = runtime.enter();
+        if let Some(socket) = sockets.local {
+            socket.set_nonblocking(true)?;
+            let socket = tokio::net::UnixListener::from_std(socket)?;
+            runtime.spawn(accept_local(Arc::clone(&shared), socket));
+        }
+        for socket in sockets.network {
             addresses.push(socket.local_addr()?);
             socket.set_nonblocking(true)?;
-            let _inside = runtime.enter();
             let socket = tokio::net::TcpListener::from_std(socket)?;
             runtime.spawn(accept(Arc::clone(&shared), socket));
         }
+        drop(inside);
         Ok(Self { runtime, stop, shared, addresses })
     }
 
@@ -94,8 +117,13 @@ impl Listener {
     pub fn stop(self) -> bool {
         // Without receivers there is nobody to tell.
         let _ = self.stop.send(true);
-        let all = u32::try_from(self.shared.limits.connections_max).unwrap_or(u32::MAX);
-        let ended = self.shared.connections.acquire_many(all);
+        let all = |most: usize| u32::try_from(most).unwrap_or(u32::MAX);
+        let ended = async {
+            let shared = &self.shared;
+            // Whoever holds all permits knows that nobody else holds one.
+            let _ = shared.connections.acquire_many(all(shared.limits.connections_max)).await;
+            let _ = shared.local_connections.acquire_many(all(LOCAL_CONNECTIONS_MAX)).await;
+        };
         let patience = self.shared.limits.stop_time;
         let ended = self.runtime.block_on(async { tokio::time::timeout(patience, ended).await });
         let all_ended = ended.is_ok();
@@ -126,6 +154,32 @@ fn admit(shared: &Arc<Shared>, stream: TcpStream, address: SocketAddr) {
             tokio::spawn(connection::serve(Arc::clone(shared), stream, address, slot));
         }
         Err(_) => shared.server.metrics.note_refused_connection(),
+    }
+}
+
+async fn accept_local(shared: Arc<Shared>, socket: tokio::net::UnixListener) {
+    let own_user = rustix::process::geteuid().as_raw();
+    let mut stopping = shared.stopping.clone();
+    loop {
+        let accepted = tokio::select! {
+            _ = stopping.wait_for(|stop| *stop) => return,
+            accepted = socket.accept() => accepted,
+        };
+        let Ok((stream, _)) = accepted else {
+            tokio::time::sleep(REST).await;
+            continue;
+        };
+        // The socket's mode has let nobody else in; what the kernel says of the peer is the proof.
+        let user = match stream.peer_cred().map(|peer| peer.uid()) {
+            Ok(user) if user == own_user => shared.server.administrator_name(),
+            Ok(ROOT) => "root".to_owned(),
+            _ => continue,
+        };
+        if let Ok(permit) = Arc::clone(&shared.local_connections).try_acquire_owned() {
+            let slot = Slot::take(Arc::clone(&shared), permit);
+            let shared = Arc::clone(&shared);
+            tokio::spawn(async move { connection::serve_local(shared, stream, &user, slot).await });
+        }
     }
 }
 

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use custody_names::{CorrelationId, InstallationId};
-use custody_resources::Refusal;
+use custody_resources::{Caller, Refusal};
 use custody_worker::rescue::{self, LoneRepository};
-use custody_worker::{Platform, PlatformOptions, StartError};
+use custody_worker::{Housekeeping, Platform, PlatformOptions, StartError};
 use http::{Request, Response, header};
 
 use crate::base::{Base, HostKind};
@@ -16,7 +16,7 @@ use crate::call::{self, Arrival};
 use crate::metrics::Metrics;
 use crate::reply::{self, Body};
 use crate::stamp::Stamp;
-use crate::{arm, challenge, data_plane, health, own};
+use crate::{arm, challenge, data_plane, health, operate, own};
 
 pub(crate) use crate::call::Call;
 
@@ -24,7 +24,27 @@ pub(crate) use crate::call::Call;
 pub struct Server {
     pub(crate) platform: Arc<Platform>,
     pub(crate) metrics: Metrics,
-    base: Base,
+    pub(crate) network: Option<Network>,
+}
+
+/// How a server is reached, for answers that say so.
+pub struct Network {
+    /// What its URIs are written with.
+    pub base: Base,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The certificate that clients must trust; none if it is no authority of our own.
+    pub authority_file: Option<PathBuf>,
+    /// The file with the secret of the administrator's application.
+    pub secret_file: Option<PathBuf>,
+    /// The clock, if it is one that can be moved.
+    pub clock: Option<Arc<dyn AdjustableClock>>,
+}
+
+/// A clock that a drill or a test moves (DESIGN §7).
+pub trait AdjustableClock: Send + Sync {
+    /// Moves it forward, durably: no later server of the data folder sees an earlier time.
+    fn advance(&self, by: Duration) -> std::io::Result<()>;
 }
 
 /// Who is at the other end of a connection.
@@ -49,18 +69,13 @@ impl Server {
     }
 
     fn over(platform: Arc<Platform>) -> Self {
-        Self { platform, metrics: Metrics::default(), base: Base::canonical() }
+        Self { platform, metrics: Metrics::default(), network: None }
     }
 
-    /// The same server, reached over the network under `base`.
+    /// The same server, reached over the network.
     #[must_use]
-    pub fn reached_by(self, base: Base) -> Self {
-        Self { base, ..self }
-    }
-
-    /// What it is reached by.
-    pub fn base(&self) -> &Base {
-        &self.base
+    pub fn reached_by(self, network: Network) -> Self {
+        Self { network: Some(network), ..self }
     }
 
     /// The folder it serves.
@@ -73,17 +88,40 @@ impl Server {
         self.platform.installation.installation_id
     }
 
+    /// Who acts for whoever can open the data folder, by the operating system's name.
+    pub(crate) fn administrator_name(&self) -> String {
+        self.platform.administrator().name
+    }
+
+    /// Does what is due by now; see [`Platform::housekeep`].
+    pub fn housekeep(&self) -> Housekeeping {
+        self.platform.housekeep()
+    }
+
+    /// Whether any recovery point was made here.
+    pub fn holds_recovery_points(&self) -> Result<bool, Refusal> {
+        self.platform.holds_recovery_points()
+    }
+
     /// Answers one request from the same process, as the bootstrap administrator.
     pub fn handle(&self, request: Request<Vec<u8>>) -> Response<Body> {
+        self.handle_of(request, &self.platform.administrator())
+    }
+
+    /// Answers one request from the same machine, of whoever may open the data folder: the same
+    /// as from the same process, with `user` in the ledger.
+    pub(crate) fn handle_local(&self, request: Request<Vec<u8>>, user: &str) -> Response<Body> {
+        let caller = Caller { name: user.to_owned(), ..self.platform.administrator() };
+        self.handle_of(request, &caller)
+    }
+
+    fn handle_of(&self, request: Request<Vec<u8>>, caller: &Caller) -> Response<Body> {
         let answered = self.correlation().and_then(|correlation| {
             call::check_length(request.uri())?;
-            let (host, base) = request
-                .uri()
-                .authority()
-                .and_then(|authority| Base::canonical().locate(authority.as_str()))
-                .unwrap_or((HostKind::Main, Base::canonical()));
+            let located = authority(&request).and_then(|name| Base::canonical().locate(name));
+            let (host, base) = located.unwrap_or((HostKind::Main, Base::canonical()));
             let arrival = Arrival { host, base, origin: None };
-            self.route(&Call::read(&request, self.platform.administrator(), arrival, correlation)?)
+            self.route(&Call::read(&request, caller.clone(), arrival, correlation)?)
         });
         answered.unwrap_or_else(|refusal| reply::refusal(&refusal))
     }
@@ -130,14 +168,13 @@ impl Server {
     /// Finds what host a network request is for.
     fn arrive(&self, request: &Request<Vec<u8>>, peer: &Peer) -> Result<Arrival, Refusal> {
         call::check_length(request.uri())?;
-        let of_header = || request.headers().get(header::HOST)?.to_str().ok();
-        let authority = request.uri().authority().map(http::uri::Authority::as_str);
-        let authority = authority
-            .or_else(of_header)
+        let authority = authority(request)
             .ok_or_else(|| Refusal::new(400, "HostMissing", "the request names no host"))?;
-        let (host, base) = self.base.locate(authority).ok_or_else(|| {
+        let canonical = Base::canonical();
+        let own = self.network.as_ref().map_or(&canonical, |network| &network.base);
+        let (host, base) = own.locate(authority).ok_or_else(|| {
             let shown: String = authority.chars().take(200).collect();
-            let text = format!("{shown:?} is not served here; hosts end with {}", self.base.suffix);
+            let text = format!("{shown:?} is not served here; hosts end with {}", own.suffix);
             Refusal::new(421, "HostNotServed", text).with_fix("custody env")
         })?;
         Ok(Arrival { host, base, origin: Some(peer.address.ip()) })
@@ -151,7 +188,10 @@ impl Server {
                 Err(Refusal::new(404, "ResourceNotFound", text))
             }
             HostKind::Main if call.path.starts_with("/custody/") => {
-                own::answer(&self.platform, call)
+                match operate::answer(self, call)? {
+                    Some(response) => Ok(response),
+                    None => own::answer(&self.platform, call),
+                }
             }
             HostKind::Main => arm::answer(&self.platform, call),
         }
@@ -184,4 +224,10 @@ impl Server {
         stamp.put_on(response.headers_mut());
         response
     }
+}
+
+/// The host that a request names: in its URI, else in its header.
+fn authority(request: &Request<Vec<u8>>) -> Option<&str> {
+    let of_header = || request.headers().get(header::HOST)?.to_str().ok();
+    request.uri().authority().map(http::uri::Authority::as_str).or_else(of_header)
 }

@@ -11,6 +11,7 @@ mod dependants;
 mod error;
 pub mod fault;
 mod folders;
+mod housekeeping;
 mod installation;
 mod job;
 mod keks;
@@ -30,6 +31,7 @@ mod view;
 
 pub use dependants::{Dependants, ItemReport, Summary, VaultReport, VersionReport};
 pub use error::StartError;
+pub use housekeeping::Housekeeping;
 pub use installation::{DataFolder, INSTALLATION_FORMAT, Installation};
 pub use key_access::{Cause, KeyVaultFacts, PLATFORM_KEY_VAULT, principal_of};
 pub use platform::{Platform, PlatformOptions, SealChoice};

@@ -4,6 +4,7 @@ pub(crate) mod backup;
 pub(crate) mod cat;
 pub(crate) mod completions;
 pub(crate) mod drill;
+pub(crate) mod env;
 pub(crate) mod forget;
 pub(crate) mod group;
 pub(crate) mod help_markdown;
@@ -23,6 +24,7 @@ pub(crate) mod restore;
 pub(crate) mod role;
 pub(crate) mod status;
 mod tags;
+pub(crate) mod trust;
 pub(crate) mod up;
 pub(crate) mod verify;
 pub(crate) mod version;
@@ -56,6 +58,8 @@ pub(crate) fn run(command: &Command, context: &Context<'_>) -> Result<Outcome, C
         Command::RecoveryKit(options) => recovery_kit::run(options, context),
         Command::Init(options) => init::run(options, context),
         Command::Up(options) => up::run(options, context),
+        Command::Env(options) => env::run(options, context),
+        Command::Trust(options) => trust::run(options, context),
         Command::Completions(options) => Ok(completions::run(options)),
         Command::Version(options) => Ok(version::run(options)),
         Command::HelpMarkdown(options) => Ok(help_markdown::run(options)),

@@ -10,7 +10,7 @@ use crate::output::Outcome;
 use crate::serving;
 
 /// Serve everything over TLS until Ctrl-C or SIGTERM
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(
     after_help = "Examples:\n  custody up\n  custody up --port 0 --ready-file /run/custody.json\n  \
     custody up --listen 0.0.0.0:443 --suffix keys.example.com --tls-cert chain.pem --tls-key \
@@ -38,6 +38,10 @@ pub(crate) struct Options {
     /// Its key (PEM)
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
+    /// Live by a clock that `POST /custody/clock` moves, on a data folder kept for that: for
+    /// drills and tests
+    #[arg(long)]
+    pub virtual_clock: bool,
 }
 
 /// Serves until it is stopped.
