@@ -111,8 +111,21 @@ impl Server {
     /// Answers one request from the same machine, of whoever may open the data folder: the same
     /// as from the same process, with `user` in the ledger.
     pub(crate) fn handle_local(&self, request: Request<Vec<u8>>, user: &str) -> Response<Body> {
+        let begun = self.platform.clock.since_boot();
         let caller = Caller { name: user.to_owned(), ..self.platform.administrator() };
-        self.handle_of(request, &caller)
+        let host = authority(&request).and_then(|name| Base::canonical().locate(name));
+        let asked = http::Request::builder().uri(request.uri()).body(());
+        let response = self.handle_of(request, &caller);
+        if let Ok(asked) = asked {
+            let took = self.platform.clock.since_boot().saturating_sub(begun);
+            self.metrics.count(
+                &asked,
+                host.as_ref().map(|(host, _)| host),
+                response.status(),
+                took,
+            );
+        }
+        response
     }
 
     fn handle_of(&self, request: Request<Vec<u8>>, caller: &Caller) -> Response<Body> {
