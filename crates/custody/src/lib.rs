@@ -5,6 +5,7 @@
 //! ([`machine`]), a test its own. Data goes to stdout, everything else to stderr, and the
 //! [`ExitCode`](exit_code::ExitCode) is from a documented table (`docs/exit-codes.md`).
 
+mod administrator;
 mod arguments;
 mod commands;
 mod config;

@@ -21,7 +21,7 @@ use crate::error::CliError;
 use crate::in_process::{self, Machine};
 use crate::local_socket::LocalSocket;
 use crate::virtual_clock::VirtualClock;
-use crate::{machine, terminal};
+use crate::{administrator, machine, terminal};
 
 /// The port unless another is named.
 pub(crate) const DEFAULT_PORT: u16 = 8443;
@@ -38,6 +38,8 @@ pub(crate) struct Settings {
     suffix: String,
     ready_file: Option<PathBuf>,
     given: Option<(PathBuf, PathBuf)>,
+    identity_port: Option<u16>,
+    renew_secret: bool,
     is_clock_virtual: bool,
     limits: Limits,
 }
@@ -70,6 +72,8 @@ impl Settings {
             suffix: host_name(suffix.unwrap_or(CANONICAL_SUFFIX))?,
             ready_file: options.ready_file.as_deref().map(|path| context.absolute(path)),
             given,
+            identity_port: options.managed_identity.or(config.managed_identity),
+            renew_secret: options.renew_secret,
             is_clock_virtual: options.virtual_clock,
             limits,
         })
@@ -84,13 +88,21 @@ pub(crate) fn serve(settings: &Settings, context: &Context<'_>) -> Result<(), Cl
     let socket = bind(settings.address)?;
     let address = socket.local_addr().map_err(CliError::Output)?;
     let base = Base::new(settings.suffix.clone(), address.port());
+    let loopback = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
+    let identities = settings.identity_port.map(|port| bind(loopback(port))).transpose()?;
+    let identity_port = match &identities {
+        Some(socket) => Some(socket.local_addr().map_err(CliError::Output)?.port()),
+        None => None,
+    };
     let (server, clock) = open(settings, context)?;
+    let administrator = administrator::ensure(context, &server, settings.renew_secret)?;
     let certificates = certificates(settings, context, &server)?;
     let server = Arc::new(server.reached_by(Network {
         base: base.clone(),
         address,
         authority_file: certificates.authority_file(),
-        secret_file: None,
+        administrator: Some(administrator),
+        identity_port,
         clock,
     }));
     let local = LocalSocket::bind(&server.data_folder()).map_err(CliError::Output)?;
@@ -98,7 +110,7 @@ pub(crate) fn serve(settings: &Settings, context: &Context<'_>) -> Result<(), Cl
     if own_socket.is_none() {
         context.say("another server runs on this data folder; commands keep asking that one");
     }
-    let sockets = Sockets { network: vec![socket], local };
+    let sockets = Sockets { network: vec![socket], local, identities };
     let limits = within_the_machine(settings.limits.clone());
     let listener = Listener::start(Arc::clone(&server), sockets, &certificates, limits)
         .map_err(CliError::Output)?;
@@ -209,10 +221,9 @@ pub(crate) struct Reached {
     pub base: Base,
     pub address: Option<IpAddr>,
     pub authority_file: Option<PathBuf>,
-    pub secret_file: Option<PathBuf>,
+    /// `{clientId, objectId, clientSecretFile}`, `Null` before the first start.
+    pub administrator: Value,
     pub managed_identity_endpoint: Option<String>,
-    pub client_id: Option<String>,
-    pub object_id: Option<String>,
     pub is_running: bool,
 }
 
@@ -226,10 +237,8 @@ impl Reached {
                 base: Base::new(settings.suffix, settings.address.port()),
                 address: Some(settings.address.ip()),
                 authority_file: own.then(|| context.place.data_folder.join("ca.pem")),
-                secret_file: None,
+                administrator: administrator::known(context)?,
                 managed_identity_endpoint: None,
-                client_id: None,
-                object_id: None,
                 is_running: false,
             });
         };
@@ -242,10 +251,8 @@ impl Reached {
             },
             address: text("/address").and_then(|address| address.parse().ok()),
             authority_file: text("/caFile").map(PathBuf::from),
-            secret_file: text("/clientSecretFile").map(PathBuf::from),
+            administrator: server.get("administrator").cloned().unwrap_or_default(),
             managed_identity_endpoint: text("/managedIdentityEndpoint"),
-            client_id: text("/administrator/clientId"),
-            object_id: text("/administrator/objectId"),
             is_running: true,
         })
     }

@@ -6,27 +6,53 @@
 //! assignments. A change of an assignment or the end of an identity raises the counter that
 //! holders of key leases watch (DESIGN §5).
 
+mod application;
 mod authorize;
 mod bootstrap;
+mod certificate;
+mod credentials;
+mod der;
 mod grants;
 mod identity;
+mod jwt;
+mod principal;
 mod resource_group;
 mod role_assignment;
 mod role_definitions;
+mod sign_in;
+mod signing_keys;
 mod subscription;
+mod tenant;
+pub mod token;
+mod workload;
 
 use custody_resources::Registry;
 
+pub use application::{
+    APPLICATIONS_MAX, Application, ApplicationSpec, ApplicationStatus, MANY_TENANTS, ONE_TENANT,
+    ServicePrincipal, ServicePrincipalSpec, ServicePrincipalStatus, application_id,
+    service_principal_id,
+};
 pub use authorize::RoleAuthorizer;
 pub use bootstrap::{Founding, found};
+pub use certificate::Certificate;
+pub use credentials::{
+    Credentials, NewPassword, Password, RegisteredCertificate, SecretAnswer, Wish, hash_of,
+    is_hash_of, mint_secret,
+};
 pub use grants::grants_for;
 pub use identity::{IdentityStatus, UserAssignedIdentity};
+pub use principal::principal_of;
 pub use resource_group::ResourceGroup;
 pub use role_assignment::{
     RoleAssignmentKind, RoleAssignmentSpec, RoleAssignmentStatus, role_assignment_id,
 };
 pub use role_definitions::{role_definition, role_definition_id, role_definitions};
+pub use sign_in::{Proven, Shown, SignIn, SignInError, sign_in};
+pub use signing_keys::{SIGNING_KEY_DAYS, SIGNING_KEY_LAG_SECONDS, SigningKeys};
 pub use subscription::{Subscription, SubscriptionSpec, SubscriptionStatus};
+pub use tenant::{Tenant, TenantSpec, TenantStatus, tenant_id};
+pub use workload::{ATTACHED_MAX, WHOLE_HOST, Workload, WorkloadSpec, WorkloadStatus, workload_id};
 
 /// Adds the kinds of this crate to a registry.
 #[must_use]

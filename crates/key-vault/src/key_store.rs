@@ -101,6 +101,30 @@ impl KeyStore {
         })
     }
 
+    /// The secret of any length that was stored under this name, if one was.
+    pub fn sealed_secret(&self, name: &str) -> Result<Option<SecretBytes>> {
+        self.read(|session| session.server_secret(name))
+    }
+
+    /// Changes the secret under this name as the only writer over all processes: `change` is shown
+    /// what is stored, and what it returns is stored in its place; with `None` all stays as it is.
+    pub fn change_sealed_secret(
+        &self,
+        name: &str,
+        change: impl FnOnce(Option<&SecretBytes>) -> Option<SecretBytes>,
+    ) -> Result<()> {
+        if name.is_empty() || name.len() > SECRET_NAME_BYTES_MAX {
+            return Err(KeyVaultError::Bug("a server secret has a name of 1 to 64 bytes"));
+        }
+        self.transact(|session| {
+            let stored = session.server_secret(name)?;
+            match change(stored.as_ref()) {
+                Some(secret) => session.store_server_secret(name, &secret),
+                None => Ok(()),
+            }
+        })
+    }
+
     /// Reads a consistent state. While `work` runs no purge is completed, so the root key that the
     /// state names is in the seal.
     pub(crate) fn read<T>(&self, work: impl FnOnce(&Session<'_>) -> Result<T>) -> Result<T> {
@@ -169,9 +193,15 @@ impl Session<'_> {
 
     fn mint_server_secret(&self, name: &str) -> Result<SecretBytes> {
         let secret = sealed_box::mint_key(self.entropy())?;
-        let sealed = seal_server_secret(&self.root_key()?, name, &secret, self.entropy())?;
-        self.rows().execute("INSERT INTO secret VALUES (?1, ?2)", params![name, sealed])?;
+        self.store_server_secret(name, &secret)?;
         Ok(secret)
+    }
+
+    fn store_server_secret(&self, name: &str, secret: &SecretBytes) -> Result<()> {
+        let sealed = seal_server_secret(&self.root_key()?, name, secret, self.entropy())?;
+        self.rows()
+            .execute("INSERT OR REPLACE INTO secret VALUES (?1, ?2)", params![name, sealed])?;
+        Ok(())
     }
 
     pub(crate) fn open_server_secret(&self, name: &str, sealed: &[u8]) -> Result<SecretBytes> {

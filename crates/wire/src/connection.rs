@@ -60,6 +60,18 @@ pub(crate) async fn serve_local(shared: Arc<Shared>, stream: UnixStream, user: &
     drop(slot);
 }
 
+/// Serves one connection of the managed-identity port.
+pub(crate) async fn serve_workload(
+    shared: Arc<Shared>,
+    stream: TcpStream,
+    address: SocketAddr,
+    slot: Slot,
+) {
+    let stream = Stalling::new(stream, shared.limits.stall_time);
+    serve_http1(&shared, stream, &Asker::Workload(Peer { address })).await;
+    drop(slot);
+}
+
 async fn serve_http1<I>(shared: &Arc<Shared>, stream: I, asker: &Asker)
 where
     I: AsyncRead + AsyncWrite + Send + Unpin + 'static,

@@ -34,6 +34,8 @@ pub(crate) enum Asker {
     Network(Peer),
     /// A user of this machine who may open the data folder: the bootstrap administrator.
     Local(Arc<str>),
+    /// A workload of this machine that asks for a token of its managed identity.
+    Workload(Peer),
 }
 
 /// Answers one request.
@@ -59,6 +61,7 @@ pub(crate) async fn answer(
         let response = match asking {
             Asker::Network(peer) => server.handle_from(request, &peer),
             Asker::Local(user) => server.handle_local(request, &user),
+            Asker::Workload(peer) => server.handle_identity(&request, &peer),
         };
         // The request's memory is free again; its turn lasts until the answer is out.
         drop(share);
@@ -166,7 +169,7 @@ fn refuse(
 ) -> Response<Sent> {
     let response = match asker {
         Asker::Network(peer) => shared.server.refuse(head, peer, refusal),
-        Asker::Local(_) => reply::refusal(refusal),
+        Asker::Local(_) | Asker::Workload(_) => reply::refusal(refusal),
     };
     let (mut head, mut body) = response.into_parts();
     // What is left of the request was not read: it must not be taken for the next one.

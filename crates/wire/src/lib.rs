@@ -7,31 +7,39 @@
 mod activity;
 mod address;
 mod arm;
+mod audience;
+mod authentication;
 mod base;
 mod call;
 mod certificates;
-mod challenge;
 mod connection;
 mod data_plane;
 mod exchange;
+mod form;
+mod graph;
 mod health;
 mod json_body;
 mod limits;
 mod listener;
+mod managed_identity;
 mod metrics;
 mod operate;
 mod own;
+mod own_directory;
 mod private_file;
 mod reply;
 mod server;
 mod stamp;
+mod tokens;
 
 pub use base::{Base, CANONICAL_SUFFIX, HostKind};
 pub use certificates::{Authority, CertificateError, Certificates};
 pub use custody_envelope::SecretBytes;
 pub use custody_worker::rescue::{LoneRepository, restore_kit};
-pub use custody_worker::{Housekeeping, PlatformOptions, SealChoice, StartError};
+pub use custody_worker::{
+    AdministratorApplication, Housekeeping, PlatformOptions, SealChoice, StartError,
+};
 pub use limits::Limits;
 pub use listener::{Listener, Sockets};
 pub use reply::Body;
-pub use server::{AdjustableClock, Network, Peer, Server};
+pub use server::{AdjustableClock, Administrator, Network, Peer, Server};

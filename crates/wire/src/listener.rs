@@ -43,6 +43,9 @@ pub struct Sockets {
     /// A socket that only this user (and root) may open; it speaks plain HTTP, and who comes by
     /// it acts as the bootstrap administrator (DESIGN §8).
     pub local: Option<UnixListener>,
+    /// A loopback address where workloads of this machine get tokens of managed identities, over
+    /// plain HTTP, as Azure's clients expect.
+    pub identities: Option<TcpListener>,
 }
 
 /// What all connections share.
@@ -96,6 +99,11 @@ impl Listener {
             socket.set_nonblocking(true)?;
             let socket = tokio::net::UnixListener::from_std(socket)?;
             runtime.spawn(accept_local(Arc::clone(&shared), socket));
+        }
+        if let Some(socket) = sockets.identities {
+            socket.set_nonblocking(true)?;
+            let socket = tokio::net::TcpListener::from_std(socket)?;
+            runtime.spawn(accept_workloads(Arc::clone(&shared), socket));
         }
         for socket in sockets.network {
             addresses.push(socket.local_addr()?);
@@ -179,6 +187,25 @@ async fn accept_local(shared: Arc<Shared>, socket: tokio::net::UnixListener) {
             let slot = Slot::take(Arc::clone(&shared), permit);
             let shared = Arc::clone(&shared);
             tokio::spawn(async move { connection::serve_local(shared, stream, &user, slot).await });
+        }
+    }
+}
+
+async fn accept_workloads(shared: Arc<Shared>, socket: tokio::net::TcpListener) {
+    let mut stopping = shared.stopping.clone();
+    loop {
+        let accepted = tokio::select! {
+            _ = stopping.wait_for(|stop| *stop) => return,
+            accepted = socket.accept() => accepted,
+        };
+        match (accepted, Arc::clone(&shared.connections).try_acquire_owned()) {
+            (Ok((stream, address)), Ok(permit)) => {
+                let slot = Slot::take(Arc::clone(&shared), permit);
+                let shared = Arc::clone(&shared);
+                tokio::spawn(connection::serve_workload(shared, stream, address, slot));
+            }
+            (Ok(_), Err(_)) => shared.server.metrics.note_refused_connection(),
+            (Err(_), _) => tokio::time::sleep(REST).await,
         }
     }
 }

@@ -62,16 +62,22 @@ impl Metrics {
         took: Duration,
     ) {
         let surface = surface(host, request.uri().path());
+        self.count_as(surface, status, took);
+        let mut counted = self.lock();
+        // What was refused for want of a token is no operation on a key.
+        if status != StatusCode::UNAUTHORIZED && matches!(surface, "keyvault" | "managedhsm") {
+            let operation = key_operation(request.uri().path());
+            *counted.key_operations.entry((operation, status.is_success())).or_default() += 1;
+        }
+    }
+
+    /// Counts one answered request of this surface.
+    pub(crate) fn count_as(&self, surface: &'static str, status: StatusCode, took: Duration) {
         let mut counted = self.lock();
         *counted.requests.entry((surface, status.as_u16())).or_default() += 1;
         counted.latency.entry(surface).or_default().add(took);
         if status == StatusCode::TOO_MANY_REQUESTS {
             counted.throttled += 1;
-        }
-        // What was refused for want of a token is no operation on a key.
-        if status != StatusCode::UNAUTHORIZED && matches!(surface, "keyvault" | "managedhsm") {
-            let operation = key_operation(request.uri().path());
-            *counted.key_operations.entry((operation, status.is_success())).or_default() += 1;
         }
     }
 

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use custody_ambient::Timestamp;
-use custody_names::ResourceId;
 use custody_resources::Refusal;
-use custody_worker::fault;
 use http::{Method, Response};
 use serde_json::{Value, json};
 
 use crate::call::Call;
+use crate::managed_identity::APP_SERVICE;
+use crate::own;
 use crate::reply::{self, Body};
 use crate::server::{AdjustableClock, Server};
 
@@ -20,29 +20,21 @@ const ADVANCE_SECONDS_MAX: u64 = 200 * 366 * 24 * 3600;
 pub(crate) fn answer(server: &Server, call: &Call<'_>) -> Result<Option<Response<Body>>, Refusal> {
     let body = match (call.method, call.path.trim_end_matches('/')) {
         (&Method::GET, "/custody/server") => {
-            permit(server, call, "Custody.Platform/status/read")?;
+            own::permit(&server.platform, call, "Custody.Platform/status/read")?;
             describe(server)?
         }
         (&Method::GET, "/custody/clock") => {
-            permit(server, call, "Custody.Platform/status/read")?;
+            own::permit(&server.platform, call, "Custody.Platform/status/read")?;
             clock(server)
         }
         (&Method::POST, "/custody/clock") => {
-            permit(server, call, "Custody.Platform/clock/write")?;
+            own::permit(&server.platform, call, "Custody.Platform/clock/write")?;
             advance(server, &call.body)?;
             clock(server)
         }
         _ => return Ok(None),
     };
     Ok(Some(reply::json(200, Some(&body))))
-}
-
-fn permit(server: &Server, call: &Call<'_>, permission: &str) -> Result<(), Refusal> {
-    let platform = &server.platform;
-    let looked = platform.records.view(&mut |world| {
-        platform.engine.permit(&call.caller, permission, &ResourceId::root(), world)
-    });
-    looked.map_err(fault::of_apply)
 }
 
 fn describe(server: &Server) -> Result<Value, Refusal> {
@@ -58,8 +50,13 @@ fn describe(server: &Server) -> Result<Value, Refusal> {
         "address": network.address.ip(),
         "pid": std::process::id(),
         "caFile": network.authority_file,
-        "clientSecretFile": network.secret_file,
-        "managedIdentityEndpoint": null,
+        "managedIdentityEndpoint":
+            network.identity_port.map(|port| format!("http://127.0.0.1:{port}{APP_SERVICE}")),
+        "administrator": network.administrator.as_ref().map(|administrator| json!({
+            "clientId": administrator.client_id,
+            "objectId": administrator.object_id,
+            "clientSecretFile": administrator.secret_file,
+        })),
     }))
 }
 

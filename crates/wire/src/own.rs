@@ -13,6 +13,7 @@ use http::{Method, Response};
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 
+use crate::own_directory;
 use crate::reply::{self, Body};
 use crate::server::Call;
 
@@ -23,6 +24,9 @@ const RECORDS_MAX: usize = 10_000;
 pub(crate) fn answer(platform: &Arc<Platform>, call: &Call<'_>) -> Result<Response<Body>, Refusal> {
     let segments: Vec<&str> =
         call.path.split('/').filter(|part| !part.is_empty()).skip(1).collect();
+    if let Some(answered) = own_directory::answer(platform, call, &segments) {
+        return Ok(reply::json(200, Some(&answered?)));
+    }
     let body = match (call.method, segments.as_slice()) {
         (&Method::GET, ["installation"]) => overview::installation(platform)?,
         (&Method::GET, ["status"]) => {
@@ -77,7 +81,11 @@ pub(crate) fn answer(platform: &Arc<Platform>, call: &Call<'_>) -> Result<Respon
     Ok(reply::json(200, Some(&body)))
 }
 
-fn permit(platform: &Platform, call: &Call<'_>, permission: &str) -> Result<(), Refusal> {
+pub(crate) fn permit(
+    platform: &Platform,
+    call: &Call<'_>,
+    permission: &str,
+) -> Result<(), Refusal> {
     let looked = platform.records.view(&mut |world| {
         platform.engine.permit(&call.caller, permission, &ResourceId::root(), world)
     });

@@ -5,18 +5,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use custody_names::{CorrelationId, InstallationId};
+use custody_names::{ClientId, CorrelationId, InstallationId, PrincipalId};
 use custody_resources::{Caller, Refusal};
 use custody_worker::rescue::{self, LoneRepository};
 use custody_worker::{Housekeeping, Platform, PlatformOptions, StartError};
 use http::{Request, Response, header};
 
+use crate::authentication::Surface;
 use crate::base::{Base, HostKind};
 use crate::call::{self, Arrival};
 use crate::metrics::Metrics;
 use crate::reply::{self, Body};
 use crate::stamp::Stamp;
-use crate::{arm, challenge, data_plane, health, operate, own};
+use crate::{arm, authentication, data_plane, graph, health, operate, own, tokens};
 
 pub(crate) use crate::call::Call;
 
@@ -35,10 +36,23 @@ pub struct Network {
     pub address: SocketAddr,
     /// The certificate that clients must trust; none if it is no authority of our own.
     pub authority_file: Option<PathBuf>,
-    /// The file with the secret of the administrator's application.
-    pub secret_file: Option<PathBuf>,
+    /// The administrator's application, if it was looked up.
+    pub administrator: Option<Administrator>,
+    /// The port of the managed-identity endpoint.
+    pub identity_port: Option<u16>,
     /// The clock, if it is one that can be moved.
     pub clock: Option<Arc<dyn AdjustableClock>>,
+}
+
+/// The administrator's application, as clients are told of it.
+#[derive(Clone, Debug)]
+pub struct Administrator {
+    /// What it signs in as.
+    pub client_id: ClientId,
+    /// Who its roles are granted to.
+    pub object_id: PrincipalId,
+    /// The file with its secret.
+    pub secret_file: Option<PathBuf>,
 }
 
 /// A clock that a drill or a test moves (DESIGN §7).
@@ -128,13 +142,16 @@ impl Server {
         response
     }
 
+    /// Within the process nobody needs a token; who bears one acts as its principal.
     fn handle_of(&self, request: Request<Vec<u8>>, caller: &Caller) -> Response<Body> {
         let answered = self.correlation().and_then(|correlation| {
             call::check_length(request.uri())?;
             let located = authority(&request).and_then(|name| Base::canonical().locate(name));
             let (host, base) = located.unwrap_or((HostKind::Main, Base::canonical()));
             let arrival = Arrival { host, base, origin: None };
-            self.route(&Call::read(&request, caller.clone(), arrival, correlation)?)
+            let bears_token = request.headers().contains_key(header::AUTHORIZATION);
+            let known = (!bears_token).then(|| caller.clone());
+            self.answer(&request, arrival, known, correlation)
         });
         answered.unwrap_or_else(|refusal| reply::refusal(&refusal))
     }
@@ -145,15 +162,33 @@ impl Server {
         let arrived = self.arrive(&request, peer);
         let host = arrived.as_ref().ok().map(|arrival| arrival.host.clone());
         let correlation = self.correlation();
-        let response = match (&arrived, &correlation) {
-            (Ok(_), Ok(correlation)) if health::is_open(request.uri().path()) => {
-                health::answer(self, &request, peer, *correlation)
+        let is_open = health::is_open(request.uri().path());
+        let answered = match (arrived, &correlation) {
+            (_, Ok(correlation)) if is_open => {
+                Ok(health::answer(self, &request, peer, *correlation))
             }
-            (Err(refusal), _) | (_, Err(refusal)) => reply::refusal(refusal),
-            (Ok(arrival), Ok(_)) => challenge::missing_token(&self.platform, arrival),
+            (Ok(arrival), Ok(correlation)) => self.answer(&request, arrival, None, *correlation),
+            (Err(refusal), _) => Err(refusal),
+            (_, Err(refusal)) => Err(refusal.clone()),
         };
+        let response = answered.unwrap_or_else(|refusal| reply::refusal(&refusal));
         let took = self.platform.clock.since_boot().saturating_sub(begun);
         self.finish_answer(&request, peer, host.as_ref(), correlation.ok(), took, response)
+    }
+
+    /// Answers one request of the managed-identity port.
+    pub(crate) fn handle_identity(
+        &self,
+        request: &Request<Vec<u8>>,
+        peer: &Peer,
+    ) -> Response<Body> {
+        let canonical = Base::canonical();
+        let base = self.network.as_ref().map_or(&canonical, |network| &network.base);
+        let begun = self.platform.clock.since_boot();
+        let response = self.handle_managed_identity(request, base, peer.address.ip());
+        let took = self.platform.clock.since_boot().saturating_sub(begun);
+        self.metrics.count_as("identity", response.status(), took);
+        response
     }
 
     /// Answers a request that the listener refused before its body was read.
@@ -193,6 +228,36 @@ impl Server {
         Ok(Arrival { host, base, origin: Some(peer.address.ip()) })
     }
 
+    /// Answers what needs no token, then finds out who asks unless that is known, and asks on.
+    fn answer(
+        &self,
+        request: &Request<Vec<u8>>,
+        arrival: Arrival,
+        known: Option<Caller>,
+        correlation: CorrelationId,
+    ) -> Result<Response<Body>, Refusal> {
+        let platform = &self.platform;
+        let (base, origin) = (&arrival.base, arrival.origin);
+        if arrival.host == HostKind::Main
+            && let Some(answered) = tokens::answer(platform, base, request, origin, correlation)
+        {
+            return Ok(answered);
+        }
+        let caller = match known {
+            Some(caller) => caller,
+            None => {
+                // The path as it will be routed: what a token must be for follows from it.
+                let path = crate::address::decode_path(request.uri().path())?;
+                let surface = Surface::of(platform, &arrival.host, &path);
+                match authentication::authenticate(platform, base, request.headers(), surface) {
+                    Ok(caller) => Caller { address: origin, ..caller },
+                    Err(fault) => return Ok(fault.response(platform, base, surface)),
+                }
+            }
+        };
+        self.route(&Call::read(request, caller, arrival, correlation)?)
+    }
+
     fn route(&self, call: &Call<'_>) -> Result<Response<Body>, Refusal> {
         match &call.host {
             HostKind::KeyVault(vault) => Ok(data_plane::answer(&self.platform, vault, call)),
@@ -205,6 +270,9 @@ impl Server {
                     Some(response) => Ok(response),
                     None => own::answer(&self.platform, call),
                 }
+            }
+            HostKind::Main if graph::is_graph(&call.path) => {
+                Ok(graph::answer(&self.platform, &call.base, call))
             }
             HostKind::Main => arm::answer(&self.platform, call),
         }

@@ -6,11 +6,14 @@
 //! vault session: the ring is unlocked through the vault's identity, and a watcher extends or ends
 //! the lease on its keys (DESIGN §5).
 
+mod administrator;
+mod applications;
 mod audit;
 mod dependants;
 mod error;
 pub mod fault;
 mod folders;
+mod host_identities;
 mod housekeeping;
 mod installation;
 mod job;
@@ -24,14 +27,20 @@ mod platform;
 mod progress;
 pub mod rescue;
 mod runner;
+mod sign_in;
 mod tasks;
 mod vault_repository;
 mod vault_session;
 mod view;
 
+pub use administrator::{AdministratorApplication, NewTenant};
+pub use applications::{ApplicationChange, Author, CertificateWish, Holder, Principal, absent};
+pub use custody_directory::principal_of;
 pub use dependants::{Dependants, ItemReport, Summary, VaultReport, VersionReport};
 pub use error::StartError;
+pub use host_identities::{Asking, Attached, Chosen, IdentityRequest, WorkloadFacts};
 pub use housekeeping::Housekeeping;
 pub use installation::{DataFolder, INSTALLATION_FORMAT, Installation};
-pub use key_access::{Cause, KeyVaultFacts, PLATFORM_KEY_VAULT, principal_of};
+pub use key_access::{Cause, KeyVaultFacts, PLATFORM_KEY_VAULT};
 pub use platform::{Platform, PlatformOptions, SealChoice};
+pub use sign_in::{AuthenticationError, FAILURES_MAX, FAILURES_WITHIN, TokenRequest};

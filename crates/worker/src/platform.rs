@@ -27,6 +27,7 @@ use serde_json::Value;
 use crate::audit::LedgerSink;
 use crate::error::{StartError, part};
 use crate::installation::{DataFolder, Installation};
+use crate::sign_in::TokenDesk;
 use crate::{fault, orphans, rescue};
 
 /// How long a waiter sleeps before it looks for changes that another process made.
@@ -106,6 +107,7 @@ pub struct Platform {
     pub(crate) seal_kind: &'static str,
     pub(crate) os_user: String,
     pub(crate) signing_seed: SecretBytes,
+    pub(crate) tokens: TokenDesk,
     threads: Mutex<Vec<JoinHandle<()>>>,
     warnings: Mutex<HashMap<OperationId, Vec<Value>>>,
     changed: (Mutex<u64>, Condvar),
@@ -157,6 +159,7 @@ impl Platform {
             seal_place,
             seal_kind,
             signing_seed,
+            tokens: TokenDesk::default(),
             threads: Mutex::default(),
             warnings: Mutex::default(),
             changed: (Mutex::new(0), Condvar::new()),
@@ -167,11 +170,8 @@ impl Platform {
 
     /// Who acts for whoever can open the seal (DESIGN §8).
     pub fn administrator(&self) -> Caller {
-        Caller {
-            principal: self.installation.administrator_id,
-            tenant: self.installation.tenant_id,
-            name: self.os_user.clone(),
-        }
+        let Installation { administrator_id, tenant_id, .. } = self.installation;
+        Caller::bootstrap(administrator_id, tenant_id, self.os_user.clone())
     }
 
     /// Waits, `seconds` at most, until the operation has a later revision than `after`.

@@ -58,7 +58,6 @@ pub(crate) fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, C
 fn facts(context: &Context<'_>, reached: &Reached) -> Result<Value, CliError> {
     let installation = context.installation()?;
     let base = &reached.base;
-    let secret_file = reached.secret_file.as_ref().map(|path| path.to_string_lossy());
     Ok(json!({
         "resourceManager": base.main(),
         "authority": base.main(),
@@ -68,11 +67,7 @@ fn facts(context: &Context<'_>, reached: &Reached) -> Result<Value, CliError> {
         "managedHsmSuffix": format!("managedhsm.{}", base.authority()),
         "managedIdentityEndpoint": reached.managed_identity_endpoint,
         "caFile": reached.authority_file.as_ref().map(|path| path.to_string_lossy()),
-        "administrator": {
-            "clientId": reached.client_id,
-            "objectId": reached.object_id,
-            "clientSecretFile": secret_file,
-        },
+        "administrator": reached.administrator,
     }))
 }
 

@@ -38,6 +38,13 @@ pub(crate) struct Options {
     /// Its key (PEM)
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
+    /// Loopback port on which workloads of this machine get tokens of the managed identities that
+    /// are attached to it, over plain HTTP; 0 takes a free one [default: none]
+    #[arg(long, value_name = "PORT")]
+    pub managed_identity: Option<u16>,
+    /// Make another secret for the administrator's application; those it has stay good
+    #[arg(long)]
+    pub renew_secret: bool,
     /// Live by a clock that `POST /custody/clock` moves, on a data folder kept for that: for
     /// drills and tests
     #[arg(long)]

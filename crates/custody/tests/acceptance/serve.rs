@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::json;
 
@@ -44,6 +45,70 @@ fn whoever_trusts_the_authority_is_served_and_all_but_health_needs_a_token() {
     // The connection goes on, for another host as well.
     let again = ask(&mut stream, &format!("GET /healthz HTTP/1.1\r\nHost: {MAIN}\r\n\r\n"));
     assert_eq!(again.status, 200);
+}
+
+#[test]
+fn the_administrator_signs_in_with_the_secret_of_the_first_start() {
+    let site = Site::new();
+    let served = Served::start(&site, &["--managed-identity", "0"]);
+    let env = site.json(&["env", "--json"]);
+    let text = |path: &str| env.pointer(path).unwrap().as_str().unwrap().to_owned();
+    let secret_file = text("/administrator/clientSecretFile");
+    let mode = std::fs::metadata(&secret_file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let secret = std::fs::read_to_string(&secret_file).unwrap();
+    assert!(served.said.contains(&secret), "shown once");
+    let token = |resource: &str| {
+        let form = format!(
+            "grant_type=client_credentials&client_id={}&client_secret={secret}&scope={resource}/.default",
+            text("/administrator/clientId")
+        );
+        let path = format!("/{}/oauth2/v2.0/token", text("/tenantId"));
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: {MAIN}:{}\r\nContent-Length: {}\r\n\r\n{form}",
+            served.port,
+            form.len()
+        );
+        let answer = ask(&mut served.connect(MAIN), &request);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.json()["access_token"].as_str().unwrap().to_owned()
+    };
+    let get = |host: &str, path: &str, token: &str| {
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: {host}:{}\r\nAuthorization: Bearer {token}\r\n\r\n",
+            served.port
+        );
+        ask(&mut served.connect(host), &request)
+    };
+    let arm = token(&text("/resourceManager"));
+    let groups =
+        format!("/subscriptions/{}/resourceGroups?api-version=2024-11-01", text("/subscriptionId"));
+    assert_eq!(get(MAIN, &groups, &arm).status, 200);
+    // Tokens are for one surface: however the path is spelt, it decides which.
+    for path in ["/v1.0/servicePrincipals", "/v1%2e0/servicePrincipals"] {
+        assert_eq!(get(MAIN, path, &token("https://management.azure.com")).status, 401, "{path}");
+    }
+    let vault = format!("kv1.vault.{MAIN}");
+    assert_eq!(get(&vault, "/keys?api-version=7.4", &arm).status, 401);
+    site.ok(&["keyvault", "create", "-n", "kv1"]);
+    let keys = token(&format!("https://{}", text("/keyVaultSuffix")));
+    // Owner of everything, and yet without a role on keys.
+    assert_eq!(get(&vault, "/keys?api-version=7.4", &keys).status, 403);
+    let endpoint = text("/managedIdentityEndpoint");
+    let (host, path) = endpoint.strip_prefix("http://").unwrap().split_once('/').unwrap();
+    let mut plain = TcpStream::connect(host).unwrap();
+    let asked =
+        format!("GET /{path}?api-version=2019-08-01&resource=x HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    assert_eq!(ask(&mut plain, &asked).status, 401);
+    let (status, _) = served.stop();
+    assert!(status.success());
+    // No secret is shown again, and the same application is found.
+    let again = Served::start(&site, &[]);
+    assert!(!again.said.contains("never again"));
+    let env_again = site.json(&["env", "--json"]);
+    assert_eq!(env_again["administrator"], env["administrator"]);
+    drop(again);
+    assert_eq!(site.json(&["env", "--json"])["administrator"], env["administrator"]);
 }
 
 #[test]

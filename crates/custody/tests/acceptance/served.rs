@@ -21,6 +21,8 @@ pub(crate) struct Served {
     child: Child,
     stderr: BufReader<std::process::ChildStderr>,
     pub(crate) port: u16,
+    /// What it said while it came up.
+    pub(crate) said: String,
     data: PathBuf,
 }
 
@@ -49,7 +51,7 @@ impl Served {
         assert_eq!(ready["pid"], child.id());
         let port = u16::try_from(ready["port"].as_u64().unwrap()).unwrap();
         assert_eq!(ready["url"], format!("https://custody.localhost:{port}"));
-        Self { child, stderr, port, data: site.data() }
+        Self { child, stderr, port, said, data: site.data() }
     }
 
     /// A connection whose certificate was checked against the installation's authority.

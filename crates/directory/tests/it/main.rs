@@ -12,6 +12,8 @@ mod groups;
 mod identities;
 mod role_assignments;
 mod role_definitions;
+mod sign_in;
+mod tokens;
 
 use custody_ambient::Clock as _;
 use custody_directory::{Founding, RoleAuthorizer, found, register};

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use custody_wire::Limits;
 
-use crate::site::{Site, hear};
+use crate::listening::{Listening, hear};
 
 const SHORT: Duration = Duration::from_millis(150);
 const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: custody.localhost\r\n";
 
 fn closed_after(limits: Limits, said: &str, expected: &str) {
-    let site = Site::with(limits);
+    let site = Listening::with(limits);
     let heard = hear(&mut site.connect(), said);
     assert!(heard.starts_with(expected), "{said:?}: {heard:?}");
     let healthy = hear(&mut site.connect(), &format!("{HEALTH}Connection: close\r\n\r\n"));
@@ -44,14 +44,14 @@ fn a_connection_that_rests_too_long_is_closed() {
 
 #[test]
 fn a_handshake_that_does_not_come_ends_the_connection() {
-    let site = Site::with(Limits { handshake_time: SHORT, ..Limits::default() });
+    let site = Listening::with(Limits { handshake_time: SHORT, ..Limits::default() });
     let mut silent = site.plain();
     assert_eq!(silent.read(&mut [0]).unwrap_or(0), 0);
 }
 
 #[test]
 fn connections_beyond_the_cap_are_closed_and_there_is_room_again_later() {
-    let site = Site::with(Limits { connections_max: 2, ..Limits::default() });
+    let site = Listening::with(Limits { connections_max: 2, ..Limits::default() });
     let mut first = site.connect();
     first.write_all(format!("{HEALTH}\r\n").as_bytes()).unwrap();
     first.read_exact(&mut [0; 12]).unwrap();
@@ -71,7 +71,7 @@ fn connections_beyond_the_cap_are_closed_and_there_is_room_again_later() {
 #[test]
 fn bodies_wait_for_their_share_of_the_memory() {
     let limits = Limits { bodies_kib_max: 4_096, body_time: SHORT, ..Limits::default() };
-    let site = Site::with(limits);
+    let site = Listening::with(limits);
     let post = |bytes: usize| {
         format!("POST /x HTTP/1.1\r\nHost: custody.localhost\r\nContent-Length: {bytes}\r\n\r\n")
     };
@@ -89,7 +89,7 @@ fn bodies_wait_for_their_share_of_the_memory() {
 
 #[test]
 fn a_certificate_is_renewed_before_its_end() {
-    let site = Site::with(Limits::default());
+    let site = Listening::with(Limits::default());
     assert!(!site.certificates.renew().unwrap());
     site.pass_days(59);
     assert!(!site.certificates.renew().unwrap());

@@ -1,6 +1,17 @@
-//! The listener with limits so tight that a test meets them.
+//! The REST surface through its front door: whole requests to a server over a fresh data folder.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test says what is wrong by panicking"
+)]
 
+mod bearers;
+mod canary;
+mod graph;
 mod limits;
+mod listening;
+mod managed_identities;
 mod site;
+mod tenants;
+mod token_endpoint;

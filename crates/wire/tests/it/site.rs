@@ -1,99 +1,146 @@
-//! A server in this process on a free port.
+//! A server over a fresh data folder, and what tests ask of it.
 
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::io::Read as _;
 use std::sync::Arc;
 
 use custody_test_world::{FixedClock, SeededEntropy};
-use custody_wire::{
-    Authority, Base, Certificates, Limits, Listener, Network, PlatformOptions, SealChoice, Server,
-    Sockets,
-};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use custody_wire::{Base, PlatformOptions, SealChoice, Server};
+use http::{Request, header};
+use serde_json::Value;
 use tempfile::TempDir;
 
-pub(crate) type Tls = StreamOwned<ClientConnection, TcpStream>;
+/// ARM and Graph.
+pub(crate) const MAIN: &str = "https://custody.localhost";
+/// What tokens for key vaults are for.
+pub(crate) const VAULTS: &str = "https://vault.custody.localhost";
 
+/// One installation and its administrator.
 pub(crate) struct Site {
-    folder: TempDir,
-    pub(crate) certificates: Certificates,
-    pub(crate) listener: Listener,
-    clock: Arc<FixedClock>,
+    pub(crate) folder: TempDir,
+    pub(crate) clock: Arc<FixedClock>,
+    pub(crate) server: Server,
+    pub(crate) tenant: String,
+    pub(crate) client: String,
+    pub(crate) object: String,
+    pub(crate) secret: String,
+}
+
+/// What was answered.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: Value,
+    pub(crate) challenge: Option<String>,
 }
 
 impl Site {
-    pub(crate) fn with(limits: Limits) -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        // Certificates are checked by the machine's clock, so the test's must be near it.
-        let clock = Arc::new(FixedClock::at(machine_time()));
-        let options = PlatformOptions {
-            data_folder: folder.path().join("data"),
-            seal: SealChoice::File { folder: folder.path().join("seal") },
-            clock: Arc::clone(&clock) as _,
-            entropy: Arc::new(SeededEntropy::new(7)),
-            os_user: "tester".to_owned(),
-        };
-        let server = Server::open(options).unwrap();
-        let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let address = socket.local_addr().unwrap();
-        let base = Base::new("custody.localhost", address.port());
-        let authority = Authority {
-            key_folder: folder.path().join("seal"),
-            data_folder: server.data_folder(),
-            installation: server.installation_id().to_string(),
-            suffix: base.suffix.clone(),
-        };
-        let certificates = Certificates::own(authority, Arc::clone(&clock) as _).unwrap();
-        let network = Network {
-            base,
-            address,
-            authority_file: certificates.authority_file(),
-            secret_file: None,
-            clock: None,
-        };
-        let server = Arc::new(server.reached_by(network));
-        let sockets = Sockets { network: vec![socket], local: None };
-        let listener = Listener::start(server, sockets, &certificates, limits).unwrap();
-        Self { folder, certificates, listener, clock }
+        let clock = Arc::new(FixedClock::at_text("2027-01-15T08:00:00Z"));
+        let server = open(&folder, &clock, 1);
+        let made = server.administrator_application(false).unwrap();
+        let secret = String::from_utf8(made.secret.unwrap().expose().to_vec()).unwrap();
+        let installation = ask(&server, "GET", "/custody/installation", None, Value::Null);
+        let tenant = installation.body["tenantId"].as_str().unwrap().to_owned();
+        let (client, object) = (made.client_id.to_string(), made.object_id.to_string());
+        Self { folder, clock, server, tenant, client, object, secret }
     }
 
-    pub(crate) fn plain(&self) -> TcpStream {
-        TcpStream::connect(self.listener.addresses()[0]).unwrap()
+    /// The same data folder in another process.
+    pub(crate) fn again(&self) -> Server {
+        open(&self.folder, &self.clock, 2)
     }
 
-    pub(crate) fn connect(&self) -> Tls {
-        let mut roots = RootCertStore::empty();
-        let authority = self.folder.path().join("data/ca.pem");
-        roots.add(CertificateDer::from_pem_file(authority).unwrap()).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let name = "kv1.vault.custody.localhost".try_into().unwrap();
-        let connection = ClientConnection::new(Arc::new(config), name).unwrap();
-        StreamOwned::new(connection, self.plain())
+    /// Sends a request with this token, or as the bootstrap administrator without.
+    pub(crate) fn ask(&self, method: &str, path: &str, token: Option<&str>, body: Value) -> Answer {
+        ask(&self.server, method, path, token, body)
     }
 
-    /// Lets days pass for certificates.
-    pub(crate) fn pass_days(&self, days: u64) {
-        self.clock.advance(std::time::Duration::from_secs(days * 24 * 3600));
+    /// Sends a form to the token endpoint.
+    pub(crate) fn token(&self, tenant: &str, fields: &[(&str, &str)]) -> Answer {
+        self.form(&format!("/{tenant}/oauth2/v2.0/token"), fields)
+    }
+
+    pub(crate) fn form(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        let form: Vec<String> =
+            fields.iter().map(|(name, value)| format!("{name}={}", escaped(value))).collect();
+        let request = Request::post(format!("{MAIN}{path}")).body(form.join("&").into_bytes());
+        read(self.server.handle(request.unwrap()))
+    }
+
+    /// The administrator's token for this resource.
+    pub(crate) fn bearer(&self, resource: &str) -> String {
+        self.bearer_of(&self.tenant, &self.client, &self.secret, resource)
+    }
+
+    pub(crate) fn bearer_of(
+        &self,
+        tenant: &str,
+        client: &str,
+        secret: &str,
+        resource: &str,
+    ) -> String {
+        let scope = format!("{resource}/.default");
+        let fields = [
+            ("grant_type", "client_credentials"),
+            ("client_id", client),
+            ("client_secret", secret),
+            ("scope", &scope),
+        ];
+        let answer = self.token(tenant, &fields);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.body["access_token"].as_str().unwrap().to_owned()
     }
 }
 
-/// Writes, and reads until the server closes the connection.
-pub(crate) fn hear(stream: &mut (impl Read + Write), said: &str) -> String {
-    stream.write_all(said.as_bytes()).unwrap();
-    let mut heard = Vec::new();
-    // A connection may be closed without TLS's own farewell.
-    let _ = stream.read_to_end(&mut heard);
-    String::from_utf8_lossy(&heard).into_owned()
+fn open(folder: &TempDir, clock: &Arc<FixedClock>, seed: u64) -> Server {
+    let options = PlatformOptions {
+        data_folder: folder.path().join("data"),
+        seal: SealChoice::File { folder: folder.path().join("seal") },
+        clock: Arc::clone(clock) as _,
+        entropy: Arc::new(SeededEntropy::new(seed)),
+        os_user: "tester".to_owned(),
+    };
+    Server::open(options).unwrap()
 }
 
-#[expect(clippy::disallowed_methods, reason = "the TLS client of a test goes by it")]
-fn machine_time() -> jiff::Timestamp {
-    jiff::Timestamp::now()
+pub(crate) fn ask(
+    server: &Server,
+    method: &str,
+    path: &str,
+    token: Option<&str>,
+    body: Value,
+) -> Answer {
+    let uri = if path.starts_with("https:") { path.to_owned() } else { format!("{MAIN}{path}") };
+    let mut request = Request::builder().method(method).uri(uri);
+    if let Some(token) = token {
+        request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+    }
+    let bytes = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
+    read(server.handle(request.body(bytes).unwrap()))
+}
+
+pub(crate) fn read(response: http::Response<custody_wire::Body>) -> Answer {
+    let challenge = response.headers().get(header::WWW_AUTHENTICATE);
+    let challenge = challenge.map(|value| value.to_str().unwrap().to_owned());
+    let status = response.status().as_u16();
+    let mut bytes = Vec::new();
+    response.into_body().read_to_end(&mut bytes).unwrap();
+    let body = serde_json::from_slice(&bytes).unwrap_or_default();
+    Answer { status, body, challenge }
+}
+
+pub(crate) fn base() -> Base {
+    Base::canonical()
+}
+
+/// For a query or form.
+pub(crate) fn escaped(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
+    text.bytes()
+        .map(|byte| match byte {
+            byte if plain(byte) => char::from(byte).to_string(),
+            byte => format!("%{byte:02X}"),
+        })
+        .collect()
 }
