@@ -99,6 +99,9 @@ pub(crate) enum Command {
     Ledger(commands::ledger::Options),
     RecoveryKit(commands::recovery_kit::Options),
     Init(commands::init::Options),
+    Up(commands::up::Options),
+    Env(commands::env::Options),
+    Trust(commands::trust::Options),
     Completions(commands::completions::Options),
     Version(commands::version::Options),
     #[command(hide = true)]

@@ -113,7 +113,8 @@ impl<'w> Context<'w> {
     pub(crate) fn machine(&self) -> Machine {
         let (clock, entropy) = (&self.world.clock, &self.world.entropy);
         let user = self.world.user.clone();
-        Machine { clock: Arc::clone(clock), entropy: Arc::clone(entropy), user }
+        let (clock, entropy) = (Arc::clone(clock), Arc::clone(entropy));
+        Machine { clock, entropy, user, clock_is_virtual: false }
     }
 
     /// Tells people something, unless they want quiet.

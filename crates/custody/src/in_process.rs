@@ -1,4 +1,5 @@
-//! The server in this process: opens a data folder and hands its requests to `wire`.
+//! The way to a data folder: to the server that runs on it, else to one in this process, which
+//! opens it and hands its requests to `wire`.
 
 use std::io::{self, Read};
 use std::path::PathBuf;
@@ -12,7 +13,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::error::CliError;
-use crate::terminal;
+use crate::{local_socket, terminal, virtual_clock};
 
 /// Where an installation is and how it is opened.
 #[derive(Clone, Debug)]
@@ -58,6 +59,8 @@ pub struct Machine {
     pub entropy: Arc<dyn Entropy>,
     /// The operating system's name of the user.
     pub user: String,
+    /// Whether the clock is one that a drill moves; such a data folder takes no other (DESIGN §7).
+    pub clock_is_virtual: bool,
 }
 
 /// Asks for a passphrase when one turns out to be needed; the text says what for.
@@ -65,7 +68,7 @@ pub type AskPassphrase<'a> = &'a dyn Fn(&str) -> Result<Zeroizing<String>, CliEr
 
 /// Opens installations: the port behind which `wire` stands.
 pub trait Installations {
-    /// Opens a data folder as a server in this process.
+    /// Reaches the server that runs on a data folder, or opens it as a server in this process.
     fn open(
         &self,
         place: &Place,
@@ -106,16 +109,10 @@ impl Installations for InProcess {
         machine: &Machine,
         passphrase: AskPassphrase<'_>,
     ) -> Result<Arc<dyn Transport>, CliError> {
-        if !place.set_up && !place.data_folder.join(INSTALLATION_FILE).exists() {
-            let folder = terminal::path(place.data_folder.as_os_str().as_encoded_bytes());
-            return Err(CliError::Start {
-                code: "NotInitialised".to_owned(),
-                message: format!("nothing is set up in {folder} yet"),
-                fix: Some("custody protect FOLDER, or custody init".to_owned()),
-            });
+        match local_socket::find(&place.data_folder) {
+            Some(server) => Ok(Arc::new(server)),
+            None => Ok(Arc::new(InOwnProcess(open_server(place, machine, passphrase)?))),
         }
-        let options = options(place, machine, passphrase)?;
-        Ok(Arc::new(InOwnProcess(Server::open(options)?)))
     }
 
     fn open_repository(
@@ -149,6 +146,23 @@ impl Installations for InProcess {
         let options = options(place, machine, passphrase)?;
         Ok(custody_wire::restore_kit(options, kit, &kit_passphrase)?)
     }
+}
+
+/// Opens a data folder as a server.
+pub(crate) fn open_server(
+    place: &Place,
+    machine: &Machine,
+    passphrase: AskPassphrase<'_>,
+) -> Result<Server, CliError> {
+    if !place.set_up && !place.data_folder.join(INSTALLATION_FILE).exists() {
+        let folder = terminal::path(place.data_folder.as_os_str().as_encoded_bytes());
+        return Err(CliError::Start {
+            code: "NotInitialised".to_owned(),
+            message: format!("nothing is set up in {folder} yet"),
+            fix: Some("custody protect FOLDER, or custody init".to_owned()),
+        });
+    }
+    Ok(Server::open(options(place, machine, passphrase)?)?)
 }
 
 /// Hands requests to a server by calling it.
@@ -193,6 +207,9 @@ fn options(
     machine: &Machine,
     passphrase: AskPassphrase<'_>,
 ) -> Result<PlatformOptions, CliError> {
+    if !machine.clock_is_virtual && virtual_clock::governs(&place.data_folder) {
+        return Err(virtual_clock::refusal(&place.data_folder));
+    }
     let folder = place.seal_folder.clone();
     let seal = match place.seal {
         SealKind::File => SealChoice::File { folder },

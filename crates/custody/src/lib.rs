@@ -5,6 +5,7 @@
 //! ([`machine`]), a test its own. Data goes to stdout, everything else to stderr, and the
 //! [`ExitCode`](exit_code::ExitCode) is from a documented table (`docs/exit-codes.md`).
 
+mod administrator;
 mod arguments;
 mod commands;
 mod config;
@@ -13,18 +14,22 @@ mod context;
 mod documentation;
 mod error;
 pub mod exit_code;
+mod hosts;
 mod human;
 mod in_process;
 mod items;
 mod jobs;
+mod local_socket;
 pub mod machine;
 mod output;
 mod principal;
 mod progress;
+mod serving;
 mod set_up;
 mod surroundings;
 mod terminal;
 mod verbose;
+mod virtual_clock;
 
 use std::fmt::Write as _;
 use std::io::Write;

@@ -51,6 +51,18 @@ fn harden() -> std::io::Result<()> {
     Ok(())
 }
 
+/// Lets the process open as many files as it may, and says how many that is.
+pub(crate) fn raise_file_limit() -> usize {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let granted = match rustix::process::setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    };
+    // No limit at all is more than any listener takes.
+    granted.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX)
+}
+
 /// The name that the system has for the user, else the user's number.
 fn user_name() -> String {
     let number = rustix::process::getuid().as_raw().to_string();

@@ -1,26 +1,45 @@
 //! The REST surface: ARM and Key Vault requests in, answers out; the only crate that knows HTTP.
 //!
-//! [`Server::handle`] is one way in for every transport: the command line calls it in its own
-//! process, a socket will call it for others. What is served is in `docs/rest-api.md`.
+//! [`Server::handle`] is the way in from the same process, [`Listener`] the one over the network:
+//! it speaks TLS and HTTP and hands whole requests to [`Server::handle_from`]. What is served is
+//! in `docs/rest-api.md`.
 
+mod activity;
 mod address;
 mod arm;
 mod audience;
 mod authentication;
 mod base;
+mod call;
+mod certificates;
+mod connection;
 mod data_plane;
+mod exchange;
 mod form;
 mod graph;
+mod health;
+mod json_body;
+mod limits;
+mod listener;
 mod managed_identity;
+mod metrics;
+mod operate;
 mod own;
 mod own_directory;
+mod private_file;
 mod reply;
 mod server;
+mod stamp;
 mod tokens;
 
 pub use base::{Base, CANONICAL_SUFFIX, HostKind};
+pub use certificates::{Authority, CertificateError, Certificates};
 pub use custody_envelope::SecretBytes;
 pub use custody_worker::rescue::{LoneRepository, restore_kit};
-pub use custody_worker::{AdministratorApplication, PlatformOptions, SealChoice, StartError};
+pub use custody_worker::{
+    AdministratorApplication, Housekeeping, PlatformOptions, SealChoice, StartError,
+};
+pub use limits::Limits;
+pub use listener::{Listener, Sockets};
 pub use reply::Body;
-pub use server::Server;
+pub use server::{AdjustableClock, Administrator, Network, Peer, Server};

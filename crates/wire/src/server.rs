@@ -1,61 +1,78 @@
 //! The server: one process's way in, by whatever transport.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use custody_names::CorrelationId;
+use custody_names::{ClientId, CorrelationId, InstallationId, PrincipalId};
 use custody_resources::{Caller, Refusal};
 use custody_worker::rescue::{self, LoneRepository};
-use custody_worker::{Platform, PlatformOptions, StartError};
+use custody_worker::{Housekeeping, Platform, PlatformOptions, StartError};
 use http::{Request, Response, header};
-use serde_json::Value;
 
-use crate::authentication::{self, Surface};
+use crate::authentication::Surface;
 use crate::base::{Base, HostKind};
+use crate::call::{self, Arrival};
 use crate::data_plane::{self, KeyHost};
+use crate::metrics::Metrics;
 use crate::reply::{self, Body};
-use crate::{arm, graph, own, tokens};
+use crate::stamp::Stamp;
+use crate::{arm, authentication, graph, health, operate, own, tokens};
 
-/// Largest request body, in bytes.
-const REQUEST_BYTES_MAX: usize = 4 << 20;
-/// Longest path with query, in bytes.
-const PATH_BYTES_MAX: usize = 16 << 10;
+pub(crate) use crate::call::Call;
 
 /// The REST surface over one data folder.
 pub struct Server {
     pub(crate) platform: Arc<Platform>,
+    pub(crate) metrics: Metrics,
+    pub(crate) network: Option<Network>,
 }
 
-/// One request after the checks that all surfaces share.
-pub(crate) struct Call<'a> {
-    /// Who asks.
-    pub(crate) caller: Caller,
-    /// Ties together what it sets off.
-    pub(crate) correlation: CorrelationId,
-    /// Method.
-    pub(crate) method: &'a http::Method,
-    /// Decoded path.
-    pub(crate) path: String,
-    /// Parameters of the query, decoded.
-    pub(crate) query: Vec<(String, String)>,
-    /// The JSON body, `Null` without one.
-    pub(crate) body: Value,
-    /// The `If-Match` header.
-    pub(crate) if_match: Option<String>,
+/// How a server is reached, for answers that say so.
+pub struct Network {
+    /// What its URIs are written with.
+    pub base: Base,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The certificate that clients must trust; none if it is no authority of our own.
+    pub authority_file: Option<PathBuf>,
+    /// The administrator's application, if it was looked up.
+    pub administrator: Option<Administrator>,
+    /// The port of the managed-identity endpoint.
+    pub identity_port: Option<u16>,
+    /// The clock, if it is one that can be moved.
+    pub clock: Option<Arc<dyn AdjustableClock>>,
 }
 
-impl Call<'_> {
-    /// A parameter of the query, name's case aside.
-    pub(crate) fn parameter(&self, name: &str) -> Option<&str> {
-        let found = self.query.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
-        found.map(|(_, value)| value.as_str())
-    }
+/// The administrator's application, as clients are told of it.
+#[derive(Clone, Debug)]
+pub struct Administrator {
+    /// What it signs in as.
+    pub client_id: ClientId,
+    /// Who its roles are granted to.
+    pub object_id: PrincipalId,
+    /// The file with its secret.
+    pub secret_file: Option<PathBuf>,
+}
+
+/// A clock that a drill or a test moves (DESIGN §7).
+pub trait AdjustableClock: Send + Sync {
+    /// Moves it forward, durably: no later server of the data folder sees an earlier time.
+    fn advance(&self, by: Duration) -> std::io::Result<()>;
+}
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    /// Its address.
+    pub address: SocketAddr,
 }
 
 impl Server {
     /// Opens a data folder, setting it up if it is empty.
     pub fn open(options: PlatformOptions) -> Result<Self, StartError> {
-        Ok(Self { platform: Platform::open(options)? })
+        Ok(Self::over(Platform::open(options)?))
     }
 
     /// Opens one repository by itself, without an installation's records.
@@ -63,7 +80,17 @@ impl Server {
         options: PlatformOptions,
         wanted: LoneRepository,
     ) -> Result<Self, StartError> {
-        Ok(Self { platform: rescue::open_repository(options, wanted)? })
+        Ok(Self::over(rescue::open_repository(options, wanted)?))
+    }
+
+    fn over(platform: Arc<Platform>) -> Self {
+        Self { platform, metrics: Metrics::default(), network: None }
+    }
+
+    /// The same server, reached over the network.
+    #[must_use]
+    pub fn reached_by(self, network: Network) -> Self {
+        Self { network: Some(network), ..self }
     }
 
     /// The folder it serves.
@@ -71,9 +98,115 @@ impl Server {
         self.platform.folder.root().to_owned()
     }
 
-    /// Answers one request.
+    /// Which installation it serves.
+    pub fn installation_id(&self) -> InstallationId {
+        self.platform.installation.installation_id
+    }
+
+    /// Who acts for whoever can open the data folder, by the operating system's name.
+    pub(crate) fn administrator_name(&self) -> String {
+        self.platform.administrator().name
+    }
+
+    /// Does what is due by now; see [`Platform::housekeep`].
+    pub fn housekeep(&self) -> Housekeeping {
+        self.platform.housekeep()
+    }
+
+    /// Whether any recovery point was made here.
+    pub fn holds_recovery_points(&self) -> Result<bool, Refusal> {
+        self.platform.holds_recovery_points()
+    }
+
+    /// Answers one request from the same process, as the bootstrap administrator.
     pub fn handle(&self, request: Request<Vec<u8>>) -> Response<Body> {
-        self.answer(&request).unwrap_or_else(|refusal| reply::refusal(&refusal))
+        self.handle_of(request, &self.platform.administrator())
+    }
+
+    /// Answers one request from the same machine, of whoever may open the data folder: the same
+    /// as from the same process, with `user` in the ledger.
+    pub(crate) fn handle_local(&self, request: Request<Vec<u8>>, user: &str) -> Response<Body> {
+        let begun = self.platform.clock.since_boot();
+        let caller = Caller { name: user.to_owned(), ..self.platform.administrator() };
+        let host = authority(&request).and_then(|name| Base::canonical().locate(name));
+        let asked = http::Request::builder().uri(request.uri()).body(());
+        let response = self.handle_of(request, &caller);
+        if let Ok(asked) = asked {
+            let took = self.platform.clock.since_boot().saturating_sub(begun);
+            self.metrics.count(
+                &asked,
+                host.as_ref().map(|(host, _)| host),
+                response.status(),
+                took,
+            );
+        }
+        response
+    }
+
+    /// Within the process nobody needs a token; who bears one acts as its principal.
+    fn handle_of(&self, request: Request<Vec<u8>>, caller: &Caller) -> Response<Body> {
+        let answered = self.correlation().and_then(|correlation| {
+            call::check_length(request.uri())?;
+            let located = authority(&request).and_then(|name| Base::canonical().locate(name));
+            let (host, base) = located.unwrap_or((HostKind::Main, Base::canonical()));
+            let arrival = Arrival { host, base, origin: None };
+            let bears_token = request.headers().contains_key(header::AUTHORIZATION);
+            let known = (!bears_token).then(|| caller.clone());
+            self.answer(&request, arrival, known, correlation)
+        });
+        answered.unwrap_or_else(|refusal| reply::refusal(&refusal))
+    }
+
+    /// Answers one request that came over the network. What needs a token gets nothing without.
+    pub fn handle_from(&self, request: Request<Vec<u8>>, peer: &Peer) -> Response<Body> {
+        let begun = self.platform.clock.since_boot();
+        let arrived = self.arrive(&request, peer);
+        let host = arrived.as_ref().ok().map(|arrival| arrival.host.clone());
+        let correlation = self.correlation();
+        let is_open = health::is_open(request.uri().path());
+        let answered = match (arrived, &correlation) {
+            (_, Ok(correlation)) if is_open => {
+                Ok(health::answer(self, &request, peer, *correlation))
+            }
+            (Ok(arrival), Ok(correlation)) => self.answer(&request, arrival, None, *correlation),
+            (Err(refusal), _) => Err(refusal),
+            (_, Err(refusal)) => Err(refusal.clone()),
+        };
+        let response = answered.unwrap_or_else(|refusal| reply::refusal(&refusal));
+        let took = self.platform.clock.since_boot().saturating_sub(begun);
+        self.finish_answer(&request, peer, host.as_ref(), correlation.ok(), took, response)
+    }
+
+    /// Answers one request of the managed-identity port.
+    pub(crate) fn handle_identity(
+        &self,
+        request: &Request<Vec<u8>>,
+        peer: &Peer,
+    ) -> Response<Body> {
+        let canonical = Base::canonical();
+        let base = self.network.as_ref().map_or(&canonical, |network| &network.base);
+        let begun = self.platform.clock.since_boot();
+        let response = self.handle_managed_identity(request, base, peer.address.ip());
+        let took = self.platform.clock.since_boot().saturating_sub(begun);
+        self.metrics.count_as("identity", response.status(), took);
+        response
+    }
+
+    /// Answers a request that the listener refused before its body was read.
+    pub(crate) fn refuse(
+        &self,
+        head: &http::request::Parts,
+        peer: &Peer,
+        refusal: &Refusal,
+    ) -> Response<Body> {
+        let mut request = Request::new(Vec::new());
+        *request.method_mut() = head.method.clone();
+        *request.uri_mut() = head.uri.clone();
+        *request.headers_mut() = head.headers.clone();
+        let host = self.arrive(&request, peer).ok().map(|arrival| arrival.host);
+        let correlation = self.correlation().ok();
+        let response = reply::refusal(refusal);
+        self.finish_answer(&request, peer, host.as_ref(), correlation, Duration::ZERO, response)
     }
 
     /// Waits until every operation begun by this process has ended.
@@ -81,105 +214,103 @@ impl Server {
         self.platform.join();
     }
 
-    fn answer(&self, request: &Request<Vec<u8>>) -> Result<Response<Body>, Refusal> {
-        let correlation = CorrelationId::mint(self.platform.entropy.as_ref())
-            .map_err(|error| Refusal::bug(error.to_string()))?;
+    /// Finds what host a network request is for.
+    fn arrive(&self, request: &Request<Vec<u8>>, peer: &Peer) -> Result<Arrival, Refusal> {
+        call::check_length(request.uri())?;
+        let authority = authority(request)
+            .ok_or_else(|| Refusal::new(400, "HostMissing", "the request names no host"))?;
         let canonical = Base::canonical();
-        let authority = request.uri().authority().map(http::uri::Authority::as_str);
-        let (host, base) = authority
-            .and_then(|authority| canonical.locate(authority))
-            .unwrap_or((HostKind::Main, canonical));
-        if host == HostKind::Main
-            && let Some(answered) =
-                tokens::answer(&self.platform, &base, request, None, correlation)
+        let own = self.network.as_ref().map_or(&canonical, |network| &network.base);
+        let (host, base) = own.locate(authority).ok_or_else(|| {
+            let shown: String = authority.chars().take(200).collect();
+            let text = format!("{shown:?} is not served here; hosts end with {}", own.suffix);
+            Refusal::new(421, "HostNotServed", text).with_fix("custody env")
+        })?;
+        Ok(Arrival { host, base, origin: Some(peer.address.ip()) })
+    }
+
+    /// Answers what needs no token, then finds out who asks unless that is known, and asks on.
+    fn answer(
+        &self,
+        request: &Request<Vec<u8>>,
+        arrival: Arrival,
+        known: Option<Caller>,
+        correlation: CorrelationId,
+    ) -> Result<Response<Body>, Refusal> {
+        let platform = &self.platform;
+        let (base, origin) = (&arrival.base, arrival.origin);
+        if arrival.host == HostKind::Main
+            && let Some(answered) = tokens::answer(platform, base, request, origin, correlation)
         {
             return Ok(answered);
         }
-        let mut call = self.call(request, correlation)?;
-        // Within the process nobody needs a token; who bears one acts as its principal.
-        if request.headers().contains_key(header::AUTHORIZATION) {
-            let surface = Surface::of(&self.platform, &host, &call.path);
-            let headers = request.headers();
-            match authentication::authenticate(&self.platform, &base, headers, surface) {
-                Ok(caller) => call.caller = caller,
-                Err(fault) => return Ok(fault.response(&self.platform, &base, surface)),
+        let caller = match known {
+            Some(caller) => caller,
+            None => {
+                // The path as it will be routed: what a token must be for follows from it.
+                let path = crate::address::decode_path(request.uri().path())?;
+                let surface = Surface::of(platform, &arrival.host, &path);
+                match authentication::authenticate(platform, base, request.headers(), surface) {
+                    Ok(caller) => Caller { address: origin, ..caller },
+                    Err(fault) => return Ok(fault.response(platform, base, surface)),
+                }
             }
-        }
-        match host {
+        };
+        self.route(&Call::read(request, caller, arrival, correlation)?)
+    }
+
+    fn route(&self, call: &Call<'_>) -> Result<Response<Body>, Refusal> {
+        match &call.host {
             HostKind::KeyVault(name) => {
-                Ok(data_plane::answer(&self.platform, KeyHost::KeyVault, &name, &call))
+                Ok(data_plane::answer(&self.platform, KeyHost::KeyVault, name, call))
             }
             HostKind::ManagedHsm(name) => {
-                Ok(data_plane::answer(&self.platform, KeyHost::ManagedHsm, &name, &call))
+                Ok(data_plane::answer(&self.platform, KeyHost::ManagedHsm, name, call))
             }
             HostKind::Main if call.path.starts_with("/custody/") => {
-                own::answer(&self.platform, &call)
+                match operate::answer(self, call)? {
+                    Some(response) => Ok(response),
+                    None => own::answer(&self.platform, call),
+                }
             }
             HostKind::Main if graph::is_graph(&call.path) => {
-                Ok(graph::answer(&self.platform, &base, &call))
+                Ok(graph::answer(&self.platform, &call.base, call))
             }
-            HostKind::Main => arm::answer(&self.platform, &call),
+            HostKind::Main => arm::answer(&self.platform, call),
         }
     }
 
-    fn call<'a>(
+    fn correlation(&self) -> Result<CorrelationId, Refusal> {
+        CorrelationId::mint(self.platform.entropy.as_ref())
+            .map_err(|error| Refusal::bug(error.to_string()))
+    }
+
+    /// Counts an answer and puts the headers on it that every answer bears.
+    fn finish_answer(
         &self,
-        request: &'a Request<Vec<u8>>,
-        correlation: CorrelationId,
-    ) -> Result<Call<'a>, Refusal> {
-        let uri = request.uri();
-        let text_bytes = uri.path().len() + uri.query().map_or(0, str::len);
-        if text_bytes > PATH_BYTES_MAX {
-            return Err(Refusal::new(414, "UriTooLong", "the path and query are too long"));
-        }
-        if request.body().len() > REQUEST_BYTES_MAX {
-            let text = format!("a body may have at most {REQUEST_BYTES_MAX} bytes");
-            return Err(Refusal::new(413, "RequestTooLarge", text));
-        }
-        let body = match request.body().as_slice() {
-            [] => Value::Null,
-            bytes => serde_json::from_slice(bytes)
-                .map_err(|error| Refusal::bad_request(format!("the body is no JSON: {error}")))?,
-        };
-        let if_match = request.headers().get(header::IF_MATCH);
-        Ok(Call {
-            caller: self.platform.administrator(),
+        request: &Request<Vec<u8>>,
+        peer: &Peer,
+        host: Option<&HostKind>,
+        correlation: Option<CorrelationId>,
+        took: Duration,
+        mut response: Response<Body>,
+    ) -> Response<Body> {
+        self.metrics.count(request, host, response.status(), took);
+        let stamp = Stamp {
+            host,
+            peer: peer.address.ip(),
+            location: &self.platform.installation.location,
+            now: self.platform.clock.now(),
             correlation,
-            method: request.method(),
-            path: crate::address::decode_path(uri.path())?,
-            query: query(uri.query().unwrap_or_default())?,
-            body,
-            if_match: if_match.and_then(|value| value.to_str().ok()).map(str::to_owned),
-        })
+            client_request_id: call::client_request_id(request),
+        };
+        stamp.put_on(response.headers_mut());
+        response
     }
 }
 
-fn query(text: &str) -> Result<Vec<(String, String)>, Refusal> {
-    let pairs = text.split('&').filter(|pair| !pair.is_empty());
-    pairs
-        .map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            Ok((unescape(name)?, unescape(value)?))
-        })
-        .collect()
-}
-
-fn unescape(text: &str) -> Result<String, Refusal> {
-    let wrong = || Refusal::bad_request("the query is not well-formed");
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((byte, tail)) = rest.split_first() {
-        rest = tail;
-        match byte {
-            b'+' => bytes.push(b' '),
-            b'%' => {
-                let digits = tail.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
-                let value = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
-                bytes.push(value.ok_or_else(wrong)?);
-                rest = tail.get(2..).unwrap_or_default();
-            }
-            other => bytes.push(*other),
-        }
-    }
-    String::from_utf8(bytes).map_err(|_| wrong())
+/// The host that a request names: in its URI, else in its header.
+fn authority(request: &Request<Vec<u8>>) -> Option<&str> {
+    let of_header = || request.headers().get(header::HOST)?.to_str().ok();
+    request.uri().authority().map(http::uri::Authority::as_str).or_else(of_header)
 }

@@ -16,6 +16,7 @@ mod error;
 pub mod fault;
 mod folders;
 mod host_identities;
+mod housekeeping;
 mod installation;
 mod job;
 mod keks;
@@ -43,6 +44,7 @@ pub use dependants::{Dependants, ItemReport, Summary, VaultReport, VersionReport
 pub use directory::{Author, Principal, absent};
 pub use error::StartError;
 pub use host_identities::{Asking, Attached, Chosen, IdentityRequest, WorkloadFacts};
+pub use housekeeping::Housekeeping;
 pub use installation::{DataFolder, INSTALLATION_FORMAT, Installation};
 pub use key_access::{Cause, KeyVaultFacts, PLATFORM_KEY_VAULT};
 pub use platform::{Platform, PlatformOptions, SealChoice};

@@ -5,6 +5,7 @@ pub(crate) mod backup;
 pub(crate) mod cat;
 pub(crate) mod completions;
 pub(crate) mod drill;
+pub(crate) mod env;
 pub(crate) mod forget;
 pub(crate) mod group;
 pub(crate) mod help_markdown;
@@ -24,6 +25,8 @@ pub(crate) mod restore;
 pub(crate) mod role;
 pub(crate) mod status;
 mod tags;
+pub(crate) mod trust;
+pub(crate) mod up;
 pub(crate) mod verify;
 pub(crate) mod version;
 
@@ -56,6 +59,9 @@ pub(crate) fn run(command: &Command, context: &Context<'_>) -> Result<Outcome, C
         Command::Ledger(options) => ledger::run(options, context),
         Command::RecoveryKit(options) => recovery_kit::run(options, context),
         Command::Init(options) => init::run(options, context),
+        Command::Up(options) => up::run(options, context),
+        Command::Env(options) => env::run(options, context),
+        Command::Trust(options) => trust::run(options, context),
         Command::Completions(options) => Ok(completions::run(options)),
         Command::Version(options) => Ok(version::run(options)),
         Command::HelpMarkdown(options) => Ok(help_markdown::run(options)),
@@ -65,7 +71,7 @@ pub(crate) fn run(command: &Command, context: &Context<'_>) -> Result<Outcome, C
 /// Whether the command may set up a data folder that is not there yet: those that make something.
 pub(crate) fn may_set_up(command: &Command) -> bool {
     match command {
-        Command::Protect(_) | Command::Init(_) => true,
+        Command::Protect(_) | Command::Init(_) | Command::Up(_) => true,
         Command::Keyvault(options) => options.creates(),
         Command::Identity(options) => options.creates(),
         Command::Group(options) => options.creates(),

@@ -13,5 +13,7 @@ mod keys;
 mod processes;
 mod rescue;
 mod restore;
+mod serve;
+mod served;
 mod site;
 mod tree;

@@ -9,6 +9,8 @@
 mod bearers;
 mod canary;
 mod graph;
+mod limits;
+mod listening;
 mod managed_identities;
 mod site;
 mod tenants;

@@ -1,0 +1,128 @@
+//! What falls due by itself: the purge of what was soft-deleted long enough ago, and the
+//! signature under the ledger.
+
+use std::sync::Arc;
+
+use custody_key_vault::{DeletedKeyVaultKind, KeyVaultError, RequestContext};
+use custody_names::{CorrelationId, OperationId, ResourceId};
+use custody_protection::RecoveryPoint;
+use custody_resources::{Kind as _, Refusal, Request, Stored, Verb};
+use serde_json::Value;
+
+use crate::{Platform, fault, principal_of};
+
+/// The api-version of requests that the platform makes of itself.
+const API_VERSION: &str = "2026-02-01";
+
+/// What one round of housekeeping did.
+#[derive(Debug, Default)]
+pub struct Housekeeping {
+    /// Key vaults whose purge date had come.
+    pub purged_key_vaults: usize,
+    /// Keys whose purge date had come.
+    pub purged_keys: usize,
+    /// What could not be done; the next round tries again.
+    pub problems: Vec<Refusal>,
+}
+
+impl Platform {
+    /// Does what is due by now. One thing that fails does not keep the others from being done.
+    pub fn housekeep(self: &Arc<Self>) -> Housekeeping {
+        let mut done = Housekeeping::default();
+        match self.purge_due_key_vaults() {
+            Ok(count) => done.purged_key_vaults = count,
+            Err(refusal) => done.problems.push(refusal),
+        }
+        match self.purge_due_keys() {
+            Ok(count) => done.purged_keys = count,
+            Err(refusal) => done.problems.push(refusal),
+        }
+        if let Err(error) = self.ledger.sign_head() {
+            done.problems.push(Refusal::new(500, error.code(), error.to_string()));
+        }
+        done
+    }
+
+    /// Whether any recovery point was made here.
+    pub fn holds_recovery_points(&self) -> Result<bool, Refusal> {
+        let mut found = false;
+        let looked = self.records.view(&mut |world| {
+            found = world.below(&ResourceId::root(), RecoveryPoint::TYPE)?.first().is_some();
+            Ok(())
+        });
+        looked.map_err(fault::of_apply)?;
+        Ok(found)
+    }
+
+    /// Purges the deleted key vaults whose date has come (rule 125: purge protection ends there).
+    fn purge_due_key_vaults(self: &Arc<Self>) -> Result<usize, Refusal> {
+        let now = self.clock.now();
+        let mut due = Vec::new();
+        let looked = self.records.view(&mut |world| {
+            due.clear();
+            for record in world.below(&ResourceId::root(), DeletedKeyVaultKind::TYPE)? {
+                let stored = Stored::<DeletedKeyVaultKind>::read(record)?;
+                if stored.status.shown.scheduled_purge_date <= now {
+                    due.push(stored.record.id);
+                }
+            }
+            Ok(())
+        });
+        looked.map_err(fault::of_apply)?;
+        let mut purged = 0;
+        for id in due {
+            let request = self.own_request(id, Verb::Action("purge".to_owned()))?;
+            let answer = self.decide(&request);
+            match answer {
+                Ok(answer) => {
+                    purged += 1;
+                    if let Some(operation) = answer.operation {
+                        self.carry_out(operation);
+                    }
+                }
+                // Another process is at it.
+                Err(refusal) if refusal.status == 409 => {}
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        Ok(purged)
+    }
+
+    fn purge_due_keys(&self) -> Result<usize, Refusal> {
+        let context = RequestContext {
+            now: self.clock.now(),
+            correlation: self.mint_correlation()?,
+            job: None,
+            client_address: None,
+            client_info: None,
+        };
+        let purged = self.key_vaults.purge_expired(&principal_of(&self.administrator()), &context);
+        let purged = purged.map_err(|error: KeyVaultError| {
+            Refusal::new(error.answer().status, error.code(), error.to_string())
+        })?;
+        Ok(purged.len())
+    }
+
+    fn own_request(&self, id: ResourceId, verb: Verb) -> Result<Request<'_>, Refusal> {
+        let entropy = self.entropy.as_ref();
+        Ok(Request {
+            id,
+            listed: None,
+            verb,
+            body: Value::Null,
+            api_version: API_VERSION.to_owned(),
+            if_match: None,
+            caller: self.administrator(),
+            correlation: self.mint_correlation()?,
+            operation: OperationId::mint(entropy)
+                .map_err(|error| Refusal::bug(error.to_string()))?,
+            owner: self.owner.clone(),
+            now: self.clock.now(),
+            entropy,
+        })
+    }
+
+    fn mint_correlation(&self) -> Result<CorrelationId, Refusal> {
+        CorrelationId::mint(self.entropy.as_ref()).map_err(|error| Refusal::bug(error.to_string()))
+    }
+}
