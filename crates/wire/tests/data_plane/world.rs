@@ -100,6 +100,7 @@ impl World {
             location: Some("local".parse().unwrap()),
             spec,
             status,
+            revision: 1,
             ..Record::blank(id, SystemData::new("kim", "2026-11-22T06:00:00Z".parse().unwrap()))
         };
         let write = Write::Put(Box::new(record));
