@@ -29,6 +29,7 @@ mod sealed_box;
 mod session;
 mod vault;
 mod vault_kind;
+mod vault_network;
 mod vault_policies;
 mod vault_purge;
 mod vault_rows;
@@ -58,6 +59,10 @@ pub use vault::{KeyVaultRef, SOFT_DELETE_DAYS_MAX, SOFT_DELETE_DAYS_MIN};
 pub use vault_kind::{
     CreateMode, KeyVaultKind, KeyVaultSpec, KeyVaultStatus, Sku, SkuName, key_vault_claim,
     key_vault_ref,
+};
+pub use vault_network::{
+    AddressRule, Barrier, Bypass, NetworkAcls, NetworkAction, PublicNetworkAccess,
+    VirtualNetworkRule, firewall,
 };
 pub use vault_policies::{Permissions, PolicyChange, PolicyEntry, change_policies};
 pub use vault_purge::{PurgeKeyVault, TASK_PURGE_KEY_VAULT};

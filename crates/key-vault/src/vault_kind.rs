@@ -13,9 +13,10 @@ use custody_resources::{
     Task, World, Write,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::deleted_vault_kind::{self, DeletedKeyVaultKind};
+use crate::vault_network::{NetworkAcls, PublicNetworkAccess};
 use crate::vault_policies::{PolicyChange, PolicyEntry, change_policies};
 use crate::vault_rules::{self, SOFT_DELETE_DAYS_DEFAULT};
 use crate::{KeyVaultRef, PurgeKeyVault};
@@ -36,23 +37,32 @@ pub struct KeyVaultSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access_policies: Option<Vec<PolicyEntry>>,
     /// Whether it decides by role assignments; access policies are ignored then (rule 47).
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "custody_resources::flag", skip_serializing_if = "Option::is_none")]
     pub enable_rbac_authorization: Option<bool>,
     /// Whether what is deleted can be recovered for a while. Never off again once on.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "custody_resources::flag", skip_serializing_if = "Option::is_none")]
     pub enable_soft_delete: Option<bool>,
     /// For how long, in days (7–90); fixed when it is created.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub soft_delete_retention_in_days: Option<u32>,
     /// Whether nothing may be purged before that time (rule 125). Never off again once on.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "custody_resources::flag", skip_serializing_if = "Option::is_none")]
     pub enable_purge_protection: Option<bool>,
-    /// Kept and shown; a local server has no such networks.
+    /// Kept and shown: whether virtual machines may take certificates.
+    #[serde(deserialize_with = "custody_resources::flag", skip_serializing_if = "Option::is_none")]
+    pub enabled_for_deployment: Option<bool>,
+    /// Kept and shown: whether disk encryption may take secrets.
+    #[serde(deserialize_with = "custody_resources::flag", skip_serializing_if = "Option::is_none")]
+    pub enabled_for_disk_encryption: Option<bool>,
+    /// Kept and shown: whether deployments may take secrets.
+    #[serde(deserialize_with = "custody_resources::flag", skip_serializing_if = "Option::is_none")]
+    pub enabled_for_template_deployment: Option<bool>,
+    /// From where its keys may be used.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub network_acls: Option<Value>,
-    /// Kept and shown, like `network_acls`.
+    pub network_acls: Option<NetworkAcls>,
+    /// Whether anybody but trusted services may use them.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub public_network_access: Option<String>,
+    pub public_network_access: Option<PublicNetworkAccess>,
     /// Whether a PUT makes a new key vault or brings a deleted one back. Never stored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub create_mode: Option<CreateMode>,
@@ -216,6 +226,15 @@ impl Kind for KeyVaultKind {
         };
         let writes = vec![changed.into_write()?, Write::RaiseRevocation];
         Ok(Act { status: 200, body: Some(body), task: None, writes })
+    }
+
+    /// Its address is the one that the caller reaches it by, whatever it was created through.
+    fn dress(stored: &Stored<Self>, request: &Request<'_>, body: &mut Map<String, Value>) {
+        let name = stored.record.id.name().unwrap_or_default().to_ascii_lowercase();
+        let address = format!("https://{name}.{}/", request.hosts.key_vaults);
+        if let Some(Value::Object(properties)) = body.get_mut("properties") {
+            properties.insert("vaultUri".into(), address.into());
+        }
     }
 
     fn claim(id: &ResourceId) -> Option<String> {

@@ -5,6 +5,7 @@ use custody_resources::{ProvisioningState, Record, Refusal, Request, Stored};
 
 use crate::deleted_vault_kind::{self, DeletedKeyVaultKind};
 use crate::vault_kind::KeyVaultSpec;
+use crate::vault_network::{self, NetworkAcls, PublicNetworkAccess};
 use crate::vault_policies::check_count;
 use crate::{SOFT_DELETE_DAYS_MAX, SOFT_DELETE_DAYS_MIN};
 
@@ -12,6 +13,8 @@ use crate::{SOFT_DELETE_DAYS_MAX, SOFT_DELETE_DAYS_MIN};
 pub(crate) const SOFT_DELETE_DAYS_DEFAULT: u32 = SOFT_DELETE_DAYS_MAX;
 /// From this api-version on a new key vault decides by roles unless said otherwise (DESIGN §4).
 const RBAC_BY_DEFAULT_FROM: &str = "2026-02-01";
+/// From this api-version on no key vault is created without soft delete.
+const SOFT_DELETE_ALWAYS_FROM: &str = "2026-02-01";
 
 /// The key vault's name.
 pub(crate) fn name(id: &ResourceId) -> Result<KeyVaultName, Refusal> {
@@ -47,7 +50,7 @@ pub(crate) fn settle(
         .enable_rbac_authorization
         .or_else(|| stored.and_then(|stored| stored.enable_rbac_authorization))
         .unwrap_or_else(|| request.api_version.as_str() >= RBAC_BY_DEFAULT_FROM);
-    let soft_delete = soft_delete(asked.enable_soft_delete, stored)?;
+    let soft_delete = soft_delete(asked.enable_soft_delete, stored, request)?;
     let days = retention(asked.soft_delete_retention_in_days, stored)?;
     let protection = purge_protection(asked.enable_purge_protection, stored, soft_delete)?;
     Ok(KeyVaultSpec {
@@ -57,18 +60,44 @@ pub(crate) fn settle(
         enable_soft_delete: Some(soft_delete),
         soft_delete_retention_in_days: Some(days),
         enable_purge_protection: protection.then_some(true),
-        public_network_access: Some(
-            asked.public_network_access.unwrap_or_else(|| "Enabled".to_owned()),
-        ),
+        enabled_for_deployment: asked.enabled_for_deployment,
+        enabled_for_disk_encryption: asked.enabled_for_disk_encryption,
+        enabled_for_template_deployment: asked.enabled_for_template_deployment,
+        public_network_access: asked
+            .public_network_access
+            .or_else(|| stored.and_then(|stored| stored.public_network_access))
+            .or_else(|| Some(PublicNetworkAccess::default())),
+        network_acls: network_acls(asked.network_acls, stored)?,
         create_mode: None,
         sku: asked.sku,
-        network_acls: asked.network_acls,
     })
 }
 
-/// On by default, and never off again.
-fn soft_delete(asked: Option<bool>, stored: Option<&KeyVaultSpec>) -> Result<bool, Refusal> {
+/// What is left out stays as it is: no update opens a key vault by being silent about it.
+fn network_acls(
+    asked: Option<NetworkAcls>,
+    stored: Option<&KeyVaultSpec>,
+) -> Result<Option<NetworkAcls>, Refusal> {
+    match asked {
+        Some(asked) => vault_network::settle(asked).map(Some),
+        None => Ok(stored.and_then(|stored| stored.network_acls.clone())),
+    }
+}
+
+/// On by default, and never off again; new key vaults cannot be without it from a certain
+/// api-version on.
+fn soft_delete(
+    asked: Option<bool>,
+    stored: Option<&KeyVaultSpec>,
+    request: &Request<'_>,
+) -> Result<bool, Refusal> {
+    let always = request.api_version.as_str() >= SOFT_DELETE_ALWAYS_FROM;
     match (asked, stored.map(KeyVaultSpec::soft_delete)) {
+        (Some(false), None) if always => Err(bad(
+            "The property \"enableSoftDelete\" cannot be set to false for creating new vault. \
+             Soft delete is always enabled.",
+        )
+        .with_fix("leave enableSoftDelete out")),
         (Some(false), Some(true)) => Err(bad(
             "The property \"enableSoftDelete\" can be set to false only for creating new vault. \
              Enabling the 'soft delete' functionality is an irreversible action.",

@@ -91,7 +91,7 @@ impl Engine {
         for (permission, scope) in &linked {
             self.authorize.check(&request.caller, permission, scope, world)?;
         }
-        let body = kind.render(&record, request.caller.tenant)?;
+        let body = kind.render(&record, request)?;
         let status =
             if before.is_some() { kind.answers().replaced } else { kind.answers().created };
         let mut writes = vec![Write::Put(Box::new(record))];
@@ -186,7 +186,7 @@ fn permission(kind: &dyn Erased, verb: &Verb) -> Result<String, Refusal> {
 
 fn read(kind: &dyn Erased, request: &Request<'_>, world: &World) -> Result<Decided, Stop> {
     let record = world.record(&request.id)?.ok_or_else(|| not_found(&request.id))?;
-    let body = kind.render(record, request.caller.tenant)?;
+    let body = kind.render(record, request)?;
     Ok(answered(200, Some(body)))
 }
 
@@ -209,7 +209,7 @@ fn list(kind: &dyn Erased, request: &Request<'_>, world: &World) -> Result<Decid
         .iter()
         .skip(skip)
         .take(PAGE_MAX)
-        .map(|record| kind.render(record, request.caller.tenant))
+        .map(|record| kind.render(record, request))
         .collect();
     let mut body = Map::new();
     body.insert("value".into(), Value::Array(shown?));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 
-use custody_names::{Location, PrincipalId, ResourceId, TenantId};
+use custody_names::{Location, PrincipalId, ResourceId};
 use serde::Deserialize as _;
 use serde_json::{Map, Value};
 
@@ -68,7 +68,7 @@ pub trait Erased: Send + Sync {
         world: &World,
     ) -> Result<Act, Stop>;
     /// The resource as clients see it.
-    fn render(&self, record: &Record, tenant: TenantId) -> Result<Value, Refusal>;
+    fn render(&self, record: &Record, request: &Request<'_>) -> Result<Value, Refusal>;
 }
 
 /// Every kind the server knows.
@@ -177,8 +177,9 @@ impl<K: Kind> Erased for Face<K> {
         K::act(action, &Stored::read(record)?, request, world)
     }
 
-    fn render(&self, record: &Record, tenant: TenantId) -> Result<Value, Refusal> {
-        let mut properties = K::properties(&Stored::read(record)?)?;
+    fn render(&self, record: &Record, request: &Request<'_>) -> Result<Value, Refusal> {
+        let stored = Stored::read(record)?;
+        let mut properties = K::properties(&stored)?;
         if let Value::Object(properties) = &mut properties {
             let state = to_json(&record.state)?;
             properties.entry("provisioningState").or_insert(state);
@@ -192,11 +193,12 @@ impl<K: Kind> Erased for Face<K> {
             body.insert("tags".into(), to_json(&record.tags)?);
         }
         if let Some(identity) = &record.identity {
-            body.insert("identity".into(), identity.render(tenant));
+            body.insert("identity".into(), identity.render(request.caller.tenant));
         }
         body.insert("properties".into(), properties);
         body.insert("systemData".into(), to_json(&record.system)?);
         body.insert("etag".into(), record.etag().into());
+        K::dress(&stored, request, &mut body);
         Ok(Value::Object(body))
     }
 }

@@ -80,6 +80,7 @@ fn request<'a>(
         operation: OperationId::mint(entropy).map_err(|error| Refusal::bug(error.to_string()))?,
         owner: platform.owner.clone(),
         now: platform.clock.now(),
+        hosts: custody_resources::Hosts::default(),
         entropy,
     })
 }

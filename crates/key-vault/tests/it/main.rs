@@ -3,6 +3,7 @@
 
 mod audit;
 mod bench;
+mod firewall;
 mod keys;
 mod kits;
 mod purge;

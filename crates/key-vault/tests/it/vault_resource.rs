@@ -85,14 +85,16 @@ fn a_new_key_vault_follows_the_rules() {
     check("kv1", json!({ "softDeleteRetentionInDays": 6 }), Err("from 7 to 90"));
     check("kv1", json!({ "softDeleteRetentionInDays": 7 }), Ok(201));
     check("kv1", json!({ "softDeleteRetentionInDays": 91 }), Err("from 7 to 90"));
-    check("kv1", json!({ "enableSoftDelete": false }), Ok(201));
+    check("kv1", json!({ "enableSoftDelete": false }), Err("Soft delete is always enabled"));
+    check("kv1", json!({ "enableSoftDelete": "True" }), Ok(201));
+    check("kv1", json!({ "enableSoftDelete": "yes" }), Err("is no boolean"));
+    check("kv1", json!({ "publicNetworkAccess": "sometimes" }), Err("unknown variant"));
+    let acls = |rules: Value| json!({ "networkAcls": { "ipRules": rules } });
+    check("kv1", acls(json!([{ "value": "10.0.0.0/33" }])), Err("neither an IP address nor"));
+    check("kv1", acls(json!([{ "value": "10.0.0" }])), Err("neither an IP address nor"));
+    check("kv1", acls(vec![json!({ "value": "10.0.0.1" }); 1_001].into()), Err("at most 1000 IP"));
     check("kv1", json!({ "enablePurgeProtection": true }), Ok(201));
     check("kv1", json!({ "enablePurgeProtection": false }), Err("irreversible"));
-    check(
-        "kv1",
-        json!({ "enablePurgeProtection": true, "enableSoftDelete": false }),
-        Err("needs \"enableSoftDelete\""),
-    );
     check("kv1", json!({ "createMode": "default" }), Ok(201));
     check("kv1", json!({ "createMode": "recover" }), Err("deleted vault 'kv1' does not exist"));
     let policy =
@@ -100,11 +102,18 @@ fn a_new_key_vault_follows_the_rules() {
     check("kv1", json!({ "accessPolicies": [policy] }), Err("no permission on keys"));
 }
 
+/// Creates `kv1` with an api-version that still allows to be without soft delete.
+fn create_before_2026(plane: &ControlPlane, properties: Value) {
+    let mut request = plane.request(Verb::Put, &vault("kv1"), body(properties));
+    request.api_version = "2024-11-01".to_owned();
+    plane.send(&request).unwrap();
+}
+
 #[test]
 fn what_cannot_be_taken_back_stays() {
     let check = |first: Value, then: Value, expected: Result<Value, &str>| {
         let plane = plane();
-        plane.put(&vault("kv1"), body(first.clone())).unwrap();
+        create_before_2026(&plane, first.clone());
         for verb in [Verb::Put, Verb::Patch] {
             let outcome = plane.send(&plane.request(verb, &vault("kv1"), body(then.clone())));
             match (outcome, &expected) {
@@ -129,8 +138,24 @@ fn what_cannot_be_taken_back_stays() {
     let modified = Err("has been set already and it can't be modified");
     check(json!({}), json!({ "softDeleteRetentionInDays": 30 }), modified);
     check(json!({}), json!({ "enableSoftDelete": false }), Err("only for creating new vault"));
-    let soft = json!({ "enableSoftDelete": true });
-    check(json!({ "enableSoftDelete": false }), soft.clone(), Ok(soft));
+    let off = json!({ "enableSoftDelete": false });
+    check(off.clone(), off.clone(), Ok(off.clone()));
+    let soft = json!({ "enableSoftDelete": "true" });
+    check(off.clone(), soft, Ok(json!({ "enableSoftDelete": true })));
+    check(off, json!({ "enablePurgeProtection": true }), Err("needs \"enableSoftDelete\""));
+    let shut = json!({ "networkAcls": {
+        "bypass": "None", "defaultAction": "Deny",
+        "ipRules": [{ "value": "198.51.100.7" }, { "value": "203.0.113.0/24" }],
+    } });
+    let rules = json!({
+        "bypass": "None",
+        "defaultAction": "Deny",
+        "ipRules": [{ "value": "198.51.100.7/32" }, { "value": "203.0.113.0/24" }],
+        "virtualNetworkRules": [],
+    });
+    check(shut, json!({}), Ok(json!({ "networkAcls": rules })));
+    let closed = json!({ "publicNetworkAccess": "disabled" });
+    check(closed, json!({}), Ok(json!({ "publicNetworkAccess": "Disabled" })));
     check(
         json!({}),
         json!({ "enablePurgeProtection": true }),
@@ -139,6 +164,16 @@ fn what_cannot_be_taken_back_stays() {
     let policies = json!({ "enableRbacAuthorization": false });
     check(policies.clone(), json!({ "networkAcls": { "bypass": "None" } }), Ok(policies));
     check(json!({}), json!({ "createMode": "recover" }), Ok(json!({ "enableSoftDelete": true })));
+}
+
+#[test]
+fn a_key_vault_is_shown_under_the_name_it_is_reached_by() {
+    let plane = plane();
+    plane.put(&vault("Kv-1"), body(json!({}))).unwrap();
+    let mut request = plane.request(Verb::Read, &vault("Kv-1"), Value::Null);
+    request.hosts.key_vaults = "vault.example:8443".to_owned();
+    let shown = plane.send(&request).unwrap().body.unwrap();
+    assert_eq!(shown["properties"]["vaultUri"], "https://kv-1.vault.example:8443/");
 }
 
 #[test]
@@ -316,7 +351,7 @@ fn what_is_being_purged_neither_comes_back_nor_is_purged_twice() {
 #[test]
 fn without_soft_delete_deletion_is_a_purge() {
     let plane = plane();
-    plane.put(&vault("kv1"), body(json!({ "enableSoftDelete": false }))).unwrap();
+    create_before_2026(&plane, json!({ "enableSoftDelete": false }));
     let answer = plane.delete(&vault("kv1")).unwrap();
     assert_eq!(answer.status, 202);
     let operation = plane.store.operation(answer.operation.unwrap()).unwrap().unwrap().operation;
