@@ -10,6 +10,7 @@ mod authorize;
 mod bootstrap;
 mod grants;
 mod identity;
+mod location;
 mod resource_group;
 mod role_assignment;
 mod role_definitions;
@@ -21,6 +22,7 @@ pub use authorize::RoleAuthorizer;
 pub use bootstrap::{Founding, found};
 pub use grants::grants_for;
 pub use identity::{IdentityStatus, UserAssignedIdentity};
+pub use location::{Region, geography, regions};
 pub use resource_group::ResourceGroup;
 pub use role_assignment::{
     RoleAssignmentKind, RoleAssignmentSpec, RoleAssignmentStatus, role_assignment_id,

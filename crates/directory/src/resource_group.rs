@@ -4,6 +4,7 @@ use custody_resources::{
     Change, Kind, Place, Plan, Record, Refusal, Removal, Request, Stop, Stored, World,
 };
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::RoleAssignmentKind;
 
@@ -21,12 +22,20 @@ impl Kind for ResourceGroup {
     const TYPE: &'static str = "Microsoft.Resources/subscriptions/resourceGroups";
     const PLACE: Place = Place::Below("Microsoft.Resources/subscriptions");
     const TRACKED: bool = true;
+    const MOVED: &'static str = "InvalidResourceGroupLocation";
 
     type Spec = NoProperties;
     type Status = NoProperties;
 
     fn plan(change: Change<'_, Self>, _world: &World) -> Result<Plan<Self>, Stop> {
         Ok(Plan::done(change.spec, NoProperties {}))
+    }
+
+    /// Azure shows groups under another type than it finds them by.
+    fn dress(_stored: &Stored<Self>, _request: &Request<'_>, body: &mut Map<String, Value>) {
+        body.insert("type".into(), "Microsoft.Resources/resourceGroups".into());
+        body.remove("systemData");
+        body.remove("etag");
     }
 
     /// A group that holds anything stays. Its own role assignments go with it.

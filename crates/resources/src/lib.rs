@@ -24,7 +24,7 @@ mod world;
 
 pub use activity::ActivityEvent;
 pub use answer::{Answer, Decided, Write};
-pub use engine::{Authorize, Engine};
+pub use engine::{Authorize, Engine, not_found};
 pub use erased::{Erased, Registry};
 pub use error::{Refusal, Stop};
 pub use flag::flag;

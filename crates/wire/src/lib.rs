@@ -4,12 +4,23 @@
 //! process, a socket will call it for others. What is served is in `docs/rest-api.md`.
 
 mod address;
+mod api_version;
 mod arm;
+mod base;
 mod data_plane;
+mod filter;
+mod inventory;
+mod jobs;
+mod links;
+mod metadata;
 mod own;
+mod providers;
 mod reply;
 mod server;
+mod tenancy;
+mod views;
 
+pub use base::Base;
 pub use custody_envelope::SecretBytes;
 pub use custody_worker::rescue::{LoneRepository, restore_kit};
 pub use custody_worker::{PlatformOptions, SealChoice, StartError};

@@ -41,6 +41,8 @@ pub(crate) struct Call<'a> {
     pub(crate) body: Value,
     /// The `If-Match` header.
     pub(crate) if_match: Option<String>,
+    /// What the URIs of the answer are written with.
+    pub(crate) base: crate::base::Base,
 }
 
 impl Call<'_> {
@@ -117,6 +119,7 @@ impl Server {
             query: query(uri.query().unwrap_or_default())?,
             body,
             if_match: if_match.and_then(|value| value.to_str().ok()).map(str::to_owned),
+            base: crate::base::Base::canonical(),
         })
     }
 }

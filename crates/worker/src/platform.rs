@@ -16,7 +16,7 @@ use custody_envelope::SecretBytes;
 use custody_key_vault::{
     DeletedKeyVaultKind, FileSeal, KeyStore, KeyVaultKind, KeyVaults, PassphraseSeal, Seal,
 };
-use custody_names::{CorrelationId, OperationId, ResourceId};
+use custody_names::{CorrelationId, Location, OperationId, ResourceId};
 use custody_protection::{BackupInstance, RecoveryPoint};
 use custody_record_store::{RecordStore, SqliteRecords, TrackedOperation};
 use custody_resources::{
@@ -145,7 +145,8 @@ impl Platform {
         let sink = Arc::new(LedgerSink::new(Arc::clone(&ledger)));
         let platform = Arc::new(Self {
             key_vaults: KeyVaults::new(keys, sink),
-            engine: Engine::new(registry(), Box::new(directory::RoleAuthorizer)),
+            engine: Engine::new(registry(), Box::new(directory::RoleAuthorizer))
+                .with_locations(locations(&installation)),
             owner: orphans::this_process().map_err(|error| part("HostUnreadable", &error))?,
             records: Arc::new(records),
             folder,
@@ -311,6 +312,12 @@ impl Platform {
         rescue::put(self, &group, body).map_err(|refusal| StartError::refused(&refusal))?;
         Ok(())
     }
+}
+
+/// Where resources may lie: the place of the installation, and every public region of Azure.
+fn locations(installation: &Installation) -> Vec<Location> {
+    let own = std::slice::from_ref(&installation.location);
+    directory::regions(own).into_iter().map(|region| region.name).collect()
 }
 
 /// Every kind of resource the platform serves.

@@ -47,7 +47,7 @@ fn its_own_role_assignments_go_with_a_group() {
 fn the_subscription_is_the_server_s() {
     let plane = plane();
     let shown = plane.read(SUBSCRIPTION).unwrap();
-    assert_eq!(shown["properties"]["displayName"], "Local");
+    assert_eq!(shown["displayName"], "Local");
     assert_eq!(plane.delete(SUBSCRIPTION).unwrap_err().status, 405);
     assert_eq!(plane.put(SUBSCRIPTION, json!({})).unwrap_err().status, 405);
 }
