@@ -1,12 +1,10 @@
 //! The decision on every control-plane request.
 
-use custody_access::{
-    Decision, Principal, PrincipalKind, Question, Wanted, built_in_roles, decide,
-};
+use custody_access::{Decision, Question, Wanted, built_in_roles, decide};
 use custody_names::ResourceId;
 use custody_resources::{Authorize, Caller, Refusal, Stop, World};
 
-use crate::grants_for;
+use crate::{grants_for, principal_of};
 
 /// Decides by role assignments.
 pub struct RoleAuthorizer;
@@ -19,9 +17,7 @@ impl Authorize for RoleAuthorizer {
         scope: &ResourceId,
         world: &World,
     ) -> Result<(), Stop> {
-        // No decision looks at the kind of a principal.
-        let principal =
-            Principal { id: caller.principal, tenant: caller.tenant, kind: PrincipalKind::User };
+        let principal = principal_of(caller);
         let wanted = Wanted::Action(permission);
         let question = Question { principal: &principal, wanted, scope };
         match decide(&question, &grants_for(world, scope)?) {

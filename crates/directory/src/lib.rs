@@ -11,6 +11,7 @@ mod bootstrap;
 mod grants;
 mod identity;
 mod location;
+mod principal;
 mod resource_group;
 mod role_assignment;
 mod role_definitions;
@@ -23,6 +24,7 @@ pub use bootstrap::{Founding, found};
 pub use grants::grants_for;
 pub use identity::{IdentityStatus, UserAssignedIdentity};
 pub use location::{Region, geography, regions};
+pub use principal::principal_of;
 pub use resource_group::ResourceGroup;
 pub use role_assignment::{
     RoleAssignmentKind, RoleAssignmentSpec, RoleAssignmentStatus, role_assignment_id,

@@ -34,5 +34,5 @@ pub use kind::{Act, Action, Answers, Change, Kind, Place, Plan, Removal, Stored}
 pub use operation::{Operation, OperationState, Progress, Task};
 pub use record::{ProvisioningState, Record, SystemData};
 pub use reference::{Reference, Target};
-pub use request::{Caller, Request, Verb};
+pub use request::{Caller, CallerKind, Request, Verb};
 pub use world::{Query, World};

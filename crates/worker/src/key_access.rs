@@ -10,7 +10,7 @@ use custody_names::{
     ClientId, CorrelationId, KeyName, KeyVaultName, OperationId, PrincipalId, ResourceId,
     ResourceName, TenantId,
 };
-use custody_resources::{Caller, Query, Refusal, Stored};
+use custody_resources::{Query, Refusal, Stored};
 
 use crate::{Platform, fault};
 
@@ -121,15 +121,6 @@ impl Platform {
 
 fn resource_name(key: &KeyName) -> Result<ResourceName, Refusal> {
     key.as_str().parse().map_err(|_| Refusal::bug("a key's name is a resource name"))
-}
-
-/// A caller as access decisions know it.
-pub fn principal_of(caller: &Caller) -> Principal {
-    Principal {
-        id: caller.principal,
-        tenant: caller.tenant,
-        kind: PrincipalKind::BootstrapAdministrator { os_user: caller.name.clone() },
-    }
 }
 
 /// A vault's identity as access decisions know it.

@@ -168,11 +168,8 @@ impl Platform {
 
     /// Who acts for whoever can open the seal (DESIGN §8).
     pub fn administrator(&self) -> Caller {
-        Caller {
-            principal: self.installation.administrator_id,
-            tenant: self.installation.tenant_id,
-            name: self.os_user.clone(),
-        }
+        let Installation { administrator_id, tenant_id, .. } = self.installation;
+        Caller::bootstrap(administrator_id, tenant_id, self.os_user.clone())
     }
 
     /// Waits, `seconds` at most, until the operation has a later revision than `after`.

@@ -89,11 +89,11 @@ impl Desk {
             body,
             api_version: "2025-07-01".into(),
             if_match: None,
-            caller: Caller {
-                principal: PrincipalId::from_bytes([1; 16]),
-                tenant: TenantId::from_bytes([2; 16]),
-                name: "tester".into(),
-            },
+            caller: Caller::bootstrap(
+                PrincipalId::from_bytes([1; 16]),
+                TenantId::from_bytes([2; 16]),
+                "tester".into(),
+            ),
             correlation: CorrelationId::from_bytes([3; 16]),
             operation: OperationId::from_bytes([4; 16]),
             owner: "here".into(),

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
+use custody_directory::principal_of;
 use custody_key_vault::{
     DeletedKeyVaultKind, RequestContext, VaultOperation, deleted_key_vault_ref,
 };
@@ -12,7 +13,6 @@ use serde_json::json;
 
 use crate::error::TaskError;
 use crate::job::Job;
-use crate::key_access::principal_of;
 use crate::runner::Outcome;
 use crate::vault_repository::store_place;
 
