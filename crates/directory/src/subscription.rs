@@ -1,7 +1,7 @@
 //! Subscriptions: the top of the tree that resources hang in.
 
 use custody_names::TenantId;
-use custody_resources::{Change, Kind, Place, Plan, Refusal, Request, Stop, Stored, World};
+use custody_resources::{Change, Kind, Place, Plan, Record, Refusal, Request, Stop, Stored, World};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -24,6 +24,11 @@ pub struct SubscriptionStatus {
     pub tenant_id: TenantId,
     /// `Enabled`: there are no others here.
     pub state: String,
+}
+
+/// The tenant that a subscription's record says it belongs to.
+pub fn subscription_tenant(record: &Record) -> Option<TenantId> {
+    record.status.get("tenantId").and_then(Value::as_str).and_then(|text| text.parse().ok())
 }
 
 impl Kind for Subscription {

@@ -18,6 +18,7 @@ mod key_rows;
 mod key_store;
 mod key_vaults;
 mod kit_notes;
+mod managed_hsm_kind;
 mod operation;
 mod passphrase;
 mod private_file;
@@ -40,7 +41,8 @@ pub use audit::{
     RequestContext,
 };
 pub use deleted_vault_kind::{
-    DeletedKeyVaultKind, DeletedKeyVaultProperties, DeletedKeyVaultStatus, deleted_key_vault_ref,
+    Deleted, DeletedKeyVaultKind, DeletedKeyVaultProperties, DeletedKeyVaultStatus,
+    DeletedManagedHsmKind, KeyHolder, deleted_key_vault_ref,
 };
 pub use erase::PurgedKey;
 pub use error::{DeniedAccess, ErrorAnswer, KeyVaultError};
@@ -52,6 +54,9 @@ pub use key_rows::{KEYS_MAX, VERSIONS_MAX};
 pub use key_store::KeyStore;
 pub use key_vaults::{KeyVaults, VaultOperation};
 pub use kit_notes::{Coverage, KitId, KitNote};
+pub use managed_hsm_kind::{
+    HsmSku, ManagedHsmKind, ManagedHsmSpec, ManagedHsmStatus, managed_hsm_ref,
+};
 pub use operation::{KeyAnswer, KeyOperation};
 pub use recovery_kit::{KIT_BYTES_MAX, KitRepository, RecoveryKit};
 pub use seal::{FileSeal, PassphraseSeal, RootKey, RootKeyId, Seal};
@@ -66,3 +71,4 @@ pub use vault_network::{
 };
 pub use vault_policies::{Permissions, PolicyChange, PolicyEntry, change_policies};
 pub use vault_purge::{PurgeKeyVault, TASK_PURGE_KEY_VAULT};
+pub use vault_rules::key_vault_name;

@@ -4,8 +4,6 @@
 //! `keys.db`. A name is claimed over all tenants and stays claimed while the key vault is deleted
 //! softly (`deleted_vault_kind`).
 
-use std::collections::BTreeMap;
-
 use custody_access::PermissionModel;
 use custody_names::{KeyVaultName, ResourceId, TenantId};
 use custody_resources::{
@@ -15,7 +13,7 @@ use custody_resources::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::deleted_vault_kind::{self, DeletedKeyVaultKind};
+use crate::deleted_vault_kind::{self, KeyHolder};
 use crate::vault_network::{NetworkAcls, PublicNetworkAccess};
 use crate::vault_policies::{PolicyChange, PolicyEntry, change_policies};
 use crate::vault_rules::{self, SOFT_DELETE_DAYS_DEFAULT};
@@ -159,6 +157,15 @@ pub fn key_vault_ref(stored: &Stored<KeyVaultKind>) -> Result<KeyVaultRef, Refus
     })
 }
 
+impl KeyHolder for KeyVaultKind {
+    const DELETED: &'static str = "Microsoft.KeyVault/locations/deletedVaults";
+    const DELETED_ID: &'static str = "vaultId";
+
+    fn vault_ref(stored: &Stored<Self>) -> Result<KeyVaultRef, Refusal> {
+        key_vault_ref(stored)
+    }
+}
+
 impl Kind for KeyVaultKind {
     const TYPE: &'static str = "Microsoft.KeyVault/vaults";
     const PLACE: Place = Place::Below("Microsoft.Resources/subscriptions/resourceGroups");
@@ -178,7 +185,7 @@ impl Kind for KeyVaultKind {
         match change.before {
             Some(stored) if recover => Ok(Plan::done(stored.spec.clone(), stored.status.clone())),
             Some(stored) => update(&change, stored),
-            None if recover => recovered(&change, &name, world),
+            None if recover => deleted_vault_kind::recovered(&change, &name, world),
             None => create(&change, &name, world),
         }
     }
@@ -264,26 +271,6 @@ fn update(
     if revokes {
         plan.writes.push(Write::RaiseRevocation);
     }
-    Ok(plan)
-}
-
-fn recovered(
-    change: &Change<'_, KeyVaultKind>,
-    name: &KeyVaultName,
-    world: &World,
-) -> Result<Plan<KeyVaultKind>, Stop> {
-    let holder = world.claimant(&key_vault_claim(name))?;
-    let holder = holder.ok_or_else(|| vault_rules::nothing_deleted(name))?;
-    if !deleted_vault_kind::is_deleted(holder) {
-        return Err(vault_rules::name_taken(name, holder).into());
-    }
-    let deleted = Stored::<DeletedKeyVaultKind>::read(holder)?;
-    vault_rules::check_recoverable(&deleted, &change.request.id, change.location)?;
-    let original = Stored::<KeyVaultKind>::read(&deleted.status.vault)?;
-    let tags: BTreeMap<String, String> = original.record.tags;
-    let mut plan = Plan::done(original.spec, original.status);
-    plan.tags = Some(tags);
-    plan.writes.push(Write::Remove(deleted.record.id));
     Ok(plan)
 }
 

@@ -295,7 +295,8 @@ fn delete(
     let operation = begin(task, request, &mut all);
     all.push(event(request, permission, operation.is_some()));
     let status = if operation.is_some() { 202 } else { kind.answers().deleted };
-    Ok(Decided { answer: Answer { status, body: None, operation }, writes: all })
+    let body = kind.shows_deleted().then(|| kind.render(record, request)).transpose()?;
+    Ok(Decided { answer: Answer { status, body, operation }, writes: all })
 }
 
 fn act(

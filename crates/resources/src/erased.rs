@@ -48,6 +48,8 @@ pub trait Erased: Send + Sync {
     fn tracked(&self) -> bool;
     /// Whether clients may write it.
     fn writable(&self) -> bool;
+    /// Whether the answer to a DELETE shows what was deleted.
+    fn shows_deleted(&self) -> bool;
     /// Its status codes.
     fn answers(&self) -> Answers;
     /// Its POST verbs.
@@ -125,6 +127,10 @@ impl<K: Kind> Erased for Face<K> {
 
     fn writable(&self) -> bool {
         K::WRITABLE
+    }
+
+    fn shows_deleted(&self) -> bool {
+        K::SHOWS_DELETED
     }
 
     fn answers(&self) -> Answers {

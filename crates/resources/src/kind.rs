@@ -176,6 +176,8 @@ pub trait Kind: Sized + Send + Sync + 'static {
     const WRITABLE: bool = true;
     /// Its status codes.
     const ANSWERS: Answers = Answers::USUAL;
+    /// Whether the answer to a DELETE shows what was deleted.
+    const SHOWS_DELETED: bool = false;
     /// The error code for an update that would move it.
     const MOVED: &'static str = "InvalidResourceLocation";
     /// Its POST verbs.

@@ -19,8 +19,10 @@ pub(crate) struct Address {
 }
 
 /// Paths over which a type is listed although its resources stand elsewhere.
-const LISTED_ELSEWHERE: &[(&str, &str)] =
-    &[("microsoft.keyvault/deletedvaults", "Microsoft.KeyVault/locations/deletedVaults")];
+const LISTED_ELSEWHERE: &[(&str, &str)] = &[
+    ("microsoft.keyvault/deletedvaults", "Microsoft.KeyVault/locations/deletedVaults"),
+    ("microsoft.keyvault/deletedmanagedhsms", "Microsoft.KeyVault/locations/deletedManagedHSMs"),
+];
 
 /// Words that ARM itself has in paths.
 const FIXED_WORDS: [&str; 3] = ["subscriptions", "resourceGroups", "providers"];

@@ -27,6 +27,7 @@ pub(crate) fn answer(platform: &Arc<Platform>, call: &Call<'_>) -> Result<Respon
     }
     let Address { id, listed, verb } = address::parse(call.method, &call.path)?;
     let id = address::spelled(&id, platform.engine.registry());
+    let id = views::record_of(platform, call, id)?;
     let action = match &verb {
         Verb::Action(name) => Some(name.to_ascii_lowercase()),
         _ => None,

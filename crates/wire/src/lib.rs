@@ -5,9 +5,11 @@
 //! in `docs/rest-api.md`.
 
 mod activity;
+mod activity_log;
 mod address;
 mod api_version;
 mod arm;
+mod authorization;
 mod base;
 mod call;
 mod certificates;
@@ -23,8 +25,10 @@ mod json_body;
 mod limits;
 mod links;
 mod listener;
+mod management;
 mod metadata;
 mod metrics;
+mod name_checks;
 mod own;
 mod private_file;
 mod providers;

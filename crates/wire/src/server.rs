@@ -16,7 +16,7 @@ use crate::call::{self, Arrival};
 use crate::metrics::Metrics;
 use crate::reply::{self, Body};
 use crate::stamp::Stamp;
-use crate::{arm, challenge, data_plane, health, own};
+use crate::{arm, challenge, data_plane, health, metadata, own};
 
 pub(crate) use crate::call::Call;
 
@@ -99,7 +99,8 @@ impl Server {
                 health::answer(self, &request, peer, *correlation)
             }
             (Err(refusal), _) | (_, Err(refusal)) => reply::refusal(refusal),
-            (Ok(arrival), Ok(_)) => challenge::missing_token(&self.platform, arrival),
+            (Ok(arrival), Ok(_)) => open_metadata(&request, arrival)
+                .unwrap_or_else(|| challenge::missing_token(&self.platform, arrival)),
         };
         let took = self.platform.clock.since_boot().saturating_sub(begun);
         self.finish_answer(&request, peer, host.as_ref(), correlation.ok(), took, response)
@@ -184,4 +185,12 @@ impl Server {
         stamp.put_on(response.headers_mut());
         response
     }
+}
+
+/// What a client reads before it can have a token.
+fn open_metadata(request: &Request<Vec<u8>>, arrival: &Arrival) -> Option<Response<Body>> {
+    let query = call::query(request.uri().query().unwrap_or_default()).unwrap_or_default();
+    let path = request.uri().path();
+    let answer = metadata::answer(&arrival.base, request.method(), path, &query)?;
+    Some(answer.unwrap_or_else(|refusal| reply::refusal(&refusal)))
 }

@@ -1,19 +1,38 @@
 //! ARM paths that show something else than one record or the records of one kind.
 
+use custody_directory::CustomRole;
 use custody_names::ResourceId;
-use custody_resources::{Refusal, Request, Stop, Verb, World};
+use custody_resources::{Kind as _, Refusal, Request, Stop, Verb, World};
 use custody_worker::{Platform, fault};
 use http::{Method, Response};
 
 use crate::reply::{self, Body};
 use crate::server::Call;
-use crate::{arm, inventory, providers, tenancy};
+use crate::{
+    activity_log, arm, authorization, inventory, management, name_checks, providers, tenancy,
+};
 
 /// A view under way: the platform, the request and the place that it is about.
 pub(crate) struct View<'v> {
     pub(crate) platform: &'v Platform,
     pub(crate) call: &'v Call<'v>,
     pub(crate) place: ResourceId,
+}
+
+/// Where the record of a request stands that names it by another path: a custom role is one,
+/// whatever scope it is named below.
+pub(crate) fn record_of(
+    platform: &Platform,
+    call: &Call<'_>,
+    id: ResourceId,
+) -> Result<ResourceId, Refusal> {
+    if !id.resource_type().as_str().eq_ignore_ascii_case(CustomRole::TYPE) {
+        return Ok(id);
+    }
+    let name = id.name().unwrap_or_default().to_owned();
+    let view = View { platform, call, place: id };
+    let found = authorization::record_of(&view, &name)?;
+    Ok(found.unwrap_or(view.place))
 }
 
 /// Answers if the path is one of a view.
@@ -57,6 +76,48 @@ pub(crate) fn answer(
             inventory::groups(&at(1)?)?
         }
         (&Method::GET, ["subscriptions", _, "tagnames"]) => inventory::tag_names(&at(1)?)?,
+        (&Method::GET, [.., "providers", "microsoft.authorization", "roledefinitions"]) => {
+            authorization::role_definitions(&at(3)?)?
+        }
+        (&Method::GET, [.., "providers", "microsoft.authorization", "roledefinitions", name]) => {
+            authorization::role_definition(&at(4)?, name)?
+        }
+        (&Method::GET, [.., "providers", "microsoft.authorization", "roleassignments"]) => {
+            authorization::role_assignments(&at(3)?)?
+        }
+        (&Method::GET, [.., "providers", "microsoft.authorization", "permissions"]) => {
+            authorization::permissions(&at(3)?)?
+        }
+        (&Method::GET, ["providers", "microsoft.management", "managementgroups", _])
+            if call.parameter("$expand").is_some() =>
+        {
+            management::expanded(&at(0)?)?
+        }
+        (&Method::GET, ["providers", "microsoft.management", "managementgroups", _, word])
+            if ["descendants", "subscriptions"].contains(word) =>
+        {
+            management::descendants(&at(1)?, *word == "descendants")?
+        }
+        (
+            &Method::POST,
+            ["subscriptions", _, "providers", "microsoft.keyvault", "checknameavailability"],
+        ) => name_checks::check(&at(3)?, "")?,
+        (
+            &Method::POST,
+            ["subscriptions", _, "providers", "microsoft.keyvault", "checkmhsmnameavailability"],
+        ) => name_checks::check(&at(3)?, "Mhsm")?,
+        (
+            &Method::GET,
+            [
+                "subscriptions",
+                _,
+                "providers",
+                "microsoft.insights",
+                "eventtypes",
+                "management",
+                "values",
+            ],
+        ) => activity_log::events(&at(5)?)?,
         _ => return Ok(None),
     };
     Ok(Some(reply::json(200, Some(&body))))

@@ -14,7 +14,8 @@ use custody_backup_vaults::BackupVault;
 use custody_directory as directory;
 use custody_envelope::SecretBytes;
 use custody_key_vault::{
-    DeletedKeyVaultKind, FileSeal, KeyStore, KeyVaultKind, KeyVaults, PassphraseSeal, Seal,
+    DeletedKeyVaultKind, DeletedManagedHsmKind, FileSeal, KeyStore, KeyVaultKind, KeyVaults,
+    ManagedHsmKind, PassphraseSeal, Seal,
 };
 use custody_names::{CorrelationId, Location, OperationId, ResourceId};
 use custody_protection::{BackupInstance, RecoveryPoint};
@@ -322,6 +323,8 @@ fn registry() -> Registry {
     directory::register(Registry::new())
         .with::<KeyVaultKind>()
         .with::<DeletedKeyVaultKind>()
+        .with::<ManagedHsmKind>()
+        .with::<DeletedManagedHsmKind>()
         .with::<BackupVault>()
         .with::<BackupInstance>()
         .with::<RecoveryPoint>()
