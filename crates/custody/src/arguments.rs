@@ -98,6 +98,7 @@ pub(crate) enum Command {
     Ledger(commands::ledger::Options),
     RecoveryKit(commands::recovery_kit::Options),
     Init(commands::init::Options),
+    Up(commands::up::Options),
     Completions(commands::completions::Options),
     Version(commands::version::Options),
     #[command(hide = true)]

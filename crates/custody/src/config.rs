@@ -27,6 +27,8 @@ pub(crate) struct Config {
     pub vault: Option<String>,
     /// The seal of the embedded key vault.
     pub seal: SealConfig,
+    /// What `custody up` serves.
+    pub server: ServerConfig,
 }
 
 /// The `[seal]` part.
@@ -37,6 +39,26 @@ pub(crate) struct SealConfig {
     pub kind: Option<SealKind>,
     /// The folder of its file.
     pub folder: Option<PathBuf>,
+}
+
+/// The `[server]` part.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub(crate) struct ServerConfig {
+    /// The address it listens on.
+    pub listen: Option<String>,
+    /// The port, if the address names none.
+    pub port: Option<u16>,
+    /// What all host names end with.
+    pub suffix: Option<String>,
+    /// A certificate chain to show instead of the installation's own.
+    pub tls_cert: Option<PathBuf>,
+    /// Its key.
+    pub tls_key: Option<PathBuf>,
+    /// The port of the managed-identity endpoint.
+    pub managed_identity: Option<u16>,
+    /// Most connections at once.
+    pub connections_max: Option<usize>,
 }
 
 impl Config {
@@ -85,6 +107,9 @@ mod tests {
         check("output = \"table\"\nresource-group = \"g\"\n[seal]\nkind = \"file\"\n", Ok(()));
         check("output = \"json\"\nretries = 3\n", Err("line 2: unknown field `retries`"));
         check("\n\noutput = \"html\"\n", Err("line 3: unknown variant `html`"));
+        check("[server]\nlisten = \"127.0.0.1:8443\"\nport = 1\ntls-cert = \"a\"\n", Ok(()));
+        check("[server]\nlisten-on = \"x\"\n", Err("line 2: unknown field `listen-on`"));
+        check("[server]\nport = 65536\n", Err("line 2: "));
         check("[seal]\nkind = 3\n", Err("line 2: "));
         check("output = \n", Err("line 1: "));
         check("\u{0}\u{1}", Err("line 1: "));

@@ -106,16 +106,7 @@ impl Installations for InProcess {
         machine: &Machine,
         passphrase: AskPassphrase<'_>,
     ) -> Result<Arc<dyn Transport>, CliError> {
-        if !place.set_up && !place.data_folder.join(INSTALLATION_FILE).exists() {
-            let folder = terminal::path(place.data_folder.as_os_str().as_encoded_bytes());
-            return Err(CliError::Start {
-                code: "NotInitialised".to_owned(),
-                message: format!("nothing is set up in {folder} yet"),
-                fix: Some("custody protect FOLDER, or custody init".to_owned()),
-            });
-        }
-        let options = options(place, machine, passphrase)?;
-        Ok(Arc::new(InOwnProcess(Server::open(options)?)))
+        Ok(Arc::new(InOwnProcess(open_server(place, machine, passphrase)?)))
     }
 
     fn open_repository(
@@ -149,6 +140,23 @@ impl Installations for InProcess {
         let options = options(place, machine, passphrase)?;
         Ok(custody_wire::restore_kit(options, kit, &kit_passphrase)?)
     }
+}
+
+/// Opens a data folder as a server.
+pub(crate) fn open_server(
+    place: &Place,
+    machine: &Machine,
+    passphrase: AskPassphrase<'_>,
+) -> Result<Server, CliError> {
+    if !place.set_up && !place.data_folder.join(INSTALLATION_FILE).exists() {
+        let folder = terminal::path(place.data_folder.as_os_str().as_encoded_bytes());
+        return Err(CliError::Start {
+            code: "NotInitialised".to_owned(),
+            message: format!("nothing is set up in {folder} yet"),
+            fix: Some("custody protect FOLDER, or custody init".to_owned()),
+        });
+    }
+    Ok(Server::open(options(place, machine, passphrase)?)?)
 }
 
 /// Hands requests to a server by calling it.

@@ -21,6 +21,7 @@ pub mod machine;
 mod output;
 mod principal;
 mod progress;
+mod serving;
 mod set_up;
 mod surroundings;
 mod terminal;

@@ -8,8 +8,14 @@
 
 mod authorize;
 mod bootstrap;
+mod custom_role;
+mod delegation;
 mod grants;
 mod identity;
+mod known_principal;
+mod location;
+mod management_group;
+mod principal;
 mod resource_group;
 mod role_assignment;
 mod role_definitions;
@@ -19,14 +25,21 @@ use custody_resources::Registry;
 
 pub use authorize::RoleAuthorizer;
 pub use bootstrap::{Founding, found};
-pub use grants::grants_for;
+pub use custom_role::{CustomRole, CustomRoleSpec, RolePermissions, custom_role_claim};
+pub use grants::{grants_for, lineage};
 pub use identity::{IdentityStatus, UserAssignedIdentity};
-pub use resource_group::ResourceGroup;
+pub use location::{Region, geography, regions};
+pub use management_group::{
+    GroupedSubscription, GroupedSubscriptionStatus, ManagementGroup, ManagementGroupDetails,
+    ManagementGroupParent, ManagementGroupSpec, ManagementGroupStatus, children,
+};
+pub use principal::principal_of;
+pub use resource_group::{ResourceGroup, TASK_DELETE_GROUP, group_stays, members};
 pub use role_assignment::{
     RoleAssignmentKind, RoleAssignmentSpec, RoleAssignmentStatus, role_assignment_id,
 };
 pub use role_definitions::{role_definition, role_definition_id, role_definitions};
-pub use subscription::{Subscription, SubscriptionSpec, SubscriptionStatus};
+pub use subscription::{Subscription, SubscriptionSpec, SubscriptionStatus, subscription_tenant};
 
 /// Adds the kinds of this crate to a registry.
 #[must_use]
@@ -36,4 +49,7 @@ pub fn register(registry: Registry) -> Registry {
         .with::<ResourceGroup>()
         .with::<UserAssignedIdentity>()
         .with::<RoleAssignmentKind>()
+        .with::<CustomRole>()
+        .with::<ManagementGroup>()
+        .with::<GroupedSubscription>()
 }

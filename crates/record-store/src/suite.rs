@@ -377,11 +377,11 @@ fn begin(number: u8, vault: &str) -> Write {
         resource: record(&format!("providers/A.B/vaults/{vault}"), 1).id,
         task: Task { name: "backup".to_owned(), input: Value::Null },
         state: OperationState::Queued,
-        caller: Caller {
-            principal: PrincipalId::from_bytes([1; 16]),
-            tenant: TenantId::from_bytes([2; 16]),
-            name: "suite".to_owned(),
-        },
+        caller: Caller::bootstrap(
+            PrincipalId::from_bytes([1; 16]),
+            TenantId::from_bytes([2; 16]),
+            "suite".to_owned(),
+        ),
         correlation: CorrelationId::from_bytes([3; 16]),
         created: Timestamp::UNIX_EPOCH,
         ended: None,

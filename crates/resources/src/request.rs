@@ -1,9 +1,13 @@
 //! A request, free of HTTP.
 
+use std::net::IpAddr;
+
 use custody_ambient::{Entropy, Timestamp};
-use custody_names::{CorrelationId, OperationId, PrincipalId, ResourceId, TenantId};
+use custody_names::{ClientId, CorrelationId, OperationId, PrincipalId, ResourceId, TenantId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::Hosts;
 
 /// Who asks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +19,44 @@ pub struct Caller {
     pub tenant: TenantId,
     /// What logs show: the principal's name, or the OS user behind the bootstrap administrator.
     pub name: String,
+    /// What it is.
+    #[serde(default)]
+    pub kind: CallerKind,
+    /// Where the request came from; absent when it began in this process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<IpAddr>,
+}
+
+/// What a caller is. It is for the record; no decision looks at it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum CallerKind {
+    /// Whoever can open the seal, in this process (DESIGN §8). The only kind there was when
+    /// operations were first stored.
+    #[default]
+    Bootstrap,
+    /// A person of the directory.
+    User,
+    /// An application with a credential of its own.
+    Application {
+        /// The application id.
+        client: ClientId,
+    },
+    /// A managed identity.
+    ManagedIdentity {
+        /// The application id.
+        client: ClientId,
+        /// The identity's resource, or the one that it belongs to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        resource: Option<ResourceId>,
+    },
+}
+
+impl Caller {
+    /// Whoever can open the seal, in this process; `name` is the user of the operating system.
+    pub fn bootstrap(principal: PrincipalId, tenant: TenantId, name: String) -> Self {
+        Self { principal, tenant, name, kind: CallerKind::Bootstrap, address: None }
+    }
 }
 
 /// What is asked.
@@ -59,6 +101,8 @@ pub struct Request<'a> {
     pub owner: String,
     /// The time of the request.
     pub now: Timestamp,
+    /// By which names the caller reaches the data planes.
+    pub hosts: Hosts,
     /// For identifiers that a plan mints.
     pub entropy: &'a dyn Entropy,
 }

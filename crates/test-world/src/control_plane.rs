@@ -61,11 +61,11 @@ impl ControlPlane {
 
     /// The caller that requests come from unless said otherwise.
     pub fn administrator() -> Caller {
-        Caller {
-            principal: PrincipalId::from_bytes([0xad; 16]),
-            tenant: TenantId::from_bytes([0x7e; 16]),
-            name: "administrator".to_owned(),
-        }
+        Caller::bootstrap(
+            PrincipalId::from_bytes([0xad; 16]),
+            TenantId::from_bytes([0x7e; 16]),
+            "administrator".to_owned(),
+        )
     }
 
     /// A request with a fresh operation id. The path begins at the root.
@@ -83,6 +83,7 @@ impl ControlPlane {
             operation: OperationId::from_bytes([number; 16]),
             owner: "test".to_owned(),
             now: self.clock.now(),
+            hosts: custody_resources::Hosts::default(),
             entropy: &self.entropy,
         }
     }

@@ -1,17 +1,49 @@
 //! The REST surface: ARM and Key Vault requests in, answers out; the only crate that knows HTTP.
 //!
-//! [`Server::handle`] is one way in for every transport: the command line calls it in its own
-//! process, a socket will call it for others. What is served is in `docs/rest-api.md`.
+//! [`Server::handle`] is the way in from the same process, [`Listener`] the one over the network:
+//! it speaks TLS and HTTP and hands whole requests to [`Server::handle_from`]. What is served is
+//! in `docs/rest-api.md`.
 
+mod activity;
+mod activity_log;
 mod address;
+mod api_version;
 mod arm;
+mod authorization;
+mod base;
+mod call;
+mod certificates;
+mod challenge;
+mod connection;
 mod data_plane;
+mod exchange;
+mod filter;
+mod health;
+mod inventory;
+mod jobs;
+mod json_body;
+mod limits;
+mod links;
+mod listener;
+mod management;
+mod metadata;
+mod metrics;
+mod name_checks;
 mod own;
+mod private_file;
+mod providers;
 mod reply;
 mod server;
+mod stamp;
+mod tenancy;
+mod views;
 
+pub use base::{Base, CANONICAL_SUFFIX, HostKind};
+pub use certificates::{Authority, CertificateError, Certificates};
 pub use custody_envelope::SecretBytes;
 pub use custody_worker::rescue::{LoneRepository, restore_kit};
 pub use custody_worker::{PlatformOptions, SealChoice, StartError};
+pub use limits::Limits;
+pub use listener::Listener;
 pub use reply::Body;
-pub use server::Server;
+pub use server::{Peer, Server};

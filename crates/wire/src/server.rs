@@ -1,63 +1,43 @@
 //! The server: one process's way in, by whatever transport.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use custody_names::CorrelationId;
-use custody_resources::{Caller, Refusal};
+use custody_names::{CorrelationId, InstallationId};
+use custody_resources::Refusal;
 use custody_worker::rescue::{self, LoneRepository};
 use custody_worker::{Platform, PlatformOptions, StartError};
 use http::{Request, Response, header};
-use serde_json::Value;
 
-use crate::data_plane::{self, KeyHost};
+use crate::base::{Base, HostKind};
+use crate::call::{self, Arrival};
+use crate::metrics::Metrics;
 use crate::reply::{self, Body};
-use crate::{arm, own};
+use crate::stamp::Stamp;
+use crate::{arm, challenge, data_plane, health, metadata, own};
 
-/// Largest request body, in bytes.
-const REQUEST_BYTES_MAX: usize = 4 << 20;
-/// Longest path with query, in bytes.
-const PATH_BYTES_MAX: usize = 16 << 10;
-/// Host suffix of key vaults: what follows the key vault's name.
-const KEY_VAULT_SUFFIX: &str = "vault.";
-/// Host suffix of managed HSMs.
-const MANAGED_HSM_SUFFIX: &str = "managedhsm.";
+pub(crate) use crate::call::Call;
 
 /// The REST surface over one data folder.
 pub struct Server {
-    platform: Arc<Platform>,
+    pub(crate) platform: Arc<Platform>,
+    pub(crate) metrics: Metrics,
+    base: Base,
 }
 
-/// One request after the checks that all surfaces share.
-pub(crate) struct Call<'a> {
-    /// Who asks.
-    pub(crate) caller: Caller,
-    /// Ties together what it sets off.
-    pub(crate) correlation: CorrelationId,
-    /// Method.
-    pub(crate) method: &'a http::Method,
-    /// Decoded path.
-    pub(crate) path: String,
-    /// Parameters of the query, decoded.
-    pub(crate) query: Vec<(String, String)>,
-    /// The JSON body, `Null` without one.
-    pub(crate) body: Value,
-    /// The `If-Match` header.
-    pub(crate) if_match: Option<String>,
-}
-
-impl Call<'_> {
-    /// A parameter of the query, name's case aside.
-    pub(crate) fn parameter(&self, name: &str) -> Option<&str> {
-        let found = self.query.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
-        found.map(|(_, value)| value.as_str())
-    }
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    /// Its address.
+    pub address: SocketAddr,
 }
 
 impl Server {
     /// Opens a data folder, setting it up if it is empty.
     pub fn open(options: PlatformOptions) -> Result<Self, StartError> {
-        Ok(Self { platform: Platform::open(options)? })
+        Ok(Self::over(Platform::open(options)?))
     }
 
     /// Opens one repository by itself, without an installation's records.
@@ -65,7 +45,22 @@ impl Server {
         options: PlatformOptions,
         wanted: LoneRepository,
     ) -> Result<Self, StartError> {
-        Ok(Self { platform: rescue::open_repository(options, wanted)? })
+        Ok(Self::over(rescue::open_repository(options, wanted)?))
+    }
+
+    fn over(platform: Arc<Platform>) -> Self {
+        Self { platform, metrics: Metrics::default(), base: Base::canonical() }
+    }
+
+    /// The same server, reached over the network under `base`.
+    #[must_use]
+    pub fn reached_by(self, base: Base) -> Self {
+        Self { base, ..self }
+    }
+
+    /// What it is reached by.
+    pub fn base(&self) -> &Base {
+        &self.base
     }
 
     /// The folder it serves.
@@ -73,9 +68,59 @@ impl Server {
         self.platform.folder.root().to_owned()
     }
 
-    /// Answers one request.
+    /// Which installation it serves.
+    pub fn installation_id(&self) -> InstallationId {
+        self.platform.installation.installation_id
+    }
+
+    /// Answers one request from the same process, as the bootstrap administrator.
     pub fn handle(&self, request: Request<Vec<u8>>) -> Response<Body> {
-        self.answer(&request).unwrap_or_else(|refusal| reply::refusal(&refusal))
+        let answered = self.correlation().and_then(|correlation| {
+            call::check_length(request.uri())?;
+            let (host, base) = request
+                .uri()
+                .authority()
+                .and_then(|authority| Base::canonical().locate(authority.as_str()))
+                .unwrap_or((HostKind::Main, Base::canonical()));
+            let arrival = Arrival { host, base, origin: None };
+            self.route(&Call::read(&request, self.platform.administrator(), arrival, correlation)?)
+        });
+        answered.unwrap_or_else(|refusal| reply::refusal(&refusal))
+    }
+
+    /// Answers one request that came over the network. What needs a token gets nothing without.
+    pub fn handle_from(&self, request: Request<Vec<u8>>, peer: &Peer) -> Response<Body> {
+        let begun = self.platform.clock.since_boot();
+        let arrived = self.arrive(&request, peer);
+        let host = arrived.as_ref().ok().map(|arrival| arrival.host.clone());
+        let correlation = self.correlation();
+        let response = match (&arrived, &correlation) {
+            (Ok(_), Ok(correlation)) if health::is_open(request.uri().path()) => {
+                health::answer(self, &request, peer, *correlation)
+            }
+            (Err(refusal), _) | (_, Err(refusal)) => reply::refusal(refusal),
+            (Ok(arrival), Ok(_)) => open_metadata(&request, arrival)
+                .unwrap_or_else(|| challenge::missing_token(&self.platform, arrival)),
+        };
+        let took = self.platform.clock.since_boot().saturating_sub(begun);
+        self.finish_answer(&request, peer, host.as_ref(), correlation.ok(), took, response)
+    }
+
+    /// Answers a request that the listener refused before its body was read.
+    pub(crate) fn refuse(
+        &self,
+        head: &http::request::Parts,
+        peer: &Peer,
+        refusal: &Refusal,
+    ) -> Response<Body> {
+        let mut request = Request::new(Vec::new());
+        *request.method_mut() = head.method.clone();
+        *request.uri_mut() = head.uri.clone();
+        *request.headers_mut() = head.headers.clone();
+        let host = self.arrive(&request, peer).ok().map(|arrival| arrival.host);
+        let correlation = self.correlation().ok();
+        let response = reply::refusal(refusal);
+        self.finish_answer(&request, peer, host.as_ref(), correlation, Duration::ZERO, response)
     }
 
     /// Waits until every operation begun by this process has ended.
@@ -83,76 +128,67 @@ impl Server {
         self.platform.join();
     }
 
-    fn answer(&self, request: &Request<Vec<u8>>) -> Result<Response<Body>, Refusal> {
-        let call = self.call(request)?;
-        let host = request.uri().host().unwrap_or("custody.localhost");
-        match host.split_once('.') {
-            Some((vault, suffix)) if suffix.starts_with(KEY_VAULT_SUFFIX) => {
-                Ok(data_plane::answer(&self.platform, KeyHost::KeyVault, vault, &call))
+    /// Finds what host a network request is for.
+    fn arrive(&self, request: &Request<Vec<u8>>, peer: &Peer) -> Result<Arrival, Refusal> {
+        call::check_length(request.uri())?;
+        let of_header = || request.headers().get(header::HOST)?.to_str().ok();
+        let authority = request.uri().authority().map(http::uri::Authority::as_str);
+        let authority = authority
+            .or_else(of_header)
+            .ok_or_else(|| Refusal::new(400, "HostMissing", "the request names no host"))?;
+        let (host, base) = self.base.locate(authority).ok_or_else(|| {
+            let shown: String = authority.chars().take(200).collect();
+            let text = format!("{shown:?} is not served here; hosts end with {}", self.base.suffix);
+            Refusal::new(421, "HostNotServed", text).with_fix("custody env")
+        })?;
+        Ok(Arrival { host, base, origin: Some(peer.address.ip()) })
+    }
+
+    fn route(&self, call: &Call<'_>) -> Result<Response<Body>, Refusal> {
+        match &call.host {
+            HostKind::KeyVault(name) | HostKind::ManagedHsm(name) => {
+                Ok(data_plane::answer(&self.platform, name, call))
             }
-            Some((hsm, suffix)) if suffix.starts_with(MANAGED_HSM_SUFFIX) => {
-                Ok(data_plane::answer(&self.platform, KeyHost::ManagedHsm, hsm, &call))
+            HostKind::Main if call.path.starts_with("/custody/") => {
+                own::answer(&self.platform, call)
             }
-            _ if call.path.starts_with("/custody/") => own::answer(&self.platform, &call),
-            _ => arm::answer(&self.platform, &call),
+            HostKind::Main => arm::answer(&self.platform, call),
         }
     }
 
-    fn call<'a>(&self, request: &'a Request<Vec<u8>>) -> Result<Call<'a>, Refusal> {
-        let uri = request.uri();
-        let text_bytes = uri.path().len() + uri.query().map_or(0, str::len);
-        if text_bytes > PATH_BYTES_MAX {
-            return Err(Refusal::new(414, "UriTooLong", "the path and query are too long"));
-        }
-        if request.body().len() > REQUEST_BYTES_MAX {
-            let text = format!("a body may have at most {REQUEST_BYTES_MAX} bytes");
-            return Err(Refusal::new(413, "RequestTooLarge", text));
-        }
-        let body = match request.body().as_slice() {
-            [] => Value::Null,
-            bytes => serde_json::from_slice(bytes)
-                .map_err(|error| Refusal::bad_request(format!("the body is no JSON: {error}")))?,
+    fn correlation(&self) -> Result<CorrelationId, Refusal> {
+        CorrelationId::mint(self.platform.entropy.as_ref())
+            .map_err(|error| Refusal::bug(error.to_string()))
+    }
+
+    /// Counts an answer and puts the headers on it that every answer bears.
+    fn finish_answer(
+        &self,
+        request: &Request<Vec<u8>>,
+        peer: &Peer,
+        host: Option<&HostKind>,
+        correlation: Option<CorrelationId>,
+        took: Duration,
+        mut response: Response<Body>,
+    ) -> Response<Body> {
+        self.metrics.count(request, host, response.status(), took);
+        let stamp = Stamp {
+            host,
+            peer: peer.address.ip(),
+            location: &self.platform.installation.location,
+            now: self.platform.clock.now(),
+            correlation,
+            client_request_id: call::client_request_id(request),
         };
-        let if_match = request.headers().get(header::IF_MATCH);
-        Ok(Call {
-            caller: self.platform.administrator(),
-            correlation: CorrelationId::mint(self.platform.entropy.as_ref())
-                .map_err(|error| Refusal::bug(error.to_string()))?,
-            method: request.method(),
-            path: crate::address::decode_path(uri.path())?,
-            query: query(uri.query().unwrap_or_default())?,
-            body,
-            if_match: if_match.and_then(|value| value.to_str().ok()).map(str::to_owned),
-        })
+        stamp.put_on(response.headers_mut());
+        response
     }
 }
 
-fn query(text: &str) -> Result<Vec<(String, String)>, Refusal> {
-    let pairs = text.split('&').filter(|pair| !pair.is_empty());
-    pairs
-        .map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            Ok((unescape(name)?, unescape(value)?))
-        })
-        .collect()
-}
-
-fn unescape(text: &str) -> Result<String, Refusal> {
-    let wrong = || Refusal::bad_request("the query is not well-formed");
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((byte, tail)) = rest.split_first() {
-        rest = tail;
-        match byte {
-            b'+' => bytes.push(b' '),
-            b'%' => {
-                let digits = tail.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
-                let value = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
-                bytes.push(value.ok_or_else(wrong)?);
-                rest = tail.get(2..).unwrap_or_default();
-            }
-            other => bytes.push(*other),
-        }
-    }
-    String::from_utf8(bytes).map_err(|_| wrong())
+/// What a client reads before it can have a token.
+fn open_metadata(request: &Request<Vec<u8>>, arrival: &Arrival) -> Option<Response<Body>> {
+    let query = call::query(request.uri().query().unwrap_or_default()).unwrap_or_default();
+    let path = request.uri().path();
+    let answer = metadata::answer(&arrival.base, request.method(), path, &query)?;
+    Some(answer.unwrap_or_else(|refusal| reply::refusal(&refusal)))
 }

@@ -28,8 +28,9 @@ mod vault_repository;
 mod vault_session;
 mod view;
 
+pub use custody_directory::principal_of;
 pub use dependants::{Dependants, ItemReport, Summary, VaultReport, VersionReport};
 pub use error::StartError;
 pub use installation::{DataFolder, INSTALLATION_FORMAT, Installation};
-pub use key_access::{Cause, KeyVaultFacts, PLATFORM_KEY_VAULT, principal_of};
+pub use key_access::{Cause, KeyVaultFacts, PLATFORM_KEY_VAULT};
 pub use platform::{Platform, PlatformOptions, SealChoice};

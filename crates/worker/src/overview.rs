@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use custody_backup_vaults::{BackupVault, rules};
+use custody_directory::principal_of;
 use custody_key_vault::{KeyAnswer, KeyItem, KeyOperation, Page};
 use custody_names::{CorrelationId, KeyUri, ResourceId};
 use custody_protection::{BackupInstance, RecoveryPoint};
@@ -13,7 +14,7 @@ use custody_resources::{
 use serde_json::{Value, json};
 
 use crate::dependants::{VersionFacts, dependants as report, vaults_on};
-use crate::key_access::{Cause, principal_of};
+use crate::key_access::Cause;
 use crate::platform::DEFAULT_GROUP;
 use crate::vault_repository::store_place;
 use crate::{Platform, fault, kits};

@@ -89,15 +89,16 @@ impl Desk {
             body,
             api_version: "2025-07-01".into(),
             if_match: None,
-            caller: Caller {
-                principal: PrincipalId::from_bytes([1; 16]),
-                tenant: TenantId::from_bytes([2; 16]),
-                name: "tester".into(),
-            },
+            caller: Caller::bootstrap(
+                PrincipalId::from_bytes([1; 16]),
+                TenantId::from_bytes([2; 16]),
+                "tester".into(),
+            ),
             correlation: CorrelationId::from_bytes([3; 16]),
             operation: OperationId::from_bytes([4; 16]),
             owner: "here".into(),
             now: "2026-11-22T06:00:00Z".parse().unwrap(),
+            hosts: custody_resources::Hosts::default(),
             entropy: &entropy,
         };
         let mut world = World::new();

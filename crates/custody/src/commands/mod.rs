@@ -23,6 +23,7 @@ pub(crate) mod restore;
 pub(crate) mod role;
 pub(crate) mod status;
 mod tags;
+pub(crate) mod up;
 pub(crate) mod verify;
 pub(crate) mod version;
 
@@ -54,6 +55,7 @@ pub(crate) fn run(command: &Command, context: &Context<'_>) -> Result<Outcome, C
         Command::Ledger(options) => ledger::run(options, context),
         Command::RecoveryKit(options) => recovery_kit::run(options, context),
         Command::Init(options) => init::run(options, context),
+        Command::Up(options) => up::run(options, context),
         Command::Completions(options) => Ok(completions::run(options)),
         Command::Version(options) => Ok(version::run(options)),
         Command::HelpMarkdown(options) => Ok(help_markdown::run(options)),
@@ -63,7 +65,7 @@ pub(crate) fn run(command: &Command, context: &Context<'_>) -> Result<Outcome, C
 /// Whether the command may set up a data folder that is not there yet: those that make something.
 pub(crate) fn may_set_up(command: &Command) -> bool {
     match command {
-        Command::Protect(_) | Command::Init(_) => true,
+        Command::Protect(_) | Command::Init(_) | Command::Up(_) => true,
         Command::Keyvault(options) => options.creates(),
         Command::Identity(options) => options.creates(),
         Command::Group(options) => options.creates(),

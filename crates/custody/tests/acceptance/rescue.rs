@@ -145,6 +145,33 @@ fn a_recovery_kit_opens_everything_on_an_empty_machine() {
     site.fails(&test, SEAL, "WrongPassphrase");
 }
 
+/// A recovery kit sets up an empty data folder, and `repair` takes the repository into it.
+#[test]
+fn a_recovery_kit_and_a_repository_make_an_installation_again() {
+    let site = Site::protected();
+    let passphrase = site.passphrase("correct horse battery staple");
+    let kit = site.path("kit.custody");
+    let file = ["--passphrase-file", site.text(&passphrase)];
+    let with_kit = |verb| {
+        let mut line = vec!["recovery-kit", verb, "--file", site.text(&kit)];
+        line.extend(file);
+        line
+    };
+    site.ok(&with_kit("create"));
+
+    let empty = Site::new();
+    empty.ok(&with_kit("restore"));
+    empty.fails(&with_kit("restore"), 6, "DataFolderNotEmpty");
+    copy(&site.repository(), &empty.path("repository"));
+    let repository = empty.path("repository");
+    empty.ok(&["repair", "--repository", empty.text(&repository)]);
+    let target = empty.path("back");
+    empty.ok(&["restore", "docs", "--to", empty.text(&target)]);
+    crate::tree::assert_equal(&site.source(), &target);
+    empty.ok(&["protect", site.text(&site.source()), "--item", "docs"]);
+    assert_eq!(empty.json(&["points", "docs"]).as_array().unwrap().len(), 2);
+}
+
 /// An older copy of the repository in place of the present one is noticed.
 #[test]
 fn an_older_copy_of_the_repository_is_noticed() {

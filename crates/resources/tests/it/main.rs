@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says what is wrong by panicking")]
 
+mod callers;
 mod deletion;
 mod identities;
 mod kinds;
