@@ -93,7 +93,8 @@ pub use rotation_policy::{
 pub use seal::{FileSeal, PassphraseSeal, RootKey, RootKeyId, Seal};
 pub use using::RANDOM_BYTES_MAX;
 pub use vault::{
-    KeyVaultRef, SOFT_DELETE_DAYS_MAX, SOFT_DELETE_DAYS_MIN, TAG_GUARD_DEPENDANTS, TAG_REFUSE_RSA15,
+    KeyVaultRef, SOFT_DELETE_DAYS_MAX, SOFT_DELETE_DAYS_MIN, Strictness, TAG_GUARD_DEPENDANTS,
+    TAG_REFUSE_RSA15,
 };
 pub use vault_kind::{
     CreateMode, KeyVaultKind, KeyVaultSpec, KeyVaultStatus, Sku, SkuName, key_vault_claim,

@@ -13,10 +13,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::deleted_vault_kind::{self, KeyHolder};
-use crate::vault_kind::{CreateMode, has_tag, key_vault_claim};
+use crate::vault_kind::{CreateMode, key_vault_claim};
 use crate::vault_network::{NetworkAcls, PublicNetworkAccess};
 use crate::vault_rules::{self, SOFT_DELETE_DAYS_DEFAULT, bad};
-use crate::{KeyVaultRef, TAG_GUARD_DEPENDANTS, TAG_REFUSE_RSA15};
+use crate::{KeyVaultRef, Strictness};
 
 /// Most administrators that a new managed HSM is given.
 const ADMINISTRATORS_MAX: usize = 1_000;
@@ -92,8 +92,7 @@ pub fn managed_hsm_ref(stored: &Stored<ManagedHsmKind>) -> Result<KeyVaultRef, R
         managed_hsm: true,
         geography: location.clone(),
         location,
-        refuses_rsa15: has_tag(&stored.record, TAG_REFUSE_RSA15),
-        guards_dependants: has_tag(&stored.record, TAG_GUARD_DEPENDANTS),
+        strictness: Strictness::of_tags(&stored.record.tags),
     })
 }
 

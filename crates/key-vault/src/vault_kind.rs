@@ -7,8 +7,8 @@
 use custody_access::PermissionModel;
 use custody_names::{KeyVaultName, ResourceId, TenantId};
 use custody_resources::{
-    Act, Action, Change, Kind, Place, Plan, Record, Refusal, Removal, Request, Stop, Stored,
-    SystemData, Task, World, Write,
+    Act, Action, Change, Kind, Place, Plan, Refusal, Removal, Request, Stop, Stored, SystemData,
+    Task, World, Write,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -17,7 +17,7 @@ use crate::deleted_vault_kind::{self, KeyHolder};
 use crate::vault_network::{NetworkAcls, PublicNetworkAccess};
 use crate::vault_policies::{PolicyChange, PolicyEntry, change_policies};
 use crate::vault_rules::{self, SOFT_DELETE_DAYS_DEFAULT};
-use crate::{KeyVaultRef, PurgeKeyVault, TAG_GUARD_DEPENDANTS, TAG_REFUSE_RSA15};
+use crate::{KeyVaultRef, PurgeKeyVault, Strictness};
 
 /// A key vault.
 pub struct KeyVaultKind;
@@ -145,11 +145,6 @@ pub fn key_vault_claim(name: &KeyVaultName) -> String {
     format!("key-vault-name:{}", name.as_str().to_ascii_lowercase())
 }
 
-/// Whether an owner's tag has the value `true`.
-pub(crate) fn has_tag(record: &Record, tag: &str) -> bool {
-    record.tags.get(tag).is_some_and(|value| value.eq_ignore_ascii_case("true"))
-}
-
 /// The key vault as the key store takes it.
 pub fn key_vault_ref(stored: &Stored<KeyVaultKind>) -> Result<KeyVaultRef, Refusal> {
     let unknown = || Refusal::bug(format!("{} has no tenant", stored.record.id));
@@ -163,8 +158,7 @@ pub fn key_vault_ref(stored: &Stored<KeyVaultKind>) -> Result<KeyVaultRef, Refus
         managed_hsm: false,
         geography: location.clone(),
         location,
-        refuses_rsa15: has_tag(&stored.record, TAG_REFUSE_RSA15),
-        guards_dependants: has_tag(&stored.record, TAG_GUARD_DEPENDANTS),
+        strictness: Strictness::of_tags(&stored.record.tags),
     })
 }
 

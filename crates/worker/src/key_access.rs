@@ -4,7 +4,8 @@ use custody_access::{Grants, MANAGED_HSM_ADMINISTRATOR, Principal, PrincipalKind
 use custody_directory::grants_for;
 use custody_key_vault::{
     KeyAnswer, KeyOperation, KeyVaultError, KeyVaultKind, KeyVaultRef, ManagedHsmKind,
-    RequestContext, SOFT_DELETE_DAYS_MAX, key_vault_claim, key_vault_ref, managed_hsm_ref,
+    RequestContext, SOFT_DELETE_DAYS_MAX, Strictness, key_vault_claim, key_vault_ref,
+    managed_hsm_ref,
 };
 use custody_names::{
     ClientId, CorrelationId, KeyName, KeyVaultName, OperationId, PrincipalId, ResourceId,
@@ -137,8 +138,7 @@ impl Platform {
             managed_hsm: false,
             location: self.installation.location.to_string(),
             geography: self.installation.location.to_string(),
-            refuses_rsa15: true,
-            guards_dependants: false,
+            strictness: Strictness { refuses_rsa15: true, guards_dependants: false },
         };
         let grants = Grants { assignments: vec![assignment, service], ..Grants::default() };
         Ok(KeyVaultFacts { vault, grants })
