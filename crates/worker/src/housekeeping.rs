@@ -95,6 +95,7 @@ impl Platform {
             job: None,
             client_address: None,
             client_info: None,
+            dependants: 0,
         };
         let purged = self.key_vaults.purge_expired(&principal_of(&self.administrator()), &context);
         let purged = purged.map_err(|error: KeyVaultError| {
@@ -119,6 +120,7 @@ impl Platform {
             owner: self.owner.clone(),
             now: self.clock.now(),
             entropy,
+            hosts: custody_resources::Hosts::default(),
         })
     }
 
