@@ -12,11 +12,11 @@ use custody_resources::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::KeyVaultRef;
 use crate::deleted_vault_kind::{self, KeyHolder};
-use crate::vault_kind::{CreateMode, key_vault_claim};
+use crate::vault_kind::{CreateMode, has_tag, key_vault_claim};
 use crate::vault_network::{NetworkAcls, PublicNetworkAccess};
 use crate::vault_rules::{self, SOFT_DELETE_DAYS_DEFAULT, bad};
+use crate::{KeyVaultRef, TAG_GUARD_DEPENDANTS, TAG_REFUSE_RSA15};
 
 /// Most administrators that a new managed HSM is given.
 const ADMINISTRATORS_MAX: usize = 1_000;
@@ -82,12 +82,18 @@ impl KeyHolder for ManagedHsmKind {
 /// The managed HSM as the key store takes it.
 pub fn managed_hsm_ref(stored: &Stored<ManagedHsmKind>) -> Result<KeyVaultRef, Refusal> {
     let unknown = || Refusal::bug(format!("{} has no tenant", stored.record.id));
+    let location = stored.record.location.as_ref().map(ToString::to_string).unwrap_or_default();
     Ok(KeyVaultRef {
         tenant: stored.spec.tenant_id.ok_or_else(unknown)?,
         vault: vault_rules::name(&stored.record.id)?,
         resource: stored.record.id.clone(),
         soft_delete_days: stored.spec.soft_delete_days(),
         purge_protection: stored.spec.enable_purge_protection == Some(true),
+        managed_hsm: true,
+        geography: location.clone(),
+        location,
+        refuses_rsa15: has_tag(&stored.record, TAG_REFUSE_RSA15),
+        guards_dependants: has_tag(&stored.record, TAG_GUARD_DEPENDANTS),
     })
 }
 

@@ -7,8 +7,8 @@
 use custody_access::PermissionModel;
 use custody_names::{KeyVaultName, ResourceId, TenantId};
 use custody_resources::{
-    Act, Action, Change, Kind, Place, Plan, Refusal, Removal, Request, Stop, Stored, SystemData,
-    Task, World, Write,
+    Act, Action, Change, Kind, Place, Plan, Record, Refusal, Removal, Request, Stop, Stored,
+    SystemData, Task, World, Write,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -17,7 +17,7 @@ use crate::deleted_vault_kind::{self, KeyHolder};
 use crate::vault_network::{NetworkAcls, PublicNetworkAccess};
 use crate::vault_policies::{PolicyChange, PolicyEntry, change_policies};
 use crate::vault_rules::{self, SOFT_DELETE_DAYS_DEFAULT};
-use crate::{KeyVaultRef, PurgeKeyVault};
+use crate::{KeyVaultRef, PurgeKeyVault, TAG_GUARD_DEPENDANTS, TAG_REFUSE_RSA15};
 
 /// A key vault.
 pub struct KeyVaultKind;
@@ -148,13 +148,24 @@ pub fn key_vault_claim(name: &KeyVaultName) -> String {
 /// The key vault as the key store takes it.
 pub fn key_vault_ref(stored: &Stored<KeyVaultKind>) -> Result<KeyVaultRef, Refusal> {
     let unknown = || Refusal::bug(format!("{} has no tenant", stored.record.id));
+    let location = stored.record.location.as_ref().map(ToString::to_string).unwrap_or_default();
     Ok(KeyVaultRef {
         tenant: stored.spec.tenant_id.ok_or_else(unknown)?,
         vault: vault_rules::name(&stored.record.id)?,
         resource: stored.record.id.clone(),
         soft_delete_days: stored.spec.soft_delete_days(),
         purge_protection: stored.spec.purge_protection(),
+        managed_hsm: false,
+        geography: location.clone(),
+        location,
+        refuses_rsa15: has_tag(&stored.record, TAG_REFUSE_RSA15),
+        guards_dependants: has_tag(&stored.record, TAG_GUARD_DEPENDANTS),
     })
+}
+
+/// Whether the tag says `true`.
+pub(crate) fn has_tag(record: &Record, tag: &str) -> bool {
+    record.tags.get(tag).is_some_and(|value| value.eq_ignore_ascii_case("true"))
 }
 
 impl KeyHolder for KeyVaultKind {

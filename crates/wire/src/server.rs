@@ -13,6 +13,7 @@ use http::{Request, Response, header};
 
 use crate::base::{Base, HostKind};
 use crate::call::{self, Arrival};
+use crate::data_plane::KeyHost;
 use crate::metrics::Metrics;
 use crate::reply::{self, Body};
 use crate::stamp::Stamp;
@@ -146,10 +147,11 @@ impl Server {
 
     fn route(&self, call: &Call<'_>) -> Result<Response<Body>, Refusal> {
         match &call.host {
-            HostKind::KeyVault(vault) => Ok(data_plane::answer(&self.platform, vault, call)),
+            HostKind::KeyVault(name) => {
+                Ok(data_plane::answer(&self.platform, KeyHost::KeyVault, name, call))
+            }
             HostKind::ManagedHsm(name) => {
-                let text = format!("there is no managed HSM {name}");
-                Err(Refusal::new(404, "ResourceNotFound", text))
+                Ok(data_plane::answer(&self.platform, KeyHost::ManagedHsm, name, call))
             }
             HostKind::Main if call.path.starts_with("/custody/") => {
                 own::answer(&self.platform, call)

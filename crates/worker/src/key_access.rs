@@ -1,13 +1,13 @@
 //! The way to the embedded key vaults: what a request to one needs beside the request itself.
 
 use custody_access::{Grants, Principal, PrincipalKind, RoleAssignment};
-use custody_directory::grants_for;
+use custody_directory::{geography, grants_for};
 use custody_key_vault::{
-    KeyAnswer, KeyOperation, KeyVaultError, KeyVaultKind, KeyVaultRef, RequestContext,
-    SOFT_DELETE_DAYS_MAX, key_vault_claim, key_vault_ref,
+    KeyAnswer, KeyOperation, KeyVaultError, KeyVaultKind, KeyVaultRef, ManagedHsmKind,
+    RequestContext, SOFT_DELETE_DAYS_MAX, key_vault_claim, key_vault_ref, managed_hsm_ref,
 };
 use custody_names::{
-    ClientId, CorrelationId, KeyName, KeyVaultName, OperationId, PrincipalId, ResourceId,
+    ClientId, CorrelationId, KeyName, KeyVaultName, Location, OperationId, PrincipalId, ResourceId,
     ResourceName, TenantId,
 };
 use custody_resources::{Query, Refusal, Stored};
@@ -61,7 +61,36 @@ impl Platform {
             };
             let mut grants = grants_for(world, &scope)?;
             grants.permission_model = stored.spec.permission_model();
-            let vault = key_vault_ref(&stored)?;
+            let vault = placed(key_vault_ref(&stored)?);
+            found = Some(KeyVaultFacts { vault, grants });
+            Ok(())
+        });
+        looked.map_err(fault::of_apply)?;
+        Ok(found)
+    }
+
+    /// The managed HSM of this name, with the local roles that reach `key`, or the HSM itself where
+    /// no key is named. Roles that are assigned above it do not reach into it.
+    pub fn managed_hsm(
+        &self,
+        name: &KeyVaultName,
+        key: Option<&KeyName>,
+    ) -> Result<Option<KeyVaultFacts>, Refusal> {
+        let mut found = None;
+        let looked = self.records.view(&mut |world| {
+            found = None;
+            let holder = world.claimant(&key_vault_claim(name))?;
+            let kind = <ManagedHsmKind as custody_resources::Kind>::TYPE;
+            let live = holder
+                .filter(|record| record.id.resource_type().as_str().eq_ignore_ascii_case(kind));
+            let Some(record) = live else { return Ok(()) };
+            let scope = match key {
+                Some(key) => record.id.child("keys", &resource_name(key)?),
+                None => record.id.clone(),
+            };
+            let mut grants = grants_for(world, &scope)?;
+            grants.assignments.retain(|assignment| record.id.contains(&assignment.scope));
+            let vault = placed(managed_hsm_ref(&Stored::<ManagedHsmKind>::read(record)?)?);
             found = Some(KeyVaultFacts { vault, grants });
             Ok(())
         });
@@ -95,6 +124,11 @@ impl Platform {
             resource,
             soft_delete_days: SOFT_DELETE_DAYS_MAX,
             purge_protection: true,
+            managed_hsm: false,
+            location: self.installation.location.to_string(),
+            geography: self.installation.location.to_string(),
+            refuses_rsa15: true,
+            guards_dependants: false,
         };
         let grants = Grants { assignments: vec![assignment, service], ..Grants::default() };
         Ok(KeyVaultFacts { vault, grants })
@@ -114,9 +148,17 @@ impl Platform {
             job: cause.job,
             client_address: None,
             client_info: None,
+            dependants: 0,
         };
         self.key_vaults.perform(principal, &facts.vault, &facts.grants, operation, &context)
     }
+}
+
+/// With the geography that its location is in.
+fn placed(vault: KeyVaultRef) -> KeyVaultRef {
+    let location: Option<Location> = vault.location.parse().ok();
+    let geography = location.map(|location| geography(&location).to_owned());
+    KeyVaultRef { geography: geography.unwrap_or(vault.geography), ..vault }
 }
 
 fn resource_name(key: &KeyName) -> Result<ResourceName, Refusal> {

@@ -7,6 +7,7 @@
 //! the lease on its keys (DESIGN §5).
 
 mod audit;
+mod audit_delivery;
 mod dependants;
 mod error;
 pub mod fault;
@@ -28,6 +29,7 @@ mod vault_repository;
 mod vault_session;
 mod view;
 
+pub use audit_delivery::{Courier, Delivery};
 pub use custody_directory::principal_of;
 pub use dependants::{Dependants, ItemReport, Summary, VaultReport, VersionReport};
 pub use error::StartError;

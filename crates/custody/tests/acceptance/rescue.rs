@@ -115,6 +115,24 @@ fn repair_takes_a_repository_into_new_records() {
     site.ok(&["protect", site.text(&site.source()), "--item", "docs"]);
 }
 
+/// `repair` builds lost indexes again from the packs, and says so.
+#[test]
+fn repair_builds_lost_indexes_again() {
+    let site = Site::protected();
+    let folder = site.repository().join("index");
+    let indexes: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap()).collect();
+    for index in &indexes {
+        fs::remove_file(index.path()).unwrap();
+    }
+    site.fails(&["verify"], 9, "");
+    let said = String::from_utf8(site.ok(&["repair"])).unwrap();
+    for fact in ["lostIndexes: 1", "newIndexes: 1", "lostPacks: 0"] {
+        assert!(said.contains(fact), "{fact}: {said}");
+    }
+    site.ok(&["verify", "--read-data"]);
+    site.assert_restores("back");
+}
+
 /// A recovery kit opens everything on an empty machine.
 #[test]
 fn a_recovery_kit_opens_everything_on_an_empty_machine() {
