@@ -19,6 +19,7 @@ mod data_plane;
 mod exchange;
 mod filter;
 mod health;
+mod hsm_authorization;
 mod inventory;
 mod jobs;
 mod json_body;

@@ -17,7 +17,7 @@ use crate::data_plane::KeyHost;
 use crate::metrics::Metrics;
 use crate::reply::{self, Body};
 use crate::stamp::Stamp;
-use crate::{arm, challenge, data_plane, health, metadata, own};
+use crate::{arm, challenge, data_plane, health, hsm_authorization, metadata, own};
 
 pub(crate) use crate::call::Call;
 
@@ -150,9 +150,10 @@ impl Server {
             HostKind::KeyVault(name) => {
                 Ok(data_plane::answer(&self.platform, KeyHost::KeyVault, name, call))
             }
-            HostKind::ManagedHsm(name) => {
-                Ok(data_plane::answer(&self.platform, KeyHost::ManagedHsm, name, call))
-            }
+            HostKind::ManagedHsm(name) => Ok(hsm_authorization::answer(&self.platform, name, call)
+                .unwrap_or_else(|| {
+                    data_plane::answer(&self.platform, KeyHost::ManagedHsm, name, call)
+                })),
             HostKind::Main if call.path.starts_with("/custody/") => {
                 own::answer(&self.platform, call)
             }

@@ -4,7 +4,8 @@ use custody_access::{Grants, Principal, PrincipalKind, RoleAssignment};
 use custody_directory::{geography, grants_for};
 use custody_key_vault::{
     KeyAnswer, KeyOperation, KeyVaultError, KeyVaultKind, KeyVaultRef, ManagedHsmKind,
-    RequestContext, SOFT_DELETE_DAYS_MAX, key_vault_claim, key_vault_ref, managed_hsm_ref,
+    RequestContext, SOFT_DELETE_DAYS_MAX, key_vault_claim, key_vault_ref, local_grants,
+    managed_hsm_ref,
 };
 use custody_names::{
     ClientId, CorrelationId, KeyName, KeyVaultName, Location, OperationId, PrincipalId, ResourceId,
@@ -69,13 +70,9 @@ impl Platform {
         Ok(found)
     }
 
-    /// The managed HSM of this name, with the local roles that reach `key`, or the HSM itself where
-    /// no key is named. Roles that are assigned above it do not reach into it.
-    pub fn managed_hsm(
-        &self,
-        name: &KeyVaultName,
-        key: Option<&KeyName>,
-    ) -> Result<Option<KeyVaultFacts>, Refusal> {
+    /// The managed HSM of this name with its local roles. Roles that are assigned above it do not
+    /// reach into it.
+    pub fn managed_hsm(&self, name: &KeyVaultName) -> Result<Option<KeyVaultFacts>, Refusal> {
         let mut found = None;
         let looked = self.records.view(&mut |world| {
             found = None;
@@ -84,12 +81,8 @@ impl Platform {
             let live = holder
                 .filter(|record| record.id.resource_type().as_str().eq_ignore_ascii_case(kind));
             let Some(record) = live else { return Ok(()) };
-            let scope = match key {
-                Some(key) => record.id.child("keys", &resource_name(key)?),
-                None => record.id.clone(),
-            };
-            let mut grants = grants_for(world, &scope)?;
-            grants.assignments.retain(|assignment| record.id.contains(&assignment.scope));
+            let assignments = local_grants(&record.id, world)?;
+            let grants = Grants { assignments, ..Grants::default() };
             let vault = placed(managed_hsm_ref(&Stored::<ManagedHsmKind>::read(record)?)?);
             found = Some(KeyVaultFacts { vault, grants });
             Ok(())

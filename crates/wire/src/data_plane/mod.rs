@@ -64,7 +64,7 @@ fn try_answer(platform: &Arc<Platform>, host: KeyHost, name: &str, call: &Call<'
     let (handler, target) = routes::find(call)?;
     let facts = match host {
         KeyHost::KeyVault => platform.key_vault(&name, target.name.as_ref())?,
-        KeyHost::ManagedHsm => platform.managed_hsm(&name, target.name.as_ref())?,
+        KeyHost::ManagedHsm => platform.managed_hsm(&name)?,
     };
     let facts = facts.ok_or(KeyVaultError::VaultNotFound(name))?;
     let caller = principal_of(&call.caller);
