@@ -145,6 +145,11 @@ pub fn key_vault_claim(name: &KeyVaultName) -> String {
     format!("key-vault-name:{}", name.as_str().to_ascii_lowercase())
 }
 
+/// Whether an owner's tag has the value `true`.
+pub(crate) fn has_tag(record: &Record, tag: &str) -> bool {
+    record.tags.get(tag).is_some_and(|value| value.eq_ignore_ascii_case("true"))
+}
+
 /// The key vault as the key store takes it.
 pub fn key_vault_ref(stored: &Stored<KeyVaultKind>) -> Result<KeyVaultRef, Refusal> {
     let unknown = || Refusal::bug(format!("{} has no tenant", stored.record.id));

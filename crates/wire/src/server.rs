@@ -147,13 +147,9 @@ impl Server {
 
     fn route(&self, call: &Call<'_>) -> Result<Response<Body>, Refusal> {
         match &call.host {
-            HostKind::KeyVault(name) => {
-                Ok(data_plane::answer(&self.platform, KeyHost::KeyVault, name, call))
-            }
+            HostKind::KeyVault(name) => Ok(data_plane::answer(&self.platform, name, call)),
             HostKind::ManagedHsm(name) => Ok(hsm_authorization::answer(&self.platform, name, call)
-                .unwrap_or_else(|| {
-                    data_plane::answer(&self.platform, KeyHost::ManagedHsm, name, call)
-                })),
+                .unwrap_or_else(|| data_plane::answer(&self.platform, name, call))),
             HostKind::Main if call.path.starts_with("/custody/") => {
                 own::answer(&self.platform, call)
             }

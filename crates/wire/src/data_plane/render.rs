@@ -9,6 +9,7 @@ use custody_names::{KeyName, KeyVersionUri};
 use data_encoding::BASE64URL_NOPAD;
 use serde_json::{Map, Value, json};
 
+use crate::base::Base;
 use crate::server::Call;
 
 /// What URIs are written with.
@@ -19,10 +20,9 @@ pub(super) struct Places<'a> {
 }
 
 impl<'a> Places<'a> {
-    pub(super) fn of(vault: &'a KeyVaultRef) -> Self {
-        let host = vault.vault.uri();
-        let host =
-            if vault.managed_hsm { host.replacen(".vault.", ".managedhsm.", 1) } else { host };
+    pub(super) fn of(vault: &'a KeyVaultRef, base: &Base) -> Self {
+        let name = &vault.vault;
+        let host = if vault.managed_hsm { base.managed_hsm(name) } else { base.key_vault(name) };
         Self { vault, host }
     }
 
