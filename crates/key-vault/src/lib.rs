@@ -27,6 +27,7 @@ mod key_store;
 mod key_use;
 mod key_vaults;
 mod kit_notes;
+mod local_role_kind;
 mod managed_hsm_kind;
 mod operation;
 mod passphrase;
@@ -77,6 +78,9 @@ pub use key_store::KeyStore;
 pub use key_use::KeyUse;
 pub use key_vaults::{KeyVaults, VaultOperation};
 pub use kit_notes::{Coverage, KitId, KitNote};
+pub use local_role_kind::{
+    LocalRoleKind, LocalRoleSpec, LocalScope, assign_local_role, local_grants,
+};
 pub use managed_hsm_kind::{
     HsmSku, ManagedHsmKind, ManagedHsmSpec, ManagedHsmStatus, managed_hsm_ref,
 };

@@ -5,6 +5,8 @@
 //! managed HSM is active once it is created. Its name is one of the key vaults' names: a key's
 //! canonical URI tells key vaults and managed HSMs apart by name alone.
 
+use std::collections::BTreeSet;
+
 use custody_names::{KeyVaultName, PrincipalId, ResourceId, TenantId};
 use custody_resources::{
     Answers, Change, Kind, Place, Plan, Refusal, Removal, Request, Stop, Stored, World, Write,
@@ -13,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::deleted_vault_kind::{self, KeyHolder};
+use crate::local_role_kind::first_administrators;
 use crate::vault_kind::{CreateMode, key_vault_claim};
 use crate::vault_network::{NetworkAcls, PublicNetworkAccess};
 use crate::vault_rules::{self, SOFT_DELETE_DAYS_DEFAULT, bad};
@@ -120,7 +123,7 @@ impl Kind for ManagedHsmKind {
             Some(stored) => {
                 Ok(Plan::done(settle(&change, Some(&stored.spec))?, ManagedHsmStatus {}))
             }
-            None if recover => deleted_vault_kind::recovered(&change, &name, world),
+            None if recover => recovered(&change, &name, world),
             None => create(&change, &name, world),
         }
     }
@@ -167,7 +170,27 @@ fn create(
         return Err(vault_rules::name_taken(name, holder).into());
     }
     let spec = settle(change, None)?;
-    Ok(Plan::done(spec, ManagedHsmStatus {}))
+    administered(Plan::done(spec, ManagedHsmStatus {}), change)
+}
+
+/// It comes back without its local roles, as without those above it: its first administrators grant
+/// them again.
+fn recovered(
+    change: &Change<'_, ManagedHsmKind>,
+    name: &KeyVaultName,
+    world: &World,
+) -> Result<Plan<ManagedHsmKind>, Stop> {
+    administered(deleted_vault_kind::recovered(change, name, world)?, change)
+}
+
+fn administered(
+    mut plan: Plan<ManagedHsmKind>,
+    change: &Change<'_, ManagedHsmKind>,
+) -> Result<Plan<ManagedHsmKind>, Stop> {
+    let administrators = plan.spec.initial_admin_object_ids.as_deref().unwrap_or_default();
+    let request = change.request;
+    plan.writes.extend(first_administrators(&request.id, administrators, request)?);
+    Ok(plan)
 }
 
 /// What is asked, with what was left out filled in: from what is stored, else with the defaults.
@@ -229,12 +252,15 @@ fn administrators(
 ) -> Result<Vec<PrincipalId>, Refusal> {
     let fixed = stored.and_then(|stored| stored.initial_admin_object_ids.clone());
     match (&asked.initial_admin_object_ids, fixed) {
-        (Some(asked), Some(fixed)) if *asked != fixed => Err(bad(
+        (Some(asked), Some(fixed)) if !asked.iter().all(|one| fixed.contains(one)) => Err(bad(
             "The property \"initialAdminObjectIds\" is fixed when the managed HSM is created; \
              assign roles within it instead.",
         )),
         (_, Some(fixed)) => Ok(fixed),
-        (Some(asked), None) if (1..=ADMINISTRATORS_MAX).contains(&asked.len()) => Ok(asked.clone()),
+        (Some(asked), None) if (1..=ADMINISTRATORS_MAX).contains(&asked.len()) => {
+            let distinct: BTreeSet<PrincipalId> = asked.iter().copied().collect();
+            Ok(distinct.into_iter().collect())
+        }
         _ => Err(bad(format!(
             "The property \"initialAdminObjectIds\" must name 1 to {ADMINISTRATORS_MAX} principals."
         ))),

@@ -45,7 +45,7 @@ impl Surface {
             }
             HostKind::ManagedHsm(name) => {
                 let name = name.parse().ok();
-                let found = name.and_then(|name| platform.managed_hsm(&name, None).ok()?);
+                let found = name.and_then(|name| platform.managed_hsm(&name).ok()?);
                 Self::ManagedHsm { tenant: found.map_or(home, |facts| facts.vault.tenant) }
             }
         }

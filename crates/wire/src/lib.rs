@@ -22,6 +22,7 @@ mod filter;
 mod form;
 mod graph;
 mod health;
+mod hsm_authorization;
 mod inventory;
 mod jobs;
 mod json_body;

@@ -17,7 +17,10 @@ use crate::call::{self, Arrival};
 use crate::metrics::Metrics;
 use crate::reply::{self, Body};
 use crate::stamp::Stamp;
-use crate::{arm, authentication, data_plane, graph, health, metadata, operate, own, tokens};
+use crate::{
+    arm, authentication, data_plane, graph, health, hsm_authorization, metadata, operate, own,
+    tokens,
+};
 
 pub(crate) use crate::call::Call;
 
@@ -263,9 +266,9 @@ impl Server {
 
     fn route(&self, call: &Call<'_>) -> Result<Response<Body>, Refusal> {
         match &call.host {
-            HostKind::KeyVault(name) | HostKind::ManagedHsm(name) => {
-                Ok(data_plane::answer(&self.platform, name, call))
-            }
+            HostKind::KeyVault(name) => Ok(data_plane::answer(&self.platform, name, call)),
+            HostKind::ManagedHsm(name) => Ok(hsm_authorization::answer(&self.platform, name, call)
+                .unwrap_or_else(|| data_plane::answer(&self.platform, name, call))),
             HostKind::Main if call.path.starts_with("/custody/") => {
                 match operate::answer(self, call)? {
                     Some(response) => Ok(response),

@@ -1,14 +1,14 @@
 //! The way to the embedded key vaults: what a request to one needs beside the request itself.
 
-use custody_access::{Grants, MANAGED_HSM_ADMINISTRATOR, Principal, PrincipalKind, RoleAssignment};
-use custody_directory::grants_for;
+use custody_access::{Grants, Principal, PrincipalKind, RoleAssignment};
+use custody_directory::{geography, grants_for};
 use custody_key_vault::{
     KeyAnswer, KeyOperation, KeyVaultError, KeyVaultKind, KeyVaultRef, ManagedHsmKind,
-    RequestContext, SOFT_DELETE_DAYS_MAX, Strictness, key_vault_claim, key_vault_ref,
+    RequestContext, SOFT_DELETE_DAYS_MAX, Strictness, key_vault_claim, key_vault_ref, local_grants,
     managed_hsm_ref,
 };
 use custody_names::{
-    ClientId, CorrelationId, KeyName, KeyVaultName, OperationId, PrincipalId, ResourceId,
+    ClientId, CorrelationId, KeyName, KeyVaultName, Location, OperationId, PrincipalId, ResourceId,
     ResourceName, TenantId,
 };
 use custody_resources::{Query, Refusal, Stored};
@@ -62,7 +62,7 @@ impl Platform {
             };
             let mut grants = grants_for(world, &scope)?;
             grants.permission_model = stored.spec.permission_model();
-            let vault = key_vault_ref(&stored)?;
+            let vault = placed(key_vault_ref(&stored)?);
             found = Some(KeyVaultFacts { vault, grants });
             Ok(())
         });
@@ -70,38 +70,20 @@ impl Platform {
         Ok(found)
     }
 
-    /// The managed HSM of this name, with the local roles that reach `key`, or the HSM itself where
-    /// no key is named. Roles that are assigned above it do not reach into it; whoever administers
-    /// it from the start has the local role for that.
-    pub fn managed_hsm(
-        &self,
-        name: &KeyVaultName,
-        key: Option<&KeyName>,
-    ) -> Result<Option<KeyVaultFacts>, Refusal> {
+    /// The managed HSM of this name with its local roles. Roles that are assigned above it do not
+    /// reach into it.
+    pub fn managed_hsm(&self, name: &KeyVaultName) -> Result<Option<KeyVaultFacts>, Refusal> {
         let mut found = None;
         let looked = self.records.view(&mut |world| {
             found = None;
-            let holders = world.ask(Query::Claim(key_vault_claim(name)))?;
+            let holder = world.claimant(&key_vault_claim(name))?;
             let kind = <ManagedHsmKind as custody_resources::Kind>::TYPE;
-            let live = holders
-                .first()
+            let live = holder
                 .filter(|record| record.id.resource_type().as_str().eq_ignore_ascii_case(kind));
             let Some(record) = live else { return Ok(()) };
-            let stored = Stored::<ManagedHsmKind>::read(record)?;
-            let scope = match key {
-                Some(key) => record.id.child("keys", &resource_name(key)?),
-                None => record.id.clone(),
-            };
-            let mut grants = grants_for(world, &scope)?;
-            grants.assignments.retain(|assignment| record.id.contains(&assignment.scope));
-            let first = stored.spec.initial_admin_object_ids.iter().flatten();
-            grants.assignments.extend(first.map(|principal| RoleAssignment {
-                id: record.id.clone(),
-                principal: *principal,
-                role: MANAGED_HSM_ADMINISTRATOR,
-                scope: record.id.clone(),
-            }));
-            let vault = managed_hsm_ref(&stored)?;
+            let assignments = local_grants(&record.id, world)?;
+            let grants = Grants { assignments, ..Grants::default() };
+            let vault = placed(managed_hsm_ref(&Stored::<ManagedHsmKind>::read(record)?)?);
             found = Some(KeyVaultFacts { vault, grants });
             Ok(())
         });
@@ -162,6 +144,13 @@ impl Platform {
         };
         self.key_vaults.perform(principal, &facts.vault, &facts.grants, operation, &context)
     }
+}
+
+/// With the geography that its location is in.
+fn placed(vault: KeyVaultRef) -> KeyVaultRef {
+    let location: Option<Location> = vault.location.parse().ok();
+    let geography = location.map(|location| geography(&location).to_owned());
+    KeyVaultRef { geography: geography.unwrap_or(vault.geography), ..vault }
 }
 
 fn resource_name(key: &KeyName) -> Result<ResourceName, Refusal> {

@@ -15,7 +15,7 @@ use custody_directory as directory;
 use custody_envelope::SecretBytes;
 use custody_key_vault::{
     DeletedKeyVaultKind, DeletedManagedHsmKind, FileSeal, KeyStore, KeyVaultKind, KeyVaults,
-    ManagedHsmKind, PassphraseSeal, Seal,
+    LocalRoleKind, ManagedHsmKind, PassphraseSeal, Seal,
 };
 use custody_names::{CorrelationId, Location, OperationId, ResourceId};
 use custody_protection::{BackupInstance, RecoveryPoint};
@@ -328,6 +328,7 @@ fn registry() -> Registry {
         .with::<DeletedKeyVaultKind>()
         .with::<ManagedHsmKind>()
         .with::<DeletedManagedHsmKind>()
+        .with::<LocalRoleKind>()
         .with::<BackupVault>()
         .with::<BackupInstance>()
         .with::<RecoveryPoint>()

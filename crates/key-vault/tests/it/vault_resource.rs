@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use custody_access::{KeyPermission, PermissionModel};
 use custody_key_vault::{
-    DeletedKeyVaultKind, DeletedManagedHsmKind, KeyVaultKind, KeyVaultSpec, ManagedHsmKind,
-    TASK_PURGE_KEY_VAULT, deleted_key_vault_ref, key_vault_ref,
+    DeletedKeyVaultKind, DeletedManagedHsmKind, KeyVaultKind, KeyVaultSpec, LocalRoleKind,
+    ManagedHsmKind, TASK_PURGE_KEY_VAULT, deleted_key_vault_ref, key_vault_ref,
 };
 use custody_resources::{ProvisioningState, Registry, Stored, Verb};
 use custody_test_world::control_plane::{Anybody, ControlPlane, RecordStore as _, SUBSCRIPTION};
@@ -19,7 +19,8 @@ fn plane() -> ControlPlane {
         .with::<KeyVaultKind>()
         .with::<DeletedKeyVaultKind>()
         .with::<ManagedHsmKind>()
-        .with::<DeletedManagedHsmKind>();
+        .with::<DeletedManagedHsmKind>()
+        .with::<LocalRoleKind>();
     let plane = ControlPlane::new(registry, Anybody);
     for group in ["G", "H"] {
         plane.stand(&format!("{SUBSCRIPTION}/resourceGroups/{group}"));
@@ -444,7 +445,9 @@ fn a_managed_hsm_follows_the_rules() {
     check(wrong, Err("must be B or C"));
     let plane = plane();
     plane.put(&hsm("hsm1"), hsm_body(&json!({}))).unwrap();
-    let other = json!({ "properties": { "initialAdminObjectIds": [] } });
+    let other = json!({ "properties": {
+        "initialAdminObjectIds": ["00000000-0000-0000-0000-000000000001"],
+    } });
     assert!(plane.patch(&hsm("hsm1"), other).unwrap_err().message.contains("fixed when"));
     let kept = plane.patch(&hsm("hsm1"), json!({ "tags": { "a": "b" } })).unwrap().body.unwrap();
     assert_eq!((&kept["sku"]["name"], &kept["tags"]["a"]), (&json!("Standard_B1"), &json!("b")));
@@ -463,6 +466,8 @@ fn a_deleted_managed_hsm_comes_back_or_is_purged() {
     assert_eq!(taken.code, "ConflictError", "it was no key vault");
     let recover = hsm_body(&json!({ "createMode": "recover" }));
     plane.put(&hsm("Hsm1"), recover).unwrap();
+    let roles = plane.list(&hsm("Hsm1"), "Microsoft.KeyVault/managedHSMs/roleAssignments");
+    assert_eq!(roles.unwrap(), [TENANT], "its first administrator administers it again");
     plane.delete(&hsm("hsm1")).unwrap();
     let purge = plane.act(&deleted, "purge", Value::Null).unwrap();
     let operation = plane.store.operation(purge.operation.unwrap()).unwrap().unwrap().operation;

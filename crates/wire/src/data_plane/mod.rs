@@ -51,7 +51,7 @@ fn try_answer(platform: &Arc<Platform>, name: &str, call: &Call<'_>) -> Answered
     check_api_version(call)?;
     let (handler, target) = routes::find(call)?;
     let facts = match call.host {
-        HostKind::ManagedHsm(_) => platform.managed_hsm(&name, target.name.as_ref())?,
+        HostKind::ManagedHsm(_) => platform.managed_hsm(&name)?,
         _ => platform.key_vault(&name, target.name.as_ref())?,
     };
     let facts = facts.ok_or(KeyVaultError::VaultNotFound(name))?;

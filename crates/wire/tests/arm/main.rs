@@ -8,5 +8,6 @@
 
 mod authorization;
 mod conventions;
+mod managed_hsm;
 mod tenancy;
 mod world;

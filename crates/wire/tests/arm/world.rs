@@ -16,6 +16,7 @@ pub(crate) struct World {
     pub(crate) clock: Arc<FixedClock>,
     pub(crate) subscription: String,
     pub(crate) tenant: String,
+    pub(crate) administrator: String,
     server: Server,
     _folders: TempDir,
 }
@@ -44,6 +45,7 @@ impl World {
             clock,
             subscription: String::new(),
             tenant: String::new(),
+            administrator: String::new(),
             server,
             _folders: folders,
         };
@@ -51,6 +53,7 @@ impl World {
         world.subscription =
             format!("/subscriptions/{}", facts["subscriptionId"].as_str().unwrap());
         world.tenant = facts["tenantId"].as_str().unwrap().to_owned();
+        world.administrator = facts["administrator"]["principalId"].as_str().unwrap().to_owned();
         world
     }
 

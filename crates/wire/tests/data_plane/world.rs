@@ -72,19 +72,20 @@ impl World {
         assert!(made.status < 300, "{}", made.body);
         let officer = "14b46e9e-c2b7-41b4-b07b-48a6ebf60603";
         world.grant(&group, officer, &administrator, 1);
-        // Local roles of a managed HSM: they are no business of ARM.
+        // The local roles of a managed HSM are no business of ARM.
         for (number, role) in
             ["21dbd100-6940-42c2-9190-5d6cb909625b", "515eb02d-2335-4d2d-92f2-b1cbdf9c3778"]
                 .iter()
                 .enumerate()
         {
-            let hsm = format!("{group}/providers/Microsoft.KeyVault/managedHSMs/hsm1");
-            let assignment = format!(
-                "{hsm}/providers/Microsoft.Authorization/roleAssignments/\
+            let path = format!(
+                "/providers/Microsoft.Authorization/roleAssignments/\
                  00000000-0000-0000-0000-0000000000{number:02}"
             );
-            let spec = json!({ "roleDefinitionId": role, "principalId": administrator });
-            world.record(&assignment, spec, json!({ "scope": hsm }));
+            let properties = json!({ "roleDefinitionId": role, "principalId": administrator });
+            let body = json!({ "properties": properties });
+            let made = world.put("https://hsm1.managedhsm.custody.localhost", &path, &body);
+            assert_eq!(made.status, 201, "{}", made.body);
         }
         world
     }
@@ -95,21 +96,6 @@ impl World {
         let body = json!({ "location": "local", "tags": tags, "properties": properties });
         let made = self.arm(Method::PUT, &path, "2026-02-01", &body);
         assert!(made.status < 300, "{}", made.body);
-    }
-
-    /// Puts a record down as it is stored, past the engine.
-    fn record(&self, id: &str, spec: Value, status: Value) {
-        let records = SqliteRecords::open(&self.folder.path().join("data/records.db")).unwrap();
-        let id: ResourceId = id.parse().unwrap();
-        let record = Record {
-            location: Some("local".parse().unwrap()),
-            spec,
-            status,
-            revision: 1,
-            ..Record::blank(id, SystemData::new("kim", "2026-11-22T06:00:00Z".parse().unwrap()))
-        };
-        let write = Write::Put(Box::new(record));
-        records.apply(&mut |_| Ok(vec![write.clone()])).unwrap();
     }
 
     fn grant(&self, scope: &str, role: &str, principal: &str, number: usize) {

@@ -60,6 +60,7 @@ impl Site {
             operation: OperationId::mint(entropy).unwrap(),
             owner: self.platform.owner.clone(),
             now: self.platform.clock.now(),
+            hosts: custody_resources::Hosts::default(),
             entropy,
         };
         Ok(self.platform.decide(&request)?.body.unwrap_or_default())

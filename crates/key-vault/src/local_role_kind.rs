@@ -1,0 +1,131 @@
+//! The roles of a managed HSM, assigned within it. Nobody's role above it reaches its keys, and
+//! only its own data plane writes them.
+
+use custody_access::{MANAGED_HSM_ADMINISTRATOR, RoleAssignment};
+use custody_names::{PrincipalId, ResourceId, RoleDefinitionId};
+use custody_resources::{
+    Change, Kind, Place, Plan, Record, Refusal, Request, Stop, Stored, SystemData, World, Write,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::managed_hsm_kind::ManagedHsmKind;
+
+/// That a principal has a local role.
+pub struct LocalRoleKind;
+
+/// Who has which role where.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LocalRoleSpec {
+    /// The role.
+    pub role: RoleDefinitionId,
+    /// Who has it.
+    pub principal_id: PrincipalId,
+    /// Where within the managed HSM.
+    pub scope: LocalScope,
+}
+
+/// A place within a managed HSM: `/`, `/keys` or `/keys/NAME`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct LocalScope(String);
+
+/// There is none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NoStatus {}
+
+impl LocalScope {
+    /// Reads the segments of a scope.
+    pub fn parse(segments: &[&str]) -> Result<Self, Refusal> {
+        let wrong = || {
+            let text = format!("'/{}' is no scope within a managed HSM", segments.join("/"));
+            Refusal::new(400, "BadParameter", text)
+                .with_fix("use /, /keys or /keys/NAME as the scope")
+        };
+        let is_keys = |word: &str| word.eq_ignore_ascii_case("keys");
+        match segments {
+            [] => Ok(Self("/".to_owned())),
+            [keys] if is_keys(keys) => Ok(Self("/keys".to_owned())),
+            [keys, name] if is_keys(keys) => {
+                let name: custody_names::KeyName = name.parse().map_err(|_| wrong())?;
+                Ok(Self(format!("/keys/{name}")))
+            }
+            _ => Err(wrong()),
+        }
+    }
+
+    /// The scope as it is written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The place in the tree of resources that grants there reach: all keys are the whole HSM.
+    pub fn place(&self, hsm: &ResourceId) -> Result<ResourceId, Refusal> {
+        let below = self.0.strip_prefix("/keys/").map(|name| format!("{hsm}/keys/{name}"));
+        let Some(place) = below else { return Ok(hsm.clone()) };
+        place.parse().map_err(|_| Refusal::bug(format!("{place} is no place")))
+    }
+}
+
+impl Kind for LocalRoleKind {
+    const TYPE: &'static str = "Microsoft.KeyVault/managedHSMs/roleAssignments";
+    const PLACE: Place = Place::Below(ManagedHsmKind::TYPE);
+    const WRITABLE: bool = false;
+
+    type Spec = LocalRoleSpec;
+    type Status = NoStatus;
+
+    fn plan(_change: Change<'_, Self>, _world: &World) -> Result<Plan<Self>, Stop> {
+        Err(Refusal::bug("local roles are not written by way of ARM").into())
+    }
+}
+
+/// The local roles of a managed HSM, as decisions take them.
+pub fn local_grants(hsm: &ResourceId, world: &World) -> Result<Vec<RoleAssignment>, Stop> {
+    let mut all = Vec::new();
+    for record in world.children(hsm, LocalRoleKind::TYPE)? {
+        let Stored { record, spec, .. } = Stored::<LocalRoleKind>::read(record)?;
+        let scope = spec.scope.place(hsm)?;
+        all.push(RoleAssignment {
+            id: record.id,
+            principal: spec.principal_id,
+            role: spec.role,
+            scope,
+        });
+    }
+    Ok(all)
+}
+
+/// The write that assigns a local role, under the name `name` (a GUID).
+pub fn assign_local_role(
+    hsm: &ResourceId,
+    name: &str,
+    spec: LocalRoleSpec,
+    system: SystemData,
+) -> Result<Write, Refusal> {
+    let id = name.parse().map(|name| hsm.child("roleAssignments", &name));
+    let id =
+        id.map_err(|error: custody_names::InvalidName| Refusal::bad_request(error.to_string()))?;
+    let record = Record::blank(id, system);
+    Stored::<LocalRoleKind> { record, spec, status: NoStatus {} }.into_write()
+}
+
+/// The writes that make `administrators` administer a managed HSM from the start.
+pub(crate) fn first_administrators(
+    hsm: &ResourceId,
+    administrators: &[PrincipalId],
+    request: &Request<'_>,
+) -> Result<Vec<Write>, Refusal> {
+    let system = SystemData::new(&request.caller.name, request.now);
+    let scope = LocalScope::parse(&[])?;
+    let assign = |principal: &PrincipalId| {
+        let spec = LocalRoleSpec {
+            role: MANAGED_HSM_ADMINISTRATOR,
+            principal_id: *principal,
+            scope: scope.clone(),
+        };
+        // Any GUID will do, and a principal's own is free in a new managed HSM.
+        assign_local_role(hsm, &principal.to_string(), spec, system.clone())
+    };
+    administrators.iter().map(assign).collect()
+}
