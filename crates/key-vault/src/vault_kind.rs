@@ -168,11 +168,6 @@ pub fn key_vault_ref(stored: &Stored<KeyVaultKind>) -> Result<KeyVaultRef, Refus
     })
 }
 
-/// Whether the tag says `true`.
-pub(crate) fn has_tag(record: &Record, tag: &str) -> bool {
-    record.tags.get(tag).is_some_and(|value| value.eq_ignore_ascii_case("true"))
-}
-
 impl KeyHolder for KeyVaultKind {
     const DELETED: &'static str = "Microsoft.KeyVault/locations/deletedVaults";
     const DELETED_ID: &'static str = "vaultId";

@@ -13,7 +13,6 @@ use http::{Request, Response, header};
 
 use crate::base::{Base, HostKind};
 use crate::call::{self, Arrival};
-use crate::data_plane::KeyHost;
 use crate::metrics::Metrics;
 use crate::reply::{self, Body};
 use crate::stamp::Stamp;
