@@ -35,25 +35,19 @@ pub(crate) fn skip(token: Option<&str>) -> Result<u64, Refusal> {
 
 /// The same request for the page that begins after `skip` entries.
 pub(crate) fn next(call: &Call<'_>, skip: u64) -> String {
-    let mut link = format!("{}{}?", call.base.main(), encoded(&call.path, "/-_.~;()@,!'$:"));
-    for (name, value) in &call.query {
-        if !name.eq_ignore_ascii_case(SKIP_TOKEN) {
-            let (name, value) = (encoded(name, "-_.~$"), encoded(value, "-_.~"));
-            link.push_str(&format!("{name}={value}&"));
-        }
-    }
-    link.push_str(&format!("{SKIP_TOKEN}={skip}"));
-    link
+    let kept = call.query.iter().filter(|(name, _)| !name.eq_ignore_ascii_case(SKIP_TOKEN));
+    let mut query: Vec<String> = kept
+        .map(|(name, value)| format!("{}={}", encoded(name, "-_.~$"), encoded(value, "-_.~")))
+        .collect();
+    query.push(format!("{SKIP_TOKEN}={skip}"));
+    let path = encoded(&call.path, "/-_.~;()@,!'$:");
+    format!("{}{path}?{}", call.base.main(), query.join("&"))
 }
 
 fn encoded(text: &str, plain: &str) -> String {
-    let mut all = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || (byte.is_ascii() && plain.contains(char::from(byte))) {
-            all.push(char::from(byte));
-        } else {
-            all.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    all
+    let one = |byte: u8| match char::from(byte) {
+        c if c.is_ascii_alphanumeric() || plain.contains(c) => c.to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    text.bytes().map(one).collect()
 }

@@ -5,6 +5,7 @@ use custody_names::ResourceId;
 use custody_resources::{Kind as _, Refusal, Request, Stop, Verb, World};
 use custody_worker::{Platform, fault};
 use http::{Method, Response};
+use serde_json::Value;
 
 use crate::reply::{self, Body};
 use crate::server::Call;
@@ -52,7 +53,23 @@ pub(crate) fn answer(
         })?;
         Ok(View { platform, call, place })
     };
-    let body = match (call.method, words.as_slice()) {
+    let body = match of_resources(call, &words, &at)? {
+        Some(body) => Some(body),
+        None => of_providers(call, &words, &at)?,
+    };
+    Ok(body.map(|body| reply::json(200, Some(&body))))
+}
+
+/// Makes the view whose place is the path without its last words, so many of them.
+type At<'a, 'v> = dyn Fn(usize) -> Result<View<'v>, Refusal> + 'a;
+
+/// Tenants, subscriptions and what lies in them.
+fn of_resources(
+    call: &Call<'_>,
+    words: &[&str],
+    at: &At<'_, '_>,
+) -> Result<Option<Value>, Refusal> {
+    Ok(Some(match (call.method, words) {
         (&Method::GET, ["tenants"]) => tenancy::tenants(&at(1)?)?,
         (&Method::GET, ["subscriptions"]) => tenancy::subscriptions(&at(1)?)?,
         (&Method::GET, ["subscriptions", _, "locations"]) => tenancy::locations(&at(1)?)?,
@@ -76,6 +93,17 @@ pub(crate) fn answer(
             inventory::groups(&at(1)?)?
         }
         (&Method::GET, ["subscriptions", _, "tagnames"]) => inventory::tag_names(&at(1)?)?,
+        _ => return Ok(None),
+    }))
+}
+
+/// What single providers show besides their resources.
+fn of_providers(
+    call: &Call<'_>,
+    words: &[&str],
+    at: &At<'_, '_>,
+) -> Result<Option<Value>, Refusal> {
+    Ok(Some(match (call.method, words) {
         (&Method::GET, [.., "providers", "microsoft.authorization", "roledefinitions"]) => {
             authorization::role_definitions(&at(3)?)?
         }
@@ -119,8 +147,7 @@ pub(crate) fn answer(
             ],
         ) => activity_log::events(&at(5)?)?,
         _ => return Ok(None),
-    };
-    Ok(Some(reply::json(200, Some(&body))))
+    }))
 }
 
 impl<'v> View<'v> {

@@ -52,8 +52,9 @@ impl World {
         let facts = world.send(Method::GET, "/custody/installation", None).body;
         world.subscription =
             format!("/subscriptions/{}", facts["subscriptionId"].as_str().unwrap());
-        world.tenant = facts["tenantId"].as_str().unwrap().to_owned();
-        world.administrator = facts["administrator"]["principalId"].as_str().unwrap().to_owned();
+        facts["tenantId"].as_str().unwrap().clone_into(&mut world.tenant);
+        let administrator = facts["administrator"]["principalId"].as_str();
+        administrator.unwrap().clone_into(&mut world.administrator);
         world
     }
 

@@ -3,9 +3,6 @@
 use std::io::Read as _;
 use std::sync::Arc;
 
-use custody_names::ResourceId;
-use custody_record_store::{RecordStore as _, SqliteRecords};
-use custody_resources::{Record, SystemData, Write};
 use custody_test_world::{FixedClock, SeededEntropy};
 use custody_wire::{PlatformOptions, SealChoice, Server};
 use http::{HeaderMap, Method, Request};
@@ -19,7 +16,7 @@ pub(crate) const OWN_API: &str = "custody-1";
 pub(crate) struct World {
     pub(crate) server: Server,
     pub(crate) group: String,
-    pub(crate) folder: tempfile::TempDir,
+    _folder: tempfile::TempDir,
 }
 
 pub(crate) struct Answer {
@@ -56,7 +53,7 @@ impl World {
             os_user: "kim".to_owned(),
         })
         .unwrap();
-        let mut world = Self { server, group: String::new(), folder };
+        let mut world = Self { server, group: String::new(), _folder: folder };
         let own = world.send(Method::GET, "https://custody.localhost/custody/installation", None);
         let subscription = own.text("/subscriptionId").to_owned();
         let administrator = own.text("/administrator/principalId").to_owned();
