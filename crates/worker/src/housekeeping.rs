@@ -47,7 +47,7 @@ impl Platform {
     pub fn holds_recovery_points(&self) -> Result<bool, Refusal> {
         let mut found = false;
         let looked = self.records.view(&mut |world| {
-            found = world.below(&ResourceId::root(), RecoveryPoint::TYPE)?.first().is_some();
+            found = !world.below(&ResourceId::root(), RecoveryPoint::TYPE)?.is_empty();
             Ok(())
         });
         looked.map_err(fault::of_apply)?;
