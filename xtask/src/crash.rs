@@ -1,4 +1,4 @@
-//! `crash`: kill -9 at any moment of protect, rotate, forget and prune; after each kill all
+//! `crash`: kill -9 at any moment of protect, rotate, rewrap, forget and prune; after each kill all
 //! earlier points are there and whole, verification passes without a manual step, and no point
 //! is there that is not whole.
 //!

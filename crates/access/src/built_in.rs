@@ -240,6 +240,14 @@ const TABLE: &[Row] = &[
         ],
     },
     Row {
+        id: id(0x08bbd89e_9f13_488c_ac41_acfcb10c90ab),
+        name: "Key Vault Crypto Service Release User",
+        description: "Release keys to attested environments.",
+        actions: &[],
+        not_actions: &[],
+        data_actions: &["Microsoft.KeyVault/vaults/keys/release/action"],
+    },
+    Row {
         id: id(0x21090545_7ca7_4776_b22c_e363652d74d2),
         name: "Key Vault Reader",
         description: "Read the metadata of a key vault and its keys, without key material.",

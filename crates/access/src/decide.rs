@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AccessPolicy, KeyPermission, Principal, RoleAssignment, RoleDefinition, built_in_roles,
+    managed_hsm_roles,
 };
 
 /// Who wants what on what.
@@ -27,6 +28,8 @@ pub enum Wanted<'a> {
     Action(&'a str),
     /// The use of a key, decided by the key vault's permission model.
     Key(KeyPermission),
+    /// A data action, decided by roles whatever the permission model: managed HSMs know no other.
+    DataAction(&'a str),
 }
 
 /// Everything that may grant something: what was read from the records for this question.
@@ -111,6 +114,9 @@ pub fn decide(question: &Question<'_>, grants: &Grants) -> Decision {
             let action = permission.data_action();
             by_roles(question, grants, action, |role| role.grants_data_action(action))
         }
+        (Wanted::DataAction(action), _) => {
+            by_roles(question, grants, action, |role| role.grants_data_action(action))
+        }
         (Wanted::Action(action), _) => {
             by_roles(question, grants, action, |role| role.grants_action(action))
         }
@@ -153,5 +159,6 @@ fn by_roles(
 
 /// A built-in role cannot be replaced by a custom one with its GUID.
 fn role(grants: &Grants, id: RoleDefinitionId) -> Option<&RoleDefinition> {
-    built_in_roles().iter().chain(&grants.custom_roles).find(|role| role.id == id)
+    let mut all = built_in_roles().iter().chain(managed_hsm_roles()).chain(&grants.custom_roles);
+    all.find(|role| role.id == id)
 }

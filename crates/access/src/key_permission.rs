@@ -8,7 +8,7 @@ use custody_names::{PrincipalId, TenantId};
 use serde::{Deserialize, Serialize};
 
 macro_rules! key_permissions {
-    ($($(#[$doc:meta])* $variant:ident = $word:literal, $data_action:literal;)*) => {
+    ($($(#[$doc:meta])* $variant:ident = $word:literal, $data_action:literal, $hsm:literal;)*) => {
         /// A permission on keys as access policies name it (`KeyPermissions` of the API).
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "&'static str")]
@@ -33,6 +33,13 @@ macro_rules! key_permissions {
                     $(Self::$variant => concat!("Microsoft.KeyVault/vaults/", $data_action),)*
                 }
             }
+
+            /// The data action that a local role of a managed HSM must grant for the same use.
+            pub fn hsm_data_action(self) -> &'static str {
+                match self {
+                    $(Self::$variant => concat!("Microsoft.KeyVault/managedHsm/", $hsm),)*
+                }
+            }
         }
 
         impl FromStr for KeyPermission {
@@ -51,47 +58,47 @@ macro_rules! key_permissions {
 
 key_permissions! {
     /// Everything, purge included.
-    All = "all", "keys/*";
+    All = "all", "keys/*", "keys/*";
     /// Take a sealed copy of all versions.
-    Backup = "backup", "keys/backup/action";
+    Backup = "backup", "keys/backup/action", "keys/backup/action";
     /// Make a key or a new version of it.
-    Create = "create", "keys/create/action";
+    Create = "create", "keys/create/action", "keys/create";
     /// Decrypt with the private key.
-    Decrypt = "decrypt", "keys/decrypt/action";
+    Decrypt = "decrypt", "keys/decrypt/action", "keys/decrypt/action";
     /// Soft-delete a key.
-    Delete = "delete", "keys/delete";
+    Delete = "delete", "keys/delete", "keys/delete";
     /// Encrypt with the public key.
-    Encrypt = "encrypt", "keys/encrypt/action";
+    Encrypt = "encrypt", "keys/encrypt/action", "keys/encrypt/action";
     /// Read a key's public part and attributes.
-    Get = "get", "keys/read";
+    Get = "get", "keys/read", "keys/read/action";
     /// Read the rotation policy.
-    GetRotationPolicy = "getrotationpolicy", "keyrotationpolicies/read";
+    GetRotationPolicy = "getrotationpolicy", "keyrotationpolicies/read", "keys/read/action";
     /// Bring a key from outside.
-    Import = "import", "keys/import/action";
+    Import = "import", "keys/import/action", "keys/import/action";
     /// List keys, versions and deleted keys.
-    List = "list", "keys/read";
+    List = "list", "keys/read", "keys/read/action";
     /// Erase a soft-deleted key.
-    Purge = "purge", "keys/purge/action";
+    Purge = "purge", "keys/purge/action", "keys/deletedKeys/delete";
     /// Bring a soft-deleted key back.
-    Recover = "recover", "keys/recover/action";
+    Recover = "recover", "keys/recover/action", "keys/deletedKeys/recover/action";
     /// Release an exportable key to an attested environment.
-    Release = "release", "keys/release/action";
+    Release = "release", "keys/release/action", "keys/release/action";
     /// Restore a backed-up key.
-    Restore = "restore", "keys/restore/action";
+    Restore = "restore", "keys/restore/action", "keys/restore/action";
     /// Make a new version.
-    Rotate = "rotate", "keys/rotate/action";
+    Rotate = "rotate", "keys/rotate/action", "keys/rotate/action";
     /// Change the rotation policy.
-    SetRotationPolicy = "setrotationpolicy", "keyrotationpolicies/write";
+    SetRotationPolicy = "setrotationpolicy", "keyrotationpolicies/write", "keys/write/action";
     /// Sign a digest.
-    Sign = "sign", "keys/sign/action";
+    Sign = "sign", "keys/sign/action", "keys/sign/action";
     /// Unwrap a data key.
-    UnwrapKey = "unwrapKey", "keys/unwrap/action";
+    UnwrapKey = "unwrapKey", "keys/unwrap/action", "keys/unwrap/action";
     /// Change attributes, tags and permitted operations.
-    Update = "update", "keys/update/action";
+    Update = "update", "keys/update/action", "keys/write/action";
     /// Verify a signature.
-    Verify = "verify", "keys/verify/action";
+    Verify = "verify", "keys/verify/action", "keys/verify/action";
     /// Wrap a data key.
-    WrapKey = "wrapKey", "keys/wrap/action";
+    WrapKey = "wrapKey", "keys/wrap/action", "keys/wrap/action";
 }
 
 impl fmt::Display for KeyPermission {

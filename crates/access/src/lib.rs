@@ -10,6 +10,7 @@
 
 mod built_in;
 mod decide;
+mod hsm_roles;
 mod key_permission;
 mod pattern;
 mod principal;
@@ -20,6 +21,7 @@ pub use built_in::{
     built_in_roles,
 };
 pub use decide::{Decision, Denial, Grant, Grants, PermissionModel, Question, Wanted, decide};
+pub use hsm_roles::{MANAGED_HSM_ADMINISTRATOR, MANAGED_HSM_CRYPTO_USER, managed_hsm_roles};
 pub use key_permission::{AccessPolicy, KeyPermission, UnknownKeyPermission};
 pub use pattern::ActionPattern;
 pub use principal::{Principal, PrincipalKind};

@@ -17,6 +17,9 @@ pub enum LedgerError {
     /// The record is no JSON object or longer than 64 KiB: a fault of the caller.
     #[error("the ledger refuses a record: {0}")]
     InvalidRecord(String),
+    /// A record was taken but nobody said what became of it: a fault of ours.
+    #[error("the ledger lost track of a record; nothing was done")]
+    Lost,
     /// The head file's signature is not its key's, or it is no head file.
     #[error("the head file cannot be trusted: {0}")]
     InvalidHead(String),
@@ -59,6 +62,7 @@ impl LedgerError {
         match self {
             Self::Full(_) => "LedgerFull",
             Self::InvalidRecord(_) => "LedgerRecordInvalid",
+            Self::Lost => "InternalError",
             Self::InvalidHead(_) => "LedgerHeadInvalid",
             Self::InvalidSigner => "LedgerSignerInvalid",
             Self::Damaged { .. } => "LedgerDamaged",

@@ -4,7 +4,7 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use custody_ambient::{Clock, Timestamp};
 use rustix::fs::FlockOperation;
@@ -16,7 +16,9 @@ use crate::line::encode;
 use crate::reserve::Reserve;
 use crate::segment::Segment;
 use crate::tail::{FORMAT, Tail};
-use crate::{Content, Entries, HeadFile, LedgerError, Note, Order, Position, Signer, read};
+use crate::{
+    Content, Entries, HeadFile, LedgerError, Note, Order, Position, Signer, read, read_from,
+};
 
 /// Longest record, in bytes of JSON.
 const RECORD_BYTES_MAX: usize = 64 << 10;
@@ -26,6 +28,9 @@ const SEGMENT_BYTES_MAX: u64 = 4 << 20;
 
 /// A head is signed each time so many lines have come.
 const HEAD_INTERVAL_LINES: u64 = 256;
+
+/// Most records of one write.
+const BATCH_RECORDS_MAX: usize = 512;
 
 /// What may happen to an append when the disk is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +48,15 @@ pub struct Ledger {
     clock: Arc<dyn Clock>,
     disk: Box<dyn Disk>,
     lock: File,
+    waiting: Mutex<Vec<Waiting>>,
     state: Mutex<State>,
+}
+
+/// A record that is to be written by whoever writes next, and where that one says how it went.
+struct Waiting {
+    record: Value,
+    importance: Importance,
+    outcome: Arc<Mutex<Option<Result<Position, LedgerError>>>>,
 }
 
 /// What one handle remembers between appends.
@@ -64,7 +77,8 @@ impl Ledger {
     }
 
     /// Puts `record`, which must become a JSON object of at most 64 KiB, on the ledger. When this
-    /// returns, it has outlived any crash. Waits for other writers, one write each.
+    /// returns, it has outlived any crash. Records that come while others are being written share
+    /// the next write: many threads cost one sync, not one each.
     pub fn append(
         &self,
         record: &impl Serialize,
@@ -80,7 +94,21 @@ impl Ledger {
         if length_bytes > RECORD_BYTES_MAX {
             return invalid(format!("{length_bytes} bytes of at most {RECORD_BYTES_MAX}"));
         }
-        self.locked(|state| self.extend(state, Content::Record(record), importance))
+        let outcome = Arc::new(Mutex::new(None));
+        let waiting = Waiting { record, importance, outcome: Arc::clone(&outcome) };
+        held(&self.waiting).push(waiting);
+        // Whoever gets the lock first writes for all who wait; the others find it done.
+        let written = || held(&outcome).take();
+        let locked = self.locked(|state| match written() {
+            Some(outcome) => outcome,
+            None => {
+                self.write_waiting(state);
+                written().unwrap_or_else(|| Err(LedgerError::Lost))
+            }
+        });
+        // Without the lock it was not written: then nobody shall write it later.
+        held(&self.waiting).retain(|waiting| !Arc::ptr_eq(&waiting.outcome, &outcome));
+        locked
     }
 
     /// The last line, or `None` while there is none.
@@ -99,7 +127,7 @@ impl Ledger {
             if !ours || tail.signed || tail.fault.is_some() {
                 return Ok(());
             }
-            self.write(state, None, Importance::Ordinary).map(drop)
+            self.write(state, Vec::new(), Importance::Ordinary).map(drop)
         })
     }
 
@@ -114,6 +142,11 @@ impl Ledger {
         read(&self.folder, order)
     }
 
+    /// The lines from the one with this sequence number on, see [`read_from`].
+    pub fn read_from(&self, sequence: u64) -> Result<Entries, LedgerError> {
+        read_from(&self.folder, sequence)
+    }
+
     /// As [`Ledger::open`], on a disk that a test may have made.
     pub(crate) fn open_on(
         disk: Box<dyn Disk>,
@@ -126,8 +159,8 @@ impl Ledger {
         let path = folder.join("lock");
         let lock = private_file(&path).map_err(LedgerError::io("open", &path))?;
         let state = State { tail: None, reserve: Reserve::in_folder(folder) };
-        let state = Mutex::new(state);
-        let ledger = Self { folder: folder.to_owned(), signer, clock, disk, lock, state };
+        let (waiting, state) = (Mutex::default(), Mutex::new(state));
+        let ledger = Self { folder: folder.to_owned(), signer, clock, disk, lock, waiting, state };
         ledger.locked(|state| {
             state.reserve.refill(&*ledger.disk);
             ledger.tail(state).map(drop)
@@ -140,7 +173,7 @@ impl Ledger {
         &self,
         act: impl FnOnce(&mut State) -> Result<T, LedgerError>,
     ) -> Result<T, LedgerError> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = held(&self.state);
         let _held = Held::take(&self.lock)
             .map_err(|errno| LedgerError::io("lock", &self.folder)(errno.into()))?;
         act(&mut state)
@@ -155,31 +188,62 @@ impl Ledger {
         Ok(state.tail.insert(tail))
     }
 
-    /// Adds a line, and before it the note on a damaged tail, if there is one.
+    /// Writes what waits, all at once; if that fails each by itself, so that everybody learns what
+    /// became of their own record.
+    fn write_waiting(&self, state: &mut State) {
+        let mut batch = std::mem::take(&mut *held(&self.waiting));
+        while !batch.is_empty() {
+            let later = batch.split_off(batch.len().min(BATCH_RECORDS_MAX));
+            self.write_batch(state, batch);
+            batch = later;
+        }
+        state.reserve.refill(&*self.disk);
+    }
+
+    fn write_batch(&self, state: &mut State, batch: Vec<Waiting>) {
+        let records = |batch: &[Waiting]| -> Vec<Content> {
+            batch.iter().map(|waiting| Content::Record(waiting.record.clone())).collect()
+        };
+        // Ordinary records must not use up the reserve in the shadow of an essential one.
+        let together = match batch.as_slice() {
+            [_] => None,
+            all => self.extend(state, records(all), Importance::Ordinary).ok(),
+        };
+        let mut positions = together.unwrap_or_default().into_iter();
+        for waiting in batch {
+            let outcome = match positions.next() {
+                Some(position) => Ok(position),
+                None => self
+                    .extend(state, vec![Content::Record(waiting.record)], waiting.importance)
+                    .and_then(|positions| positions.first().copied().ok_or(LedgerError::Lost)),
+            };
+            *held(&waiting.outcome) = Some(outcome);
+        }
+    }
+
+    /// Adds lines, and before them the note on a damaged tail, if there is one.
     fn extend(
         &self,
         state: &mut State,
-        content: Content,
+        contents: Vec<Content>,
         importance: Importance,
-    ) -> Result<Position, LedgerError> {
+    ) -> Result<Vec<Position>, LedgerError> {
         if let Some(fault) = self.tail(state)?.fault.clone() {
-            self.write(state, Some(Content::Note(fault)), importance)?;
+            self.write(state, vec![Content::Note(fault)], importance)?;
         }
-        let position = self.write(state, Some(content), importance)?;
-        state.reserve.refill(&*self.disk);
-        Ok(position)
+        self.write(state, contents, importance)
     }
 
-    /// Writes one line with the notes that belong around it, or a signed head alone.
+    /// Writes lines with the notes that belong around them, or a signed head alone.
     fn write(
         &self,
         state: &mut State,
-        content: Option<Content>,
+        contents: Vec<Content>,
         importance: Importance,
-    ) -> Result<Position, LedgerError> {
+    ) -> Result<Vec<Position>, LedgerError> {
         let tail = self.tail(state)?.clone();
         state.tail = None; // known again only when the write has gone through
-        let batch = self.compose(&tail, content)?;
+        let batch = self.compose(&tail, contents)?;
         while let Err(error) = self.store(&tail, &batch) {
             if !is_full(&error) {
                 return Err(LedgerError::io("write", &batch.segment.path)(error));
@@ -197,7 +261,7 @@ impl Ledger {
             signed: batch.signed,
             fault: None,
         });
-        Ok(batch.position)
+        Ok(batch.positions)
     }
 
     /// Gives blocks of the reserve back to the file system; `false` if none are left.
@@ -205,20 +269,21 @@ impl Ledger {
         state.reserve.release().map_err(LedgerError::io("shrink the reserve in", &self.folder))
     }
 
-    /// What is to be written: a new segment's `begin`, the line, a signed head where one is due.
-    fn compose(&self, tail: &Tail, content: Option<Content>) -> Result<Batch, LedgerError> {
+    /// What is to be written: a new segment's `begin`, the lines, a signed head where one is due.
+    fn compose(&self, tail: &Tail, contents: Vec<Content>) -> Result<Batch, LedgerError> {
         let time = self.clock.now();
         let own_key = self.signer.as_ref().map(Signer::public_key);
         let mut batch = Batch::behind(tail);
         // A fault is recorded where it stands and a head behind what it signs.
-        let stays = tail.begun && (tail.fault.is_some() || content.is_none());
+        let stays = tail.begun && (tail.fault.is_some() || contents.is_empty());
         let outgrown = tail.offset >= SEGMENT_BYTES_MAX || tail.public_key != own_key;
         if !tail.begun || (outgrown && !stays) {
             batch.begin(&self.folder, own_key, time)?;
         }
-        let asked = content.is_none();
-        if let Some(content) = content {
-            batch.position = batch.add(time, content)?;
+        let asked = contents.is_empty();
+        for content in contents {
+            let position = batch.add(time, content)?;
+            batch.positions.push(position);
         }
         let interval = |position: Position| position.sequence / HEAD_INTERVAL_LINES;
         if let Some(signer) = &self.signer
@@ -255,8 +320,8 @@ struct Batch {
     segment: Segment,
     offset: u64,
     bytes: Vec<u8>,
-    /// Where the line that was asked for will stand.
-    position: Position,
+    /// Where the lines that were asked for will stand.
+    positions: Vec<Position>,
     /// Where the last line will stand.
     last: Position,
     /// The key that the segment's `begin` names.
@@ -272,7 +337,7 @@ impl Batch {
             segment: tail.segment.clone(),
             offset: tail.offset,
             bytes: Vec::new(),
-            position: tail.position,
+            positions: Vec::new(),
             last: tail.position,
             public_key: tail.public_key.clone(),
             signed: false,
@@ -300,6 +365,10 @@ impl Batch {
     }
 }
 
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// The lock, held.
 struct Held<'f>(&'f File);
 
@@ -320,4 +389,80 @@ impl Drop for Held<'_> {
 /// Opens a file for reading and writing that only its owner can read.
 fn private_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use custody_test_world::FixedClock;
+    use serde_json::json;
+
+    use super::*;
+
+    const FOLLOWERS: usize = 8;
+
+    /// A disk whose first write lasts until so many records wait.
+    struct SlowDisk {
+        writes: Arc<AtomicUsize>,
+        waiting: Arc<AtomicUsize>,
+    }
+
+    impl Disk for SlowDisk {
+        fn write_tail(&self, file: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {
+            if self.writes.fetch_add(1, Ordering::SeqCst) == 0 {
+                while self.waiting.load(Ordering::SeqCst) < FOLLOWERS {
+                    std::thread::yield_now();
+                }
+            }
+            SystemDisk.write_tail(file, offset, bytes)
+        }
+
+        fn allocate(&self, file: &File, length_bytes: u64) -> io::Result<()> {
+            SystemDisk.allocate(file, length_bytes)
+        }
+
+        fn free_bytes(&self, folder: &Path) -> io::Result<u64> {
+            SystemDisk.free_bytes(folder)
+        }
+    }
+
+    #[test]
+    fn records_that_come_during_a_write_share_the_next_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let (writes, waiting) = (Arc::default(), Arc::default());
+        let disk = SlowDisk { writes: Arc::clone(&writes), waiting: Arc::clone(&waiting) };
+        let clock = Arc::new(FixedClock::at_text("2026-11-22T06:00:00Z"));
+        let ledger = Ledger::open_on(Box::new(disk), folder.path(), None, clock).unwrap();
+        let append = |number: usize| {
+            let record = json!({ "number": number });
+            ledger.append(&record, Importance::Ordinary).unwrap().sequence
+        };
+        let mut positions = std::thread::scope(|scope| {
+            let first = scope.spawn(|| append(0));
+            while writes.load(Ordering::SeqCst) == 0 {
+                std::thread::yield_now();
+            }
+            let others: Vec<_> = (1..=FOLLOWERS)
+                .map(|number| {
+                    scope.spawn({
+                        let append = &append;
+                        move || append(number)
+                    })
+                })
+                .collect();
+            while held(&ledger.waiting).len() < FOLLOWERS {
+                std::thread::yield_now();
+            }
+            waiting.store(FOLLOWERS, Ordering::SeqCst);
+            let mut positions = vec![first.join().unwrap()];
+            positions.extend(others.into_iter().map(|other| other.join().unwrap()));
+            positions
+        });
+        assert_eq!(writes.load(Ordering::SeqCst), 2, "one for the first, one for all others");
+        positions.sort_unstable();
+        positions.dedup();
+        assert_eq!(positions.len(), FOLLOWERS + 1, "each record has its own place");
+        assert!(crate::verify(folder.path(), None).unwrap().passed());
+    }
 }

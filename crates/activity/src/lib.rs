@@ -1,4 +1,4 @@
-//! The hash-chained ledger of every use of a key, and its verification.
+//! The hash-chained ledger of every use of a key, its verification, and where its records are sent.
 //!
 //! [`Ledger::append`] returns when the record is on the device, chained to all records before it;
 //! what cannot be recorded must not be done. Several processes append at once. [`verify`] finds
@@ -8,6 +8,8 @@
 //! A record is any JSON object. The ledger does not look into it: whoever makes one keeps secrets
 //! out of it.
 
+mod audit_destination;
+mod diagnostic_setting;
 mod disk;
 mod error;
 mod head;
@@ -19,9 +21,15 @@ mod segment;
 mod tail;
 mod verify;
 
+pub use audit_destination::{
+    AuditDestination, AuditDestinationSpec, DestinationType, SyslogAddress,
+};
+pub use diagnostic_setting::{
+    AUDIT_EVENT, DiagnosticSetting, DiagnosticSettingSpec, LogSetting, destinations_of,
+};
 pub use error::LedgerError;
 pub use head::{HeadFile, Signer};
 pub use ledger::{Importance, Ledger};
 pub use line::{Content, Entry, Fault, LineHash, Note, Position};
-pub use read::{Entries, Order, read};
+pub use read::{Entries, Order, read, read_from};
 pub use verify::{Bad, Report, verify};

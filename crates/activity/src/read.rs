@@ -25,6 +25,21 @@ pub fn read(folder: &Path, order: Order) -> Result<Entries, LedgerError> {
     Ok(Entries { order, segments, open: None })
 }
 
+/// The lines from the one with this sequence number on, oldest first. Segments before it are not
+/// opened.
+pub fn read_from(folder: &Path, sequence: u64) -> Result<Entries, LedgerError> {
+    let mut segments = Segment::list(folder)?;
+    let holding = segments.partition_point(|segment| segment.first <= sequence).saturating_sub(1);
+    let mut segments = segments.split_off(holding);
+    let skipped = segments.first().map_or(0, |first| sequence.saturating_sub(first.first));
+    segments.reverse();
+    let mut entries = Entries { order: Order::OldestFirst, segments, open: None };
+    for _ in 0..skipped {
+        entries.next();
+    }
+    Ok(entries)
+}
+
 /// The lines of a ledger. Each bears its right hash, but only [`crate::verify`] checks the chain.
 /// A line that does not is given as [`LedgerError::Damaged`], and reading goes on behind it.
 pub struct Entries {

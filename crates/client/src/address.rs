@@ -10,6 +10,10 @@ pub mod kinds {
     pub const KEY_VAULT: &str = "Microsoft.KeyVault/vaults";
     /// Backup vaults.
     pub const BACKUP_VAULT: &str = "Microsoft.DataProtection/backupVaults";
+    /// Destinations of audit records.
+    pub const AUDIT_DESTINATION: &str = "Custody.Audit/destinations";
+    /// Diagnostic settings.
+    pub const DIAGNOSTIC_SETTING: &str = "Microsoft.Insights/diagnosticSettings";
     /// Role assignments.
     pub const ROLE_ASSIGNMENT: &str = "Microsoft.Authorization/roleAssignments";
     /// Role definitions.

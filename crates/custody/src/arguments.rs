@@ -95,6 +95,7 @@ pub(crate) enum Command {
     Group(commands::group::Options),
     Backup(commands::backup::Options),
     Job(commands::job::Options),
+    Audit(commands::audit::Options),
     Ledger(commands::ledger::Options),
     RecoveryKit(commands::recovery_kit::Options),
     Init(commands::init::Options),

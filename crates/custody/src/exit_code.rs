@@ -107,6 +107,7 @@ const CODES: &[(ExitCode, &[&str])] = &[
     (
         ExitCode::Conflict,
         &[
+            "DataFolderNotEmpty",
             "KeyringForeignVault",
             "ObjectIsDeletedButRecoverable",
             "RepositoryAlreadyExists",

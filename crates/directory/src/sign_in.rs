@@ -305,7 +305,7 @@ fn check_assertion(
     if !claims.iss.eq_ignore_ascii_case(&client) || !claims.sub.eq_ignore_ascii_case(&client) {
         return Err(wrong("its issuer and subject are not the application"));
     }
-    if !request.endpoints.contains(&claims.aud) {
+    if !request.endpoints.iter().any(|one| one.eq_ignore_ascii_case(&claims.aud)) {
         return Err(SignInError::AssertionAudience);
     }
     let now = request.now.as_second();

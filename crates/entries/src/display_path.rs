@@ -31,6 +31,17 @@ pub fn display_line(text: &str) -> String {
     shown
 }
 
+/// A path or name as one word that a POSIX shell reads back, if it holds plain characters alone;
+/// else as [`display_path`] shows it, which a shell does not read back but cannot be hurt by.
+pub fn shell_word(path: &[u8]) -> String {
+    let shown = display_path(path);
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=".contains(c);
+    if !shown.is_empty() && shown.chars().all(plain) {
+        return shown;
+    }
+    format!("'{}'", shown.replace('\'', r"'\''"))
+}
+
 /// Whether a terminal shows this character as itself and nothing else happens.
 pub fn is_plain(character: char) -> bool {
     !character.is_control() && !is_invisible(character)
@@ -91,6 +102,16 @@ mod tests {
         check("a\u{2028}b".as_bytes(), "a\\u{2028}b");
         check(br"back\slash", r"back\\slash");
         check(br"\x1b", r"\\x1b");
+    }
+
+    #[test]
+    fn words_are_quoted_where_a_shell_would_act() {
+        let check = |path: &[u8], expected: &str| assert_eq!(shell_word(path), expected);
+        check(b"/srv/custody-1", "/srv/custody-1");
+        check(b"", "''");
+        check(b"two words", "'two words'");
+        check(b"it's $HOME", r"'it'\''s $HOME'");
+        check(b"a\nb", r"'a\nb'");
     }
 
     #[test]

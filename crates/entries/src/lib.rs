@@ -9,7 +9,7 @@ mod entry;
 mod source;
 mod target;
 
-pub use display_path::{display_line, display_path, is_plain};
+pub use display_path::{display_line, display_path, is_plain, shell_word};
 pub use entry::{
     DeviceNumber, Entry, EntryKind, EntryName, FileIdentity, Metadata, TimeSpec, Xattr,
 };

@@ -111,6 +111,8 @@ pub struct RequestContext {
     pub client_address: Option<IpAddr>,
     /// What the client says it is (`User-Agent`).
     pub client_info: Option<String>,
+    /// How many vaults hang on the key, where that is to be looked at before it goes.
+    pub dependants: usize,
 }
 
 impl AuditIdentity {

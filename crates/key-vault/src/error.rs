@@ -34,6 +34,15 @@ pub enum KeyVaultError {
          in this state, the key can only be recovered or purged."
     )]
     DeletedButRecoverable(KeyName),
+    /// Another process rotated the key while this one made a version for it.
+    #[error("the key {0} was rotated by another process at the same time")]
+    RotatedMeanwhile(KeyName),
+    /// A backup would be restored over a key that lives.
+    #[error("The key {0} exists already in this key vault, so its backup cannot be restored.")]
+    KeyExists(KeyName),
+    /// What was asked for is not here to be had.
+    #[error("{0}")]
+    NotSupported(&'static str),
     /// The wrapped bytes are no wrap of this key version: damaged, or another key's.
     #[error("the wrapped bytes are not a wrap of {0}: they are damaged or of another key")]
     WrapMismatch(KeyVersionUri),
@@ -51,6 +60,21 @@ pub enum KeyVaultError {
     /// The key's `exp` has passed: nothing new is protected with it.
     #[error("Operation {0} is not allowed on an expired key.")]
     KeyExpired(KeyUse),
+    /// The version is older than its key's floor.
+    #[error("Operation {0} is not allowed on a version below the key's min_decryption_version.")]
+    KeyBelowFloor(KeyUse),
+    /// The key vault refuses this algorithm.
+    #[error("alg {0} is refused by the settings of this key vault.")]
+    AlgorithmRefused(&'static str),
+    /// Vaults depend on the key, and the key vault guards those.
+    #[error(
+        "{0} vault(s) depend on this key, and this key vault refuses to disable or delete such \
+         keys; see GET /keys/NAME/dependants"
+    )]
+    KeyHasDependants(usize),
+    /// The target of a release is not who it should be.
+    #[error("The key was not released: {0}")]
+    ReleaseRefused(String),
     /// The key's `key_ops` leave the operation out.
     #[error("Operation {0} is not permitted on this key.")]
     OperationNotPermitted(KeyUse),
@@ -143,6 +167,8 @@ pub struct DeniedAccess {
     pub caller: Principal,
     /// The key vault.
     pub vault: KeyVaultName,
+    /// Where that is.
+    pub location: String,
     /// What it was asked on.
     pub resource: ResourceId,
 }
@@ -178,6 +204,13 @@ impl KeyVaultError {
             Self::DeletedButRecoverable(_) => {
                 (409, "Conflict", Some("ObjectIsDeletedButRecoverable"))
             }
+            Self::RotatedMeanwhile(_) => (409, "Conflict", Some("RotatedMeanwhile")),
+            Self::KeyExists(_) => (409, "Conflict", Some("KeyAlreadyExists")),
+            Self::NotSupported(_) => (400, "NotSupported", None),
+            Self::KeyBelowFloor(_) => (403, "Forbidden", Some("KeyBelowFloor")),
+            Self::AlgorithmRefused(_) => (403, "Forbidden", Some("AlgorithmRefused")),
+            Self::KeyHasDependants(_) => (409, "Conflict", Some("KeyHasDependants")),
+            Self::ReleaseRefused(_) => (403, "Forbidden", Some("ReleaseRefused")),
             Self::Denied(denied) => (403, "Forbidden", Some(denied.inner_code())),
             Self::KeyDisabled(_) => (403, "Forbidden", Some("KeyDisabled")),
             Self::KeyNotYetValid(_) => (403, "Forbidden", Some("KeyNotYetValid")),
@@ -235,20 +268,21 @@ impl DeniedAccess {
 fn denied(denied: &DeniedAccess) -> String {
     let application =
         denied.caller.application().map(|client| format!("appid={client};")).unwrap_or_default();
-    let caller = format!("{application}oid={}", denied.caller.id);
+    let (id, tenant) = (denied.caller.id, denied.caller.tenant);
+    let caller = format!("{application}oid={id};iss=https://custody.localhost/{tenant}/");
+    let vault = format!("{};location={}", denied.vault, denied.location);
     match &denied.denial {
         Denial::Role { action } => format!(
             "Caller is not authorized to perform action on resource.\r\nIf role assignments, deny \
              assignments or role definitions changed recently, please observe propagation \
              time.\r\nCaller: {caller}\r\nAction: '{action}'\r\nResource: '{}'\r\nAssignment: (not \
-             found)\r\nVault: {}",
-            denied.resource, denied.vault
+             found)\r\nDenyAssignmentId: null\r\nDecisionReason: null\r\nVault: {vault}",
+            denied.resource
         ),
         Denial::Policy { permission } => format!(
             "The user, group or application '{caller}' does not have keys {permission} permission \
-             on key vault '{}'. For help resolving this issue, please see \
-             https://go.microsoft.com/fwlink/?linkid=2125287",
-            denied.vault
+             on key vault '{vault}'. For help resolving this issue, please see \
+             https://go.microsoft.com/fwlink/?linkid=2125287"
         ),
     }
 }

@@ -1,13 +1,15 @@
 //! Keys, their attributes, and what attributes allow.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 use custody_ambient::Timestamp;
-use custody_names::{KeyName, KeyVersionUri};
-use serde::{Deserialize, Serialize};
+use custody_names::{KeyName, KeyVersion, KeyVersionUri};
 
 use crate::error::{KeyVaultError, Result};
+use crate::key_shape::{KeyShape, PublicKey, RsaSize};
+use crate::key_use::KeyUse;
+use crate::release_policy::ReleasePolicy;
+use crate::vault::KeyVaultRef;
 
 /// Most tags of a key.
 pub const TAGS_MAX: usize = 15;
@@ -19,9 +21,11 @@ pub const TAG_CHARS_MAX: usize = 256;
 pub struct Key {
     /// Key vault, name and version.
     pub id: KeyVersionUri,
-    /// Size and kind; every key is RSA.
-    pub size: RsaSize,
-    /// Enabled, not before, expires, created, updated.
+    /// Kind and size.
+    pub shape: KeyShape,
+    /// Whether it is said to lie in hardware (`kty` ends in `-HSM`).
+    pub hsm: bool,
+    /// Enabled, not before, expires, created, updated, exportable.
     pub attributes: KeyAttributes,
     /// What it may be used for (`key_ops`).
     pub operations: BTreeSet<KeyUse>,
@@ -29,15 +33,32 @@ pub struct Key {
     pub tags: BTreeMap<String, String>,
     /// The public key.
     pub public_key: PublicKey,
+    /// Where it may be released to, if it is exportable.
+    pub release_policy: Option<ReleasePolicy>,
 }
 
-/// A public key as a JWK has it; both numbers big-endian without leading zeros.
+/// A key or key version as lists show it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PublicKey {
-    /// `n`
-    pub modulus: Vec<u8>,
-    /// `e`
-    pub exponent: Vec<u8>,
+pub struct KeyItem {
+    /// Key vault, name and version.
+    pub id: KeyVersionUri,
+    /// Kind and size.
+    pub shape: KeyShape,
+    /// The attributes.
+    pub attributes: KeyAttributes,
+    /// The owner's tags.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// A soft-deleted key as lists show it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeletedKeyItem {
+    /// Its newest version.
+    pub item: KeyItem,
+    /// When it was deleted.
+    pub deleted: Timestamp,
+    /// When it will be purged by itself.
+    pub scheduled_purge: Timestamp,
 }
 
 /// A soft-deleted key.
@@ -64,6 +85,12 @@ pub struct KeyAttributes {
     pub created: Timestamp,
     /// When its attributes were last changed.
     pub updated: Timestamp,
+    /// Whether it may be released.
+    pub exportable: bool,
+    /// Where its bytes come from.
+    pub origin: KeyOrigin,
+    /// Below its key's floor: refuses every cryptographic operation.
+    pub below_floor: bool,
 }
 
 impl KeyAttributes {
@@ -78,6 +105,33 @@ impl KeyAttributes {
         } else {
             Standing::Active
         }
+    }
+}
+
+/// Where a version's bytes come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyOrigin {
+    /// Made in the key vault.
+    Made,
+    /// Taken in from outside.
+    Imported,
+    /// Taken in from outside, and only the public half: it encrypts, wraps and verifies.
+    ImportedPublic,
+}
+
+impl KeyOrigin {
+    pub(crate) fn to_number(self) -> u8 {
+        match self {
+            Self::Made => 0,
+            Self::Imported => 1,
+            Self::ImportedPublic => 2,
+        }
+    }
+
+    pub(crate) fn from_number(number: u8) -> Option<Self> {
+        [Self::Made, Self::Imported, Self::ImportedPublic]
+            .into_iter()
+            .find(|origin| origin.to_number() == number)
     }
 }
 
@@ -100,13 +154,16 @@ impl Key {
     pub fn permits(&self, wanted: KeyUse, now: Timestamp) -> Result<()> {
         match self.attributes.standing(now) {
             Standing::Disabled => return Err(KeyVaultError::KeyDisabled(wanted)),
-            Standing::NotYetValid if wanted.protects() => {
+            Standing::NotYetValid if wanted.needs_active() => {
                 return Err(KeyVaultError::KeyNotYetValid(wanted));
             }
-            Standing::Expired if wanted.protects() => {
+            Standing::Expired if wanted.needs_active() => {
                 return Err(KeyVaultError::KeyExpired(wanted));
             }
             Standing::Active | Standing::NotYetValid | Standing::Expired => {}
+        }
+        if self.attributes.below_floor {
+            return Err(KeyVaultError::KeyBelowFloor(wanted));
         }
         if self.operations.contains(&wanted) {
             Ok(())
@@ -116,90 +173,13 @@ impl Key {
     }
 }
 
-/// What a key can be used for (`key_ops`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum KeyUse {
-    /// Decrypt.
-    Decrypt,
-    /// Encrypt.
-    Encrypt,
-    /// Sign.
-    Sign,
-    /// Unwrap a data key.
-    UnwrapKey,
-    /// Verify a signature.
-    Verify,
-    /// Wrap a data key.
-    WrapKey,
-}
-
-impl KeyUse {
-    /// All uses: what a key is made for unless its maker says less.
-    pub const EACH: [Self; 6] =
-        [Self::Decrypt, Self::Encrypt, Self::Sign, Self::UnwrapKey, Self::Verify, Self::WrapKey];
-
-    /// Whether it protects something new, as against opening what was protected before.
-    fn protects(self) -> bool {
-        matches!(self, Self::Encrypt | Self::Sign | Self::WrapKey)
-    }
-}
-
-impl fmt::Display for KeyUse {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Decrypt => "decrypt",
-            Self::Encrypt => "encrypt",
-            Self::Sign => "sign",
-            Self::UnwrapKey => "unwrapKey",
-            Self::Verify => "verify",
-            Self::WrapKey => "wrapKey",
-        })
-    }
-}
-
-/// The sizes of RSA keys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum RsaSize {
-    /// 2048 bits.
-    Bits2048,
-    /// 3072 bits, the default.
-    Bits3072,
-    /// 4096 bits.
-    Bits4096,
-}
-
-impl RsaSize {
-    /// The size in bits.
-    pub fn bits(self) -> u32 {
-        match self {
-            Self::Bits2048 => 2048,
-            Self::Bits3072 => 3072,
-            Self::Bits4096 => 4096,
-        }
-    }
-}
-
-impl TryFrom<u32> for RsaSize {
-    type Error = KeyVaultError;
-
-    fn try_from(bits: u32) -> Result<Self> {
-        match bits {
-            2048 => Ok(Self::Bits2048),
-            3072 => Ok(Self::Bits3072),
-            4096 => Ok(Self::Bits4096),
-            _ => Err(KeyVaultError::BadParameter(format!(
-                "key_size {bits} is not supported for RSA keys; it must be 2048, 3072 or 4096"
-            ))),
-        }
-    }
-}
-
 /// What a new key, or a new version made by `create`, shall be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewKey {
-    /// Its size.
-    pub size: RsaSize,
+    /// Kind and size.
+    pub shape: KeyShape,
+    /// Whether it shall be said to lie in hardware; always so in a managed HSM.
+    pub hsm: bool,
     /// Whether it may be used.
     pub enabled: bool,
     /// `nbf`
@@ -210,18 +190,45 @@ pub struct NewKey {
     pub operations: BTreeSet<KeyUse>,
     /// The owner's tags.
     pub tags: BTreeMap<String, String>,
+    /// Whether it may be released under its release policy.
+    pub exportable: bool,
+    /// Where it may be released to.
+    pub release_policy: Option<ReleasePolicy>,
 }
 
 impl NewKey {
-    /// An enabled key for every use, without dates or tags.
+    /// An enabled RSA key for every use, without dates or tags.
     pub fn of_size(size: RsaSize) -> Self {
+        Self::of_shape(KeyShape::Rsa(size))
+    }
+
+    /// An enabled key for what such keys are usually made for, without dates or tags.
+    pub fn of_shape(shape: KeyShape) -> Self {
         Self {
-            size,
+            shape,
+            hsm: false,
             enabled: true,
             not_before: None,
             expires: None,
-            operations: KeyUse::EACH.into(),
+            operations: shape.usual_operations(),
             tags: BTreeMap::new(),
+            exportable: false,
+            release_policy: None,
+        }
+    }
+
+    /// Whether such a key can be, and in a key vault of this kind.
+    pub(crate) fn check(&self, vault: &KeyVaultRef, origin: KeyOrigin) -> Result<()> {
+        let bad = |message: &str| Err(KeyVaultError::BadParameter(message.to_owned()));
+        check_attributes(self.not_before, self.expires, &self.tags)?;
+        check_operations(self.shape, origin, &self.operations)?;
+        if matches!(self.shape, KeyShape::Oct(_)) && !vault.managed_hsm {
+            return bad("kty oct and oct-HSM are for managed HSMs; a key vault holds RSA and EC");
+        }
+        match (self.exportable, &self.release_policy) {
+            (true, None) => bad("an exportable key needs a release_policy"),
+            (false, Some(_)) => bad("a release_policy is for exportable keys"),
+            _ => Ok(()),
         }
     }
 }
@@ -260,6 +267,10 @@ pub struct AttributeChange {
     pub operations: Option<BTreeSet<KeyUse>>,
     /// All tags.
     pub tags: Option<BTreeMap<String, String>>,
+    /// Where it may be released to, unless the present policy is immutable.
+    pub release_policy: Option<ReleasePolicy>,
+    /// The oldest version of the key that is not refused; versions before it do nothing any more.
+    pub floor: Change<KeyVersion>,
 }
 
 impl AttributeChange {
@@ -271,6 +282,8 @@ impl AttributeChange {
             expires: Change::Keep,
             operations: None,
             tags: None,
+            release_policy: None,
+            floor: Change::Keep,
         }
     }
 }
@@ -297,11 +310,26 @@ pub(crate) fn check_attributes(
     Ok(())
 }
 
+/// Only what a key like this can do may stand in `key_ops`.
+pub(crate) fn check_operations(
+    shape: KeyShape,
+    origin: KeyOrigin,
+    operations: &BTreeSet<KeyUse>,
+) -> Result<()> {
+    let public = origin == KeyOrigin::ImportedPublic;
+    let can = |wanted: KeyUse| shape.can(wanted) && (!public || wanted.needs_public_half_only());
+    match operations.iter().find(|wanted| !can(**wanted)) {
+        None => Ok(()),
+        Some(wanted) => {
+            let kind = shape.kind();
+            let text = format!("key_ops: {wanted} is not possible with {kind} keys");
+            Err(KeyVaultError::BadParameter(text))
+        }
+    }
+}
+
 /// `name` or `name/version`, as the error for a key that is not there names it.
-pub(crate) fn not_found(
-    name: &KeyName,
-    version: Option<&custody_names::KeyVersion>,
-) -> KeyVaultError {
+pub(crate) fn not_found(name: &KeyName, version: Option<&KeyVersion>) -> KeyVaultError {
     KeyVaultError::KeyNotFound(match version {
         Some(version) => format!("{name}/{version}"),
         None => name.to_string(),

@@ -6,13 +6,16 @@ use custody_ambient::{Timestamp, random_array};
 use custody_envelope::SecretBytes;
 use custody_names::{KeyName, KeyVersion, KeyVersionUri};
 use data_encoding::HEXLOWER;
-use rusqlite::{OptionalExtension, Params, Row, params};
+use rusqlite::{OptionalExtension, Row, params};
 
+use crate::crypto::{self, KeyPair};
 use crate::error::{KeyVaultError, Result};
+use crate::jwk::ImportedKey;
 use crate::key::{
-    AttributeChange, DeletedKey, Key, KeyAttributes, NewKey, RsaSize, check_attributes, not_found,
+    AttributeChange, Change, DeletedKey, Key, KeyAttributes, KeyItem, KeyOrigin, NewKey,
+    check_attributes, check_operations, not_found,
 };
-use crate::rsa::{self, KeyPair};
+use crate::key_shape::KeyShape;
 use crate::session::{Session, parsed, time};
 use crate::vault::KeyVaultRef;
 use crate::vault_rows::VaultRow;
@@ -25,26 +28,27 @@ pub const KEYS_MAX: u32 = 100_000;
 /// A version's row with what the answer does not show.
 pub(crate) struct VersionRow {
     pub(crate) key: Key,
+    pub(crate) number: i64,
     pub(crate) public_der: Vec<u8>,
     sealed_private: Vec<u8>,
 }
 
 /// Newest versions come first.
 const NEWEST_FIRST: &str = "ORDER BY version.number DESC";
-const VERSIONS: &str = "SELECT key.name AS key_name, version.* FROM version \
-                        JOIN key ON version.key = key.id";
+pub(crate) const VERSIONS: &str = "SELECT key.name AS key_name, key.floor, version.* FROM version \
+                                   JOIN key ON version.key = key.id";
 
 impl Session<'_> {
-    /// Makes a key, or a new version if the name is taken.
+    /// Makes or takes in a key, or a new version if the name is taken.
     pub(crate) fn create(
         &self,
         vault: &KeyVaultRef,
         name: &KeyName,
         new: &NewKey,
         pair: &KeyPair,
-        now: Timestamp,
+        born: Birth,
     ) -> Result<Key> {
-        check_attributes(new.not_before, new.expires, &new.tags)?;
+        new.check(vault, born.origin)?;
         let row = self.vault_for_new_key(vault)?;
         let key = match self.find_key(row.id, name)? {
             Some(KeyRow { deleted: true, .. }) => {
@@ -53,12 +57,12 @@ impl Session<'_> {
             Some(key) => key,
             None => self.insert_key(row.id, name)?,
         };
-        self.insert_version(&row, &key, new, pair, now)?;
+        self.insert_version(&row, &key, new, pair, born)?;
         self.version(vault, name, None).map(|row| row.key)
     }
 
-    /// Makes a new version like the newest: same size, permitted operations and tags; enabled,
-    /// without dates.
+    /// Makes a new version like the newest: same shape, permitted operations, tags and release
+    /// policy; enabled, valid as long as the rotation policy says.
     pub(crate) fn rotate(
         &self,
         vault: &KeyVaultRef,
@@ -67,12 +71,18 @@ impl Session<'_> {
         now: Timestamp,
     ) -> Result<Key> {
         let newest = self.version(vault, name, None)?.key;
+        let policy = self.rotation_policy(vault, name)?;
+        let valid_for = policy.and_then(|policy| policy.attributes.expiry_time);
         let new = NewKey {
+            hsm: newest.hsm,
             operations: newest.operations,
             tags: newest.tags,
-            ..NewKey::of_size(newest.size)
+            exportable: newest.attributes.exportable,
+            release_policy: newest.release_policy,
+            expires: valid_for.and_then(|period| period.after(now)),
+            ..NewKey::of_shape(newest.shape)
         };
-        self.create(vault, name, &new, pair, now)
+        self.create(vault, name, &new, pair, Birth::made(now))
     }
 
     /// One version, or the newest.
@@ -95,24 +105,6 @@ impl Session<'_> {
             .ok_or_else(absent)
     }
 
-    /// The newest version of every key.
-    pub(crate) fn keys(&self, vault: &KeyVaultRef) -> Result<Vec<Key>> {
-        let Some(row) = self.live_vault(vault)? else { return Ok(Vec::new()) };
-        let condition = "WHERE key.vault = ?1 AND key.deleted IS NULL AND version.number = \
-                         (SELECT max(number) FROM version WHERE key = key.id) ORDER BY key.name";
-        self.collect(vault, condition, [row.id])
-    }
-
-    /// All versions of a key, the newest first.
-    pub(crate) fn versions(&self, vault: &KeyVaultRef, name: &KeyName) -> Result<Vec<Key>> {
-        let Some(row) = self.live_vault(vault)? else { return Err(not_found(name, None)) };
-        let condition = format!(
-            "WHERE key.vault = ?1 AND key.name = ?2 AND key.deleted IS NULL {NEWEST_FIRST}"
-        );
-        let versions = self.collect(vault, &condition, params![row.id, name.as_str()])?;
-        if versions.is_empty() { Err(not_found(name, None)) } else { Ok(versions) }
-    }
-
     /// Changes attributes, permitted operations or tags of one version, or of the newest.
     pub(crate) fn update(
         &self,
@@ -122,12 +114,23 @@ impl Session<'_> {
         change: &AttributeChange,
         now: Timestamp,
     ) -> Result<Key> {
-        let mut key = self.version(vault, name, version)?.key;
+        let VersionRow { mut key, number, .. } = self.version(vault, name, version)?;
         key.attributes.enabled = change.enabled.unwrap_or(key.attributes.enabled);
         key.attributes.not_before = change.not_before.apply(key.attributes.not_before);
         key.attributes.expires = change.expires.apply(key.attributes.expires);
         if let Some(operations) = &change.operations {
+            check_operations(key.shape, key.attributes.origin, operations)?;
             key.operations.clone_from(operations);
+        }
+        if let Some(policy) = &change.release_policy {
+            if !key.attributes.exportable || key.release_policy.iter().any(|old| old.immutable) {
+                return Err(KeyVaultError::BadParameter(
+                    "the release_policy of this key cannot be changed: it is immutable, or the key \
+                     is not exportable"
+                        .to_owned(),
+                ));
+            }
+            key.release_policy = Some(policy.clone());
         }
         if let Some(tags) = &change.tags {
             key.tags.clone_from(tags);
@@ -135,9 +138,7 @@ impl Session<'_> {
         check_attributes(key.attributes.not_before, key.attributes.expires, &key.tags)?;
         self.rows().execute(
             "UPDATE version SET enabled = ?1, not_before = ?2, expires = ?3, updated = ?4, \
-             operations = ?5, tags = ?6 WHERE version = ?7 AND key = \
-             (SELECT key.id FROM key JOIN vault ON key.vault = vault.id \
-              WHERE key.name = ?8 AND vault.resource = ?9)",
+             operations = ?5, tags = ?6, release_policy = ?7 WHERE number = ?8",
             params![
                 key.attributes.enabled,
                 key.attributes.not_before.map(Timestamp::as_second),
@@ -145,11 +146,11 @@ impl Session<'_> {
                 now.as_second(),
                 json(&key.operations)?,
                 json(&key.tags)?,
-                key.id.version.as_str(),
-                name.as_str(),
-                vault.resource.canonical(),
+                key.release_policy.as_ref().map(json).transpose()?,
+                number,
             ],
         )?;
+        self.set_floor(vault, name, &change.floor)?;
         self.version(vault, name, Some(&key.id.version)).map(|row| row.key)
     }
 
@@ -175,13 +176,25 @@ impl Session<'_> {
 
     /// A soft-deleted key.
     pub(crate) fn deleted_key(&self, vault: &KeyVaultRef, name: &KeyName) -> Result<DeletedKey> {
-        let deleted = self.deleted_keys_where(vault, Some(name))?;
-        deleted.into_iter().next().ok_or_else(|| not_found(name, None))
-    }
-
-    /// All soft-deleted keys.
-    pub(crate) fn deleted_keys(&self, vault: &KeyVaultRef) -> Result<Vec<DeletedKey>> {
-        self.deleted_keys_where(vault, None)
+        let absent = || not_found(name, None);
+        let row = self.live_vault(vault)?.ok_or_else(absent)?;
+        let condition = "WHERE key.vault = ?1 AND key.name = ?2 AND key.deleted IS NOT NULL";
+        let columns =
+            "key.deleted, key.scheduled_purge, key.name AS key_name, key.floor, version.*";
+        self.rows()
+            .prepare_cached(&format!(
+                "SELECT {columns} FROM version JOIN key ON version.key = key.id {condition} \
+                 {NEWEST_FIRST} LIMIT 1"
+            ))?
+            .query_row(params![row.id, name.as_str()], |row| {
+                Ok(DeletedKey {
+                    key: VersionRow::read(row, vault)?.key,
+                    deleted: time(row, "deleted")?.unwrap_or_default(),
+                    scheduled_purge: time(row, "scheduled_purge")?.unwrap_or_default(),
+                })
+            })
+            .optional()?
+            .ok_or_else(absent)
     }
 
     /// Brings a soft-deleted key back, with all its versions as they were.
@@ -221,7 +234,27 @@ impl Session<'_> {
             .map_err(Into::into)
     }
 
-    fn insert_key(&self, vault: i64, name: &KeyName) -> Result<KeyRow> {
+    /// The oldest version that is not refused. A version that is not there is no floor.
+    fn set_floor(
+        &self,
+        vault: &KeyVaultRef,
+        name: &KeyName,
+        change: &Change<KeyVersion>,
+    ) -> Result<()> {
+        let floor = match change {
+            Change::Keep => return Ok(()),
+            Change::Clear => 0,
+            Change::Set(version) => self.version(vault, name, Some(version))?.number,
+        };
+        self.rows().execute(
+            "UPDATE key SET floor = ?1 WHERE name = ?2 AND vault = \
+             (SELECT id FROM vault WHERE resource = ?3)",
+            params![floor, name.as_str(), vault.resource.canonical()],
+        )?;
+        Ok(())
+    }
+
+    pub(crate) fn insert_key(&self, vault: i64, name: &KeyName) -> Result<KeyRow> {
         let count: u32 =
             self.rows().query_one("SELECT count(*) FROM key WHERE vault = ?1", [vault], |row| {
                 row.get(0)
@@ -242,7 +275,7 @@ impl Session<'_> {
         key: &KeyRow,
         new: &NewKey,
         pair: &KeyPair,
-        now: Timestamp,
+        born: Birth,
     ) -> Result<()> {
         let count: u32 = self.rows().query_one(
             "SELECT count(*) FROM version WHERE key = ?1",
@@ -256,63 +289,68 @@ impl Session<'_> {
             .encode(&random_array::<16>(self.entropy())?)
             .parse()
             .map_err(|_| KeyVaultError::Bug("a new version id is no version id"))?;
+        self.insert_known_version(vault, key, &version, new, pair, born)
+    }
+
+    /// A version whose id is known already, from a backup.
+    pub(crate) fn insert_known_version(
+        &self,
+        vault: &VaultRow,
+        key: &KeyRow,
+        version: &KeyVersion,
+        new: &NewKey,
+        pair: &KeyPair,
+        born: Birth,
+    ) -> Result<()> {
         let vault_key = vault.open_key(&self.root_key()?)?;
         let sealed =
-            vault.seal_private(&vault_key, &key.name, &version, &pair.private, self.entropy())?;
+            vault.seal_private(&vault_key, &key.name, version, &pair.private, self.entropy())?;
         self.rows().execute(
             "INSERT INTO version (key, version, enabled, not_before, expires, created, updated, \
-             size_bits, operations, tags, public_key, sealed_private) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7, ?8, ?9, ?10, ?11)",
+             size_bits, operations, tags, public_key, sealed_private, kind, curve, hsm, \
+             exportable, origin, release_policy) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, \
+             ?18)",
             params![
                 key.id,
                 version.as_str(),
                 new.enabled,
                 new.not_before.map(Timestamp::as_second),
                 new.expires.map(Timestamp::as_second),
-                now.as_second(),
-                new.size.bits(),
+                born.created.as_second(),
+                born.updated.as_second(),
+                new.shape.bits(),
                 json(&new.operations)?,
                 json(&new.tags)?,
                 pair.public,
                 sealed,
+                new.shape.kind(),
+                new.shape.curve().map(crate::Curve::as_str),
+                new.hsm || vault.managed_hsm,
+                new.exportable,
+                born.origin.to_number(),
+                new.release_policy.as_ref().map(json).transpose()?,
             ],
         )?;
         Ok(())
     }
+}
 
-    fn deleted_keys_where(
-        &self,
-        vault: &KeyVaultRef,
-        name: Option<&KeyName>,
-    ) -> Result<Vec<DeletedKey>> {
-        let Some(row) = self.live_vault(vault)? else { return Ok(Vec::new()) };
-        let mut statement = self.rows().prepare_cached(
-            "SELECT key.name AS key_name, key.deleted, key.scheduled_purge, version.* \
-             FROM version JOIN key ON version.key = key.id \
-             WHERE key.vault = ?1 AND key.deleted IS NOT NULL AND (?2 IS NULL OR key.name = ?2) \
-             AND version.number = (SELECT max(number) FROM version WHERE key = key.id) \
-             ORDER BY key.name",
-        )?;
-        let read = |row: &Row<'_>| {
-            Ok(DeletedKey {
-                key: VersionRow::read(row, vault)?.key,
-                deleted: time(row, "deleted")?.unwrap_or_default(),
-                scheduled_purge: time(row, "scheduled_purge")?.unwrap_or_default(),
-            })
-        };
-        let rows = statement.query_map(params![row.id, name.map(KeyName::as_str)], read)?;
-        rows.map(|row| row.map_err(Into::into)).collect()
+/// Where a version comes from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Birth {
+    pub(crate) created: Timestamp,
+    pub(crate) updated: Timestamp,
+    pub(crate) origin: KeyOrigin,
+}
+
+impl Birth {
+    pub(crate) fn made(now: Timestamp) -> Self {
+        Self { created: now, updated: now, origin: KeyOrigin::Made }
     }
 
-    fn collect(
-        &self,
-        vault: &KeyVaultRef,
-        condition: &str,
-        values: impl Params,
-    ) -> Result<Vec<Key>> {
-        let mut statement = self.rows().prepare_cached(&format!("{VERSIONS} {condition}"))?;
-        let rows = statement.query_map(values, |row| VersionRow::read(row, vault))?;
-        rows.map(|row| Ok(row?.key)).collect()
+    pub(crate) fn imported(now: Timestamp, material: &ImportedKey) -> Self {
+        Self { origin: material.origin(), ..Self::made(now) }
     }
 }
 
@@ -324,35 +362,57 @@ pub(crate) struct KeyRow {
 }
 
 impl VersionRow {
-    fn read(row: &Row<'_>, vault: &KeyVaultRef) -> rusqlite::Result<Self> {
+    pub(crate) fn read(row: &Row<'_>, vault: &KeyVaultRef) -> rusqlite::Result<Self> {
         let wrong = |column: &str| rusqlite::Error::InvalidColumnName(column.to_owned());
-        let texts = |column: &str| row.get::<_, String>(column);
         let public_der: Vec<u8> = row.get("public_key")?;
+        let item = read_item(row, vault)?;
+        let operations: String = row.get("operations")?;
+        let policy: Option<String> = row.get("release_policy")?;
+        let policy = policy.map(|text| serde_json::from_str(&text)).transpose();
         let key = Key {
-            id: KeyVersionUri {
-                vault: vault.vault.clone(),
-                key: parsed(row, "key_name")?,
-                version: parsed(row, "version")?,
-            },
-            size: RsaSize::try_from(row.get::<_, u32>("size_bits")?)
-                .map_err(|_| wrong("size_bits"))?,
-            attributes: KeyAttributes {
-                enabled: row.get("enabled")?,
-                not_before: time(row, "not_before")?,
-                expires: time(row, "expires")?,
-                created: time(row, "created")?.unwrap_or_default(),
-                updated: time(row, "updated")?.unwrap_or_default(),
-            },
-            operations: serde_json::from_str(&texts("operations")?)
-                .map_err(|_| wrong("operations"))?,
-            tags: serde_json::from_str::<BTreeMap<_, _>>(&texts("tags")?)
-                .map_err(|_| wrong("tags"))?,
-            public_key: rsa::public_key(&public_der).map_err(|_| wrong("public_key"))?,
+            id: item.id,
+            shape: item.shape,
+            hsm: row.get("hsm")?,
+            attributes: item.attributes,
+            operations: serde_json::from_str(&operations).map_err(|_| wrong("operations"))?,
+            tags: item.tags,
+            public_key: crypto::public_key(item.shape, &public_der)
+                .map_err(|_| wrong("public_key"))?,
+            release_policy: policy.map_err(|_| wrong("release_policy"))?,
         };
-        Ok(Self { key, public_der, sealed_private: row.get("sealed_private")? })
+        let number = row.get("number")?;
+        Ok(Self { key, number, public_der, sealed_private: row.get("sealed_private")? })
     }
 }
 
-fn json(value: &impl serde::Serialize) -> Result<String> {
+/// What lists show of a version: nothing of its key material is read for that.
+pub(crate) fn read_item(row: &Row<'_>, vault: &KeyVaultRef) -> rusqlite::Result<KeyItem> {
+    let wrong = |column: &str| rusqlite::Error::InvalidColumnName(column.to_owned());
+    let kind: String = row.get("kind")?;
+    let curve: Option<String> = row.get("curve")?;
+    let tags: String = row.get("tags")?;
+    Ok(KeyItem {
+        id: KeyVersionUri {
+            vault: vault.vault.clone(),
+            key: parsed(row, "key_name")?,
+            version: parsed(row, "version")?,
+        },
+        shape: KeyShape::read(&kind, row.get("size_bits")?, curve.as_deref())
+            .map_err(|_| wrong("kind"))?,
+        attributes: KeyAttributes {
+            enabled: row.get("enabled")?,
+            not_before: time(row, "not_before")?,
+            expires: time(row, "expires")?,
+            created: time(row, "created")?.unwrap_or_default(),
+            updated: time(row, "updated")?.unwrap_or_default(),
+            exportable: row.get("exportable")?,
+            origin: KeyOrigin::from_number(row.get("origin")?).ok_or_else(|| wrong("origin"))?,
+            below_floor: row.get::<_, i64>("number")? < row.get::<_, i64>("floor")?,
+        },
+        tags: serde_json::from_str::<BTreeMap<_, _>>(&tags).map_err(|_| wrong("tags"))?,
+    })
+}
+
+pub(crate) fn json(value: &impl serde::Serialize) -> Result<String> {
     serde_json::to_string(value).map_err(|_| KeyVaultError::Bug("attributes are no JSON"))
 }

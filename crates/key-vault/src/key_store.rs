@@ -33,9 +33,11 @@ impl KeyStore {
     /// [`KeyVaultError::SealMismatch`], [`KeyVaultError::NewerFormat`] before anything is written.
     pub fn open(path: &Path, seal: Arc<dyn Seal>, entropy: Arc<dyn Entropy>) -> Result<Self> {
         let store = Self::attach(path, seal, entropy)?;
-        if schema::content(&store.lock())? == Content::Empty {
-            return Err(KeyVaultError::Damaged(store.place()));
+        match schema::content(&store.lock())? {
+            Content::Empty => return Err(KeyVaultError::Damaged(store.place())),
+            Content::Tables | Content::Older => {}
         }
+        store.take_forward()?;
         store.read(|session| session.root_key().map(drop))?;
         match store.finish_erase() {
             // Another process is at work on it, or will be at its next start.
@@ -176,6 +178,25 @@ impl KeyStore {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Takes a file of an older format forward, in one transaction, once its seal has opened.
+    fn take_forward(&self) -> Result<()> {
+        let connection = self.lock();
+        if schema::content(&connection)? != Content::Older {
+            return Ok(());
+        }
+        let rows = begin(&connection, TransactionBehavior::Immediate)?;
+        let named: [u8; 8] =
+            rows.query_one("SELECT root_key_id FROM store", [], |row| row.get(0))?;
+        if !self.seal.unseal()?.iter().any(|root| *root.id().as_bytes() == named) {
+            return Err(KeyVaultError::SealMismatch);
+        }
+        // Another process may have been faster.
+        if schema::content(&rows)? == Content::Older {
+            schema::take_forward(&rows)?;
+        }
+        Ok(rows.commit()?)
+    }
+
     fn attach(path: &Path, seal: Arc<dyn Seal>, entropy: Arc<dyn Entropy>) -> Result<Self> {
         let connection = Mutex::new(schema::open(path)?);
         Ok(Self { path: path.to_owned(), connection, seal, entropy })
@@ -183,7 +204,7 @@ impl KeyStore {
 }
 
 impl Session<'_> {
-    fn server_secret(&self, name: &str) -> Result<Option<SecretBytes>> {
+    pub(crate) fn server_secret(&self, name: &str) -> Result<Option<SecretBytes>> {
         let sealed: Option<Vec<u8>> = self
             .rows()
             .query_one("SELECT sealed FROM secret WHERE name = ?1", [name], |row| row.get(0))

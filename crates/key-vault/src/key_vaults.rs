@@ -1,19 +1,27 @@
 //! The front of the key vault: every request is authorised, carried out and recorded here.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use custody_access::{Decision, Grant, Grants, Principal, Question, Wanted, decide};
-use custody_names::{KeyUri, ResourceId, ResourceName};
+use custody_access::{Decision, Grant, Grants, KeyPermission, Principal, Question, Wanted, decide};
+use custody_ambient::Entropy;
+use custody_names::{KeyName, KeyUri, ResourceId, ResourceName};
 
+use crate::answer::KeyAnswer;
 use crate::audit::{
     AuditIdentity, AuditProperties, AuditRecord, AuditSink, RequestContext, grant_text,
 };
+use crate::authority::ReleaseAuthority;
+use crate::backup;
+use crate::crypto::{self, KeyPair};
 use crate::erase::PurgedKey;
 use crate::error::{DeniedAccess, KeyVaultError, Result};
-use crate::key::KeyUse;
+use crate::key::KeyOrigin;
+use crate::key_rows::Birth;
 use crate::key_store::KeyStore;
-use crate::operation::{KeyAnswer, KeyOperation};
-use crate::rsa::{self, KeyPair};
+use crate::operation::KeyOperation;
+use crate::rotation::{KeyEvent, due_rotations};
+use crate::rotation_policy::RotationPolicy;
 use crate::session::Session;
 use crate::vault::KeyVaultRef;
 
@@ -21,6 +29,8 @@ use crate::vault::KeyVaultRef;
 pub struct KeyVaults {
     store: Arc<KeyStore>,
     audit: Arc<dyn AuditSink>,
+    release_authorities: Vec<ReleaseAuthority>,
+    rsa15_uses: AtomicU64,
 }
 
 /// What happens to a whole key vault. Whether the caller may is decided with the ARM resource.
@@ -48,7 +58,31 @@ struct Request<'a> {
 impl KeyVaults {
     /// Key vaults over this store; every request goes to `audit`.
     pub fn new(store: Arc<KeyStore>, audit: Arc<dyn AuditSink>) -> Self {
-        Self { store, audit }
+        let (release_authorities, rsa15_uses) = (Vec::new(), AtomicU64::new(0));
+        Self { store, audit, release_authorities, rsa15_uses }
+    }
+
+    /// The same, with authorities whose word counts for the release of keys. Without any, no key
+    /// is ever released.
+    pub fn with_release_authorities(self, release_authorities: Vec<ReleaseAuthority>) -> Self {
+        Self { release_authorities, ..self }
+    }
+
+    pub(crate) fn release_authorities(&self) -> &[ReleaseAuthority] {
+        &self.release_authorities
+    }
+
+    /// How often `RSA1_5` was asked for since the start: it is to disappear.
+    pub fn rsa15_uses(&self) -> u64 {
+        self.rsa15_uses.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_rsa15(&self) {
+        self.rsa15_uses.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn entropy(&self) -> &dyn Entropy {
+        self.store.entropy.as_ref()
     }
 
     /// The store beneath, for its counter of changes, server secrets and recovery kits.
@@ -77,25 +111,23 @@ impl KeyVaults {
             Ok(granted) => granted,
             Err(error) => return self.refuse(&request, None, error),
         };
-        match operation {
-            KeyOperation::Get { .. }
-            | KeyOperation::GetDeleted { .. }
-            | KeyOperation::List
-            | KeyOperation::ListDeleted
-            | KeyOperation::ListVersions { .. }
-            | KeyOperation::Unwrap { .. }
-            | KeyOperation::Wrap { .. } => {
-                let outcome = self.answer(vault, operation, context);
-                self.record(&request, Some(&granted), outcome.as_ref())?;
-                outcome
-            }
-            _ => match self.fresh_key_pair(vault, operation) {
+        if changes(operation) {
+            return match self.fresh_key_pair(vault, operation) {
                 Ok(pair) => self.change(&request, Some(&granted), |session| {
                     change(session, vault, operation, pair.as_ref(), context)
                 }),
                 Err(error) => self.refuse(&request, Some(&granted), error),
-            },
+            };
         }
+        let outcome = match operation {
+            KeyOperation::Backup { name } => self.backup(vault, name),
+            operation if reads(operation) => {
+                self.store.read(|session| read(session, vault, operation))
+            }
+            operation => self.use_key(vault, operation, context),
+        };
+        self.record(&request, Some(&granted), outcome.as_ref())?;
+        outcome
     }
 
     /// Deletes, recovers or purges a key vault with all its keys.
@@ -113,7 +145,7 @@ impl KeyVaults {
                 VaultOperation::Recover => session.recover_vault(vault),
                 VaultOperation::Purge => session.purge_vault(vault),
             }?;
-            Ok(KeyAnswer::Keys(Vec::new()))
+            Ok(KeyAnswer::Keys { keys: Vec::new(), next: None })
         })
         .map(drop)
     }
@@ -139,65 +171,85 @@ impl KeyVaults {
         )
     }
 
-    /// Requests that change nothing in the store.
-    fn answer(
-        &self,
-        vault: &KeyVaultRef,
-        operation: &KeyOperation<'_>,
-        context: &RequestContext,
-    ) -> Result<KeyAnswer> {
-        match operation {
-            KeyOperation::Unwrap { name, version, algorithm, wrapped } => {
-                let (key, private) = self.store.read(|session| {
-                    let row = session.version(vault, name, *version)?;
-                    row.key.permits(KeyUse::UnwrapKey, context.now)?;
-                    let private = session.private_key(vault, &row)?;
-                    Ok((row.key.id, private))
-                })?;
-                match rsa::unwrap(&private, *algorithm, wrapped)? {
-                    Some(plain) => Ok(KeyAnswer::Unwrapped { key, plain }),
-                    None => Err(KeyVaultError::WrapMismatch(key)),
+    /// Rotates the keys whose rotation policy says so, and tells what happened to keys by itself:
+    /// new versions, and expiries that are near or past. Called again and again by the server; when
+    /// two processes do so at once, a key is rotated once and an event told once.
+    pub fn tick(&self, caller: &Principal, context: &RequestContext) -> Result<Vec<KeyEvent>> {
+        let keys = self.store.read(|session| session.rotating_keys())?;
+        let mut events = Vec::new();
+        for due in due_rotations(&keys, context.now) {
+            let name = &due.newest.id.key;
+            let operation = KeyOperation::Rotate { name };
+            let request = Request::to_key(caller, &due.vault, &operation, context);
+            let pair = crypto::generate(due.newest.shape, self.entropy())?;
+            let rotated = self.change(&request, None, |session| {
+                let newest = session.version(&due.vault, name, None)?.key;
+                if newest.id != due.newest.id || !newest.attributes.enabled {
+                    return Err(KeyVaultError::RotatedMeanwhile(name.clone()));
                 }
+                session.rotate(&due.vault, name, &pair, context.now).map(KeyAnswer::Key)
+            });
+            match rotated {
+                Ok(KeyAnswer::Key(key)) => events.push(KeyEvent::new_version(&key, &due.vault)),
+                Ok(_) | Err(KeyVaultError::RotatedMeanwhile(_)) => {}
+                Err(error) => return Err(error),
             }
-            KeyOperation::Wrap { name, version, algorithm, plain } => {
-                let row = self.store.read(|session| session.version(vault, name, *version))?;
-                row.key.permits(KeyUse::WrapKey, context.now)?;
-                let wrapped = rsa::wrap(&row.public_der, *algorithm, plain)?;
-                Ok(KeyAnswer::Wrapped { key: row.key.id, wrapped })
-            }
-            _ => self.store.read(|session| match operation {
-                KeyOperation::Get { name, version } => {
-                    session.version(vault, name, *version).map(|row| KeyAnswer::Key(row.key))
-                }
-                KeyOperation::GetDeleted { name } => {
-                    session.deleted_key(vault, name).map(KeyAnswer::DeletedKey)
-                }
-                KeyOperation::List => session.keys(vault).map(KeyAnswer::Keys),
-                KeyOperation::ListDeleted => {
-                    session.deleted_keys(vault).map(KeyAnswer::DeletedKeys)
-                }
-                KeyOperation::ListVersions { name } => {
-                    session.versions(vault, name).map(KeyAnswer::Keys)
-                }
-                _ => Err(KeyVaultError::Bug("a change was asked for as a question")),
-            }),
         }
+        events.extend(self.expiry_events(caller, context)?);
+        Ok(events)
     }
 
-    /// The key pair that a request needs. Making one takes long: nothing is locked meanwhile.
+    fn expiry_events(&self, caller: &Principal, context: &RequestContext) -> Result<Vec<KeyEvent>> {
+        if !self.store.read(|session| session.has_expiry_events(context.now))? {
+            return Ok(Vec::new());
+        }
+        self.store.transact(|session| {
+            let events = session.expiry_events(context.now)?;
+            for event in &events {
+                let request = Request::of_event(caller, event, context);
+                self.record(&request, None, Ok(&KeyAnswer::Keys { keys: Vec::new(), next: None }))?;
+            }
+            Ok(events)
+        })
+    }
+
+    fn backup(&self, vault: &KeyVaultRef, name: &KeyName) -> Result<KeyAnswer> {
+        self.store.server_secret(backup::SECRET)?;
+        self.store.read(|session| session.backup(vault, name)).map(KeyAnswer::Backup)
+    }
+
+    /// The key that a request brings or needs. Making one takes long: nothing is locked meanwhile.
     fn fresh_key_pair(
         &self,
         vault: &KeyVaultRef,
         operation: &KeyOperation<'_>,
     ) -> Result<Option<KeyPair>> {
-        let size = match operation {
-            KeyOperation::Create { key, .. } => key.size,
+        let shape = match operation {
+            KeyOperation::Create { key, .. } => {
+                key.check(vault, KeyOrigin::Made)?;
+                key.shape
+            }
             KeyOperation::Rotate { name } => {
-                self.store.read(|session| session.version(vault, name, None))?.key.size
+                let newest = self.store.read(|session| session.version(vault, name, None))?;
+                if newest.key.attributes.origin == KeyOrigin::ImportedPublic {
+                    return Err(KeyVaultError::BadParameter(
+                        "only the public half of this key is here; import its new version"
+                            .to_owned(),
+                    ));
+                }
+                newest.key.shape
+            }
+            KeyOperation::Import { key, material, .. } => {
+                key.check(vault, material.origin())?;
+                return crypto::import(material).map(Some);
+            }
+            KeyOperation::Restore { .. } => {
+                self.store.server_secret(backup::SECRET)?;
+                return Ok(None);
             }
             _ => return Ok(None),
         };
-        rsa::generate(size).map(Some)
+        crypto::generate(shape, self.entropy()).map(Some)
     }
 
     fn change(
@@ -278,19 +330,93 @@ fn authorise(
         }
         None => vault.resource.clone(),
     };
-    let wanted = Wanted::Key(operation.permission());
-    match decide(&Question { principal: caller, wanted, scope: &scope }, grants) {
+    let allowed = |wanted: Wanted<'_>| match decide(
+        &Question { principal: caller, wanted, scope: &scope },
+        grants,
+    ) {
         Decision::Allowed { by } => Ok(by),
         Decision::Denied { reason } => Err(KeyVaultError::Denied(Box::new(DeniedAccess {
             denial: reason,
             caller: caller.clone(),
             vault: vault.vault.clone(),
-            resource: scope,
+            location: vault.location.clone(),
+            resource: scope.clone(),
         }))),
+    };
+    if vault.managed_hsm {
+        if let KeyOperation::Rewrap { .. } = operation {
+            allowed(Wanted::DataAction(KeyPermission::WrapKey.hsm_data_action()))?;
+        }
+        return allowed(Wanted::DataAction(operation.hsm_data_action()));
+    }
+    if let KeyOperation::Rewrap { .. } = operation {
+        allowed(Wanted::Key(KeyPermission::WrapKey))?;
+    }
+    allowed(Wanted::Key(operation.permission()))
+}
+
+/// Whether a request changes the store.
+fn changes(operation: &KeyOperation<'_>) -> bool {
+    matches!(
+        operation,
+        KeyOperation::Create { .. }
+            | KeyOperation::Delete { .. }
+            | KeyOperation::Import { .. }
+            | KeyOperation::Purge { .. }
+            | KeyOperation::Recover { .. }
+            | KeyOperation::Restore { .. }
+            | KeyOperation::Rotate { .. }
+            | KeyOperation::SetRotationPolicy { .. }
+            | KeyOperation::Update { .. }
+    )
+}
+
+/// Whether a request only reads what the store knows of keys.
+fn reads(operation: &KeyOperation<'_>) -> bool {
+    matches!(
+        operation,
+        KeyOperation::Get { .. }
+            | KeyOperation::GetDeleted { .. }
+            | KeyOperation::GetRotationPolicy { .. }
+            | KeyOperation::List { .. }
+            | KeyOperation::ListDeleted { .. }
+            | KeyOperation::ListVersions { .. }
+    )
+}
+
+fn read(
+    session: &Session<'_>,
+    vault: &KeyVaultRef,
+    operation: &KeyOperation<'_>,
+) -> Result<KeyAnswer> {
+    match operation {
+        KeyOperation::Get { name, version } => {
+            session.version(vault, name, *version).map(|row| KeyAnswer::Key(row.key))
+        }
+        KeyOperation::GetDeleted { name } => {
+            session.deleted_key(vault, name).map(KeyAnswer::DeletedKey)
+        }
+        KeyOperation::GetRotationPolicy { name } => {
+            let policy = session.rotation_policy(vault, name)?;
+            let policy = policy.unwrap_or_else(RotationPolicy::unset);
+            Ok(KeyAnswer::RotationPolicy { key: key_uri(vault, name), policy })
+        }
+        KeyOperation::List { page } => {
+            let (keys, next) = session.keys(vault, *page)?;
+            Ok(KeyAnswer::Keys { keys, next })
+        }
+        KeyOperation::ListDeleted { page } => {
+            let (keys, next) = session.deleted_keys(vault, *page)?;
+            Ok(KeyAnswer::DeletedKeys { keys, next })
+        }
+        KeyOperation::ListVersions { name, page } => {
+            let (keys, next) = session.versions(vault, name, *page)?;
+            Ok(KeyAnswer::Versions { keys, next })
+        }
+        _ => Err(KeyVaultError::Bug("a change was asked for as a question")),
     }
 }
 
-/// Requests that change the store.
 fn change(
     session: &Session<'_>,
     vault: &KeyVaultRef,
@@ -299,9 +425,16 @@ fn change(
     context: &RequestContext,
 ) -> Result<KeyAnswer> {
     let now = context.now;
+    if vault.guards_dependants && context.dependants > 0 && operation.takes_out_of_use() {
+        return Err(KeyVaultError::KeyHasDependants(context.dependants));
+    }
     match (operation, pair) {
         (KeyOperation::Create { name, key }, Some(pair)) => {
-            session.create(vault, name, key, pair, now).map(KeyAnswer::Key)
+            session.create(vault, name, key, pair, Birth::made(now)).map(KeyAnswer::Key)
+        }
+        (KeyOperation::Import { name, key, material }, Some(pair)) => {
+            let born = Birth::imported(now, material);
+            session.create(vault, name, key, pair, born).map(KeyAnswer::Key)
         }
         (KeyOperation::Rotate { name }, Some(pair)) => {
             session.rotate(vault, name, pair, now).map(KeyAnswer::Key)
@@ -313,11 +446,20 @@ fn change(
             session.delete(vault, name, now).map(KeyAnswer::DeletedKey)
         }
         (KeyOperation::Recover { name }, _) => session.recover(vault, name).map(KeyAnswer::Key),
+        (KeyOperation::Restore { blob }, _) => session.restore(vault, blob).map(KeyAnswer::Key),
+        (KeyOperation::SetRotationPolicy { name, policy }, _) => {
+            let policy = session.set_rotation_policy(vault, name, policy, now)?;
+            Ok(KeyAnswer::RotationPolicy { key: key_uri(vault, name), policy })
+        }
         (KeyOperation::Purge { name }, _) => {
             session.purge(vault, name).map(|kits| KeyAnswer::Purged { kits })
         }
         _ => Err(KeyVaultError::Bug("a question was asked as a change")),
     }
+}
+
+fn key_uri(vault: &KeyVaultRef, name: &KeyName) -> KeyUri {
+    KeyUri { vault: vault.vault.clone(), key: name.clone(), version: None }
 }
 
 impl<'a> Request<'a> {
@@ -353,6 +495,12 @@ impl<'a> Request<'a> {
         };
         let (resource, id) = (&vault.resource, vault.vault.uri());
         let uri = resource.to_string();
+        Self { caller, context, resource, name, algorithm: None, id, uri }
+    }
+
+    fn of_event(caller: &'a Principal, event: &'a KeyEvent, context: &'a RequestContext) -> Self {
+        let id = event.key.to_string();
+        let (resource, uri, name) = (&event.vault, id.clone(), event.kind.audit_name());
         Self { caller, context, resource, name, algorithm: None, id, uri }
     }
 

@@ -9,24 +9,38 @@
 //!
 //! Formats, order of writes and threat model: `docs/formats/keys-db.md`.
 
+mod algorithm;
+mod answer;
 mod audit;
+mod authority;
+mod backup;
+mod crypto;
 mod deleted_vault_kind;
 mod erase;
 mod error;
+mod jwk;
 mod key;
+mod key_list;
 mod key_rows;
+mod key_shape;
 mod key_store;
+mod key_use;
 mod key_vaults;
 mod kit_notes;
 mod operation;
 mod passphrase;
 mod private_file;
 mod recovery_kit;
-mod rsa;
+mod release;
+mod release_policy;
+mod rewrap;
+mod rotation;
+mod rotation_policy;
 mod schema;
 mod seal;
 mod sealed_box;
 mod session;
+mod using;
 mod vault;
 mod vault_kind;
 mod vault_policies;
@@ -34,27 +48,47 @@ mod vault_purge;
 mod vault_rows;
 mod vault_rules;
 
+pub use algorithm::{EncryptionAlgorithm, Hash, SignatureAlgorithm};
+pub use answer::KeyAnswer;
 pub use audit::{
     AuditClaim, AuditIdentity, AuditProperties, AuditRecord, AuditSink, AuditUnavailable,
     RequestContext,
 };
+pub use authority::ReleaseAuthority;
+pub use backup::BACKUP_VERSIONS_MAX;
+pub use crypto::Sealed;
 pub use deleted_vault_kind::{
     DeletedKeyVaultKind, DeletedKeyVaultProperties, DeletedKeyVaultStatus, deleted_key_vault_ref,
 };
 pub use erase::PurgedKey;
 pub use error::{DeniedAccess, ErrorAnswer, KeyVaultError};
+pub use jwk::{ImportedKey, RsaComponents};
 pub use key::{
-    AttributeChange, Change, DeletedKey, Key, KeyAttributes, KeyUse, NewKey, PublicKey, RsaSize,
-    Standing, TAG_CHARS_MAX, TAGS_MAX,
+    AttributeChange, Change, DeletedKey, DeletedKeyItem, Key, KeyAttributes, KeyItem, KeyOrigin,
+    NewKey, Standing, TAG_CHARS_MAX, TAGS_MAX,
 };
+pub use key_list::{PAGE_ENTRIES_MAX, Page};
 pub use key_rows::{KEYS_MAX, VERSIONS_MAX};
+pub use key_shape::{Curve, KeyShape, OctSize, PublicKey, RsaSize};
 pub use key_store::KeyStore;
+pub use key_use::KeyUse;
 pub use key_vaults::{KeyVaults, VaultOperation};
 pub use kit_notes::{Coverage, KitId, KitNote};
-pub use operation::{KeyAnswer, KeyOperation};
+pub use operation::KeyOperation;
 pub use recovery_kit::{KIT_BYTES_MAX, KitRepository, RecoveryKit};
+pub use release::{ReleaseAlgorithm, ReleaseRequest};
+pub use release_policy::{RELEASE_POLICY_BYTES_MAX, ReleasePolicy};
+pub use rewrap::{REWRAP_ITEMS_MAX, RewrapItem, Rewrapped};
+pub use rotation::{DueRotation, KeyEvent, KeyEventKind, due_rotations};
+pub use rotation_policy::{
+    ActionKind, ActionType, EXPIRY_DAYS_MIN, LifetimeAction, Period, ROTATION_DAYS_MIN,
+    RotationAttributes, RotationPolicy, Trigger,
+};
 pub use seal::{FileSeal, PassphraseSeal, RootKey, RootKeyId, Seal};
-pub use vault::{KeyVaultRef, SOFT_DELETE_DAYS_MAX, SOFT_DELETE_DAYS_MIN};
+pub use using::RANDOM_BYTES_MAX;
+pub use vault::{
+    KeyVaultRef, SOFT_DELETE_DAYS_MAX, SOFT_DELETE_DAYS_MIN, TAG_GUARD_DEPENDANTS, TAG_REFUSE_RSA15,
+};
 pub use vault_kind::{
     CreateMode, KeyVaultKind, KeyVaultSpec, KeyVaultStatus, Sku, SkuName, key_vault_claim,
     key_vault_ref,

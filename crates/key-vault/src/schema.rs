@@ -11,7 +11,9 @@ use crate::error::{KeyVaultError, Result};
 /// `cust`
 const APPLICATION_ID: u32 = 0x6375_7374;
 /// The format that this version writes.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+/// The oldest format that is taken forward.
+const FORMAT_OLDEST: u32 = 1;
 /// How long a process waits for another one's write.
 const BUSY_WAIT: Duration = Duration::from_secs(10);
 
@@ -22,6 +24,8 @@ pub(crate) enum Content {
     Empty,
     /// Tables of the present format.
     Tables,
+    /// Tables of a format that is to be taken forward.
+    Older,
 }
 
 /// Makes an empty file, readable by its owner alone, unless one stands there.
@@ -58,6 +62,7 @@ pub(crate) fn content(connection: &Connection) -> Result<Content> {
     match (number("application_id")?, number("user_version")?) {
         (0, 0) => Ok(Content::Empty),
         (APPLICATION_ID, FORMAT) => Ok(Content::Tables),
+        (APPLICATION_ID, FORMAT_OLDEST..FORMAT) => Ok(Content::Older),
         (APPLICATION_ID, found) if found > FORMAT => {
             Err(KeyVaultError::NewerFormat { what: "keys.db", found, known: FORMAT })
         }
@@ -67,13 +72,38 @@ pub(crate) fn content(connection: &Connection) -> Result<Content> {
 
 /// Makes the tables, within the caller's transaction.
 pub(crate) fn create_tables(connection: &Connection) -> Result<()> {
-    connection.execute_batch(TABLES)?;
+    connection.execute_batch(FORMAT_1)?;
     connection.pragma_update(None, "application_id", APPLICATION_ID)?;
+    take_forward(connection)
+}
+
+/// Takes tables of an older format to the present one, within the caller's transaction.
+pub(crate) fn take_forward(connection: &Connection) -> Result<()> {
+    connection.execute_batch(FORMAT_2)?;
     connection.pragma_update(None, "user_version", FORMAT)?;
     Ok(())
 }
 
-const TABLES: &str = "
+/// What format 2 added to format 1.
+const FORMAT_2: &str = "
+ALTER TABLE vault ADD COLUMN managed_hsm INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE vault ADD COLUMN location TEXT NOT NULL DEFAULT '';
+ALTER TABLE vault ADD COLUMN geography TEXT NOT NULL DEFAULT '';
+ALTER TABLE key ADD COLUMN rotation_policy TEXT;
+ALTER TABLE key ADD COLUMN floor INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE version ADD COLUMN kind TEXT NOT NULL DEFAULT 'RSA';
+ALTER TABLE version ADD COLUMN curve TEXT;
+ALTER TABLE version ADD COLUMN hsm INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE version ADD COLUMN exportable INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE version ADD COLUMN origin INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE version ADD COLUMN release_policy TEXT;
+ALTER TABLE version ADD COLUMN told INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX version_by_number ON version (key, number);
+CREATE INDEX version_expiring ON version (expires) WHERE expires IS NOT NULL;
+CREATE INDEX key_rotating ON key (vault) WHERE rotation_policy IS NOT NULL;
+";
+
+const FORMAT_1: &str = "
 CREATE TABLE store (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     root_key_id BLOB NOT NULL,

@@ -22,7 +22,23 @@ pub struct KeyVaultRef {
     pub soft_delete_days: u32,
     /// Whether nothing may be purged before that time (rule 125).
     pub purge_protection: bool,
+    /// Whether it is a managed HSM: symmetric keys, another host, roles of its own.
+    pub managed_hsm: bool,
+    /// Where it is.
+    pub location: String,
+    /// The geography of that location: backups of keys open only there.
+    pub geography: String,
+    /// Whether it refuses `RSA1_5`.
+    pub refuses_rsa15: bool,
+    /// Whether it refuses to disable or delete a key that vaults depend on.
+    pub guards_dependants: bool,
 }
+
+/// The tag that makes a key vault refuse `RSA1_5`, with the value `true`.
+pub const TAG_REFUSE_RSA15: &str = "custody-refuse-rsa1-5";
+/// The tag that makes a key vault refuse to disable or delete keys with dependants, with the value
+/// `true`.
+pub const TAG_GUARD_DEPENDANTS: &str = "custody-guard-dependants";
 
 impl KeyVaultRef {
     /// What can be undone with its keys (`recoveryLevel` of the API).

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::deleted_vault_kind::{self, DeletedKeyVaultKind};
 use crate::vault_policies::{PolicyChange, PolicyEntry, change_policies};
 use crate::vault_rules::{self, SOFT_DELETE_DAYS_DEFAULT};
-use crate::{KeyVaultRef, PurgeKeyVault};
+use crate::{KeyVaultRef, PurgeKeyVault, TAG_GUARD_DEPENDANTS, TAG_REFUSE_RSA15};
 
 /// A key vault.
 pub struct KeyVaultKind;
@@ -140,12 +140,22 @@ pub fn key_vault_claim(name: &KeyVaultName) -> String {
 /// The key vault as the key store takes it.
 pub fn key_vault_ref(stored: &Stored<KeyVaultKind>) -> Result<KeyVaultRef, Refusal> {
     let unknown = || Refusal::bug(format!("{} has no tenant", stored.record.id));
+    let location = stored.record.location.as_ref().map(ToString::to_string).unwrap_or_default();
+    let is_set = |tag: &str| {
+        let value = stored.record.tags.get(tag);
+        value.is_some_and(|value| value.eq_ignore_ascii_case("true"))
+    };
     Ok(KeyVaultRef {
         tenant: stored.spec.tenant_id.ok_or_else(unknown)?,
         vault: vault_rules::name(&stored.record.id)?,
         resource: stored.record.id.clone(),
         soft_delete_days: stored.spec.soft_delete_days(),
         purge_protection: stored.spec.purge_protection(),
+        managed_hsm: false,
+        geography: location.clone(),
+        location,
+        refuses_rsa15: is_set(TAG_REFUSE_RSA15),
+        guards_dependants: is_set(TAG_GUARD_DEPENDANTS),
     })
 }
 

@@ -21,6 +21,9 @@ pub(crate) struct VaultRow {
     pub(crate) name: KeyVaultName,
     pub(crate) sealed_key: Vec<u8>,
     pub(crate) deleted: bool,
+    pub(crate) managed_hsm: bool,
+    location: String,
+    geography: String,
 }
 
 impl Session<'_> {
@@ -60,11 +63,23 @@ impl Session<'_> {
             name: vault.vault.clone(),
             sealed_key: Vec::new(),
             deleted: false,
+            managed_hsm: vault.managed_hsm,
+            location: vault.location.clone(),
+            geography: vault.geography.clone(),
         };
         row.sealed_key = row.seal_key(&self.root_key()?, &key, self.entropy())?;
         self.rows().execute(
-            "INSERT INTO vault (resource, tenant, name, sealed_key) VALUES (?1, ?2, ?3, ?4)",
-            params![row.resource, row.tenant.as_bytes(), row.name.as_str(), row.sealed_key],
+            "INSERT INTO vault (resource, tenant, name, sealed_key, managed_hsm, location, geography) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            params![
+                row.resource,
+                row.tenant.as_bytes(),
+                row.name.as_str(),
+                row.sealed_key,
+                row.managed_hsm,
+                row.location,
+                row.geography,
+            ],
         )?;
         row.id = self.rows().last_insert_rowid();
         Ok(row)
@@ -98,17 +113,7 @@ impl KeyStore {
         self.read(|session| {
             let mut rows = session.rows().prepare("SELECT * FROM vault WHERE deleted IS NULL")?;
             let rows = rows.query_map([], VaultRow::read)?.collect::<rusqlite::Result<Vec<_>>>()?;
-            rows.into_iter()
-                .map(|row| {
-                    Ok(KeyVaultRef {
-                        tenant: row.tenant,
-                        resource: row.resource_id()?,
-                        vault: row.name,
-                        soft_delete_days: SOFT_DELETE_DAYS_MAX,
-                        purge_protection: true,
-                    })
-                })
-                .collect()
+            rows.iter().map(VaultRow::reference).collect()
         })
     }
 }
@@ -122,6 +127,25 @@ impl VaultRow {
             name: parsed(row, "name")?,
             sealed_key: row.get("sealed_key")?,
             deleted: row.get::<_, Option<i64>>("deleted")?.is_some(),
+            managed_hsm: row.get("managed_hsm")?,
+            location: row.get("location")?,
+            geography: row.get("geography")?,
+        })
+    }
+
+    /// What is known of the key vault without its ARM record; the strictest settings.
+    pub(crate) fn reference(&self) -> Result<KeyVaultRef> {
+        Ok(KeyVaultRef {
+            tenant: self.tenant,
+            resource: self.resource_id()?,
+            vault: self.name.clone(),
+            soft_delete_days: SOFT_DELETE_DAYS_MAX,
+            purge_protection: true,
+            managed_hsm: self.managed_hsm,
+            location: self.location.clone(),
+            geography: self.geography.clone(),
+            refuses_rsa15: true,
+            guards_dependants: true,
         })
     }
 

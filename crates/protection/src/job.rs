@@ -53,12 +53,13 @@ fn properties(operation: &Operation) -> Map<String, Value> {
     put("caller", operation.caller.name.as_str().into());
     put("progressEnabled", true.into());
     put("progress", json!(operation.progress));
-    put("result", operation.result.clone());
+    let mut result = operation.result.clone();
     for name in ["warnings", "warningCount", "log"] {
-        if let Some(value) = operation.result.get(name) {
-            put(name, value.clone());
+        if let Some(value) = result.as_object_mut().and_then(|result| result.remove(name)) {
+            put(name, value);
         }
     }
+    put("result", result);
     if let Some(error) = &operation.error {
         put("errorDetails", json!([job_error(error)]));
     }

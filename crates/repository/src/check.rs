@@ -1,7 +1,9 @@
 //! Checking: is every byte there, and if not, which files does it cost?
 
+mod garbage;
 mod inspection;
 mod keyless;
+mod packs;
 mod point_walk;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -24,6 +26,9 @@ pub use keyless::check_without_keys;
 
 /// Most files that are named for one problem; all are counted.
 pub const FILES_NAMED_MAX: usize = 1_000;
+
+/// How often what was found wrong is looked at again because a prune went on meanwhile.
+const ROUNDS_MAX: u32 = 3;
 
 /// How much is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,8 +57,26 @@ pub struct CheckReport {
     pub objects: u64,
     /// Bytes read or, for packs at [`CheckLevel::Structure`], counted.
     pub bytes: u64,
+    /// Packs, index objects and points that the log does not name: left by a crash, replaced by a
+    /// repair, or of a session that is running. A prune deletes what nothing can come to need.
+    pub garbage_objects: u64,
+    /// Their length in bytes.
+    pub garbage_bytes: u64,
     /// What is wrong, by object.
     pub problems: Vec<Problem>,
+}
+
+impl CheckReport {
+    fn new(assurance: Assurance) -> Self {
+        Self {
+            assurance,
+            objects: 0,
+            bytes: 0,
+            garbage_objects: 0,
+            garbage_bytes: 0,
+            problems: Vec::new(),
+        }
+    }
 }
 
 /// Something wrong with one object.
@@ -87,20 +110,34 @@ impl Repository {
         threads: NonZeroUsize,
         progress: &dyn Progress,
     ) -> Result<CheckReport, RepositoryError> {
-        let history = self.history()?;
         let mut inspection = Inspection::new(self, progress);
         inspection.log()?;
         inspection.rings()?;
-        inspection.indexes(&history)?;
-        let mut index = self.load_index_unmarked(&history)?;
-        let known =
-            if level == CheckLevel::Structure { self.bad_marks()? } else { BadMarks::new() };
-        let found = inspection.packs(&history, &index, level, threads)?;
-        index.mark(&known);
-        index.mark(&found);
-        inspection.points(&history, &index)?;
+        let known = inspection.known_marks(level)?;
+        let mut round = 1;
+        let found = loop {
+            let history = self.history()?;
+            inspection.indexes(&history)?;
+            let mut index = self.load_index_unmarked(&history)?;
+            let found = inspection.packs(&history, &index, level, threads)?;
+            index.mark(&known);
+            index.mark(&found);
+            inspection.points(&history, &index)?;
+            // What is missing may have been pruned meanwhile, and its chunks lie elsewhere.
+            let is_settled = inspection.finds_nothing() || self.history()?.keeps_all_of(&history);
+            if is_settled || round == ROUNDS_MAX {
+                break found;
+            }
+            inspection.begin_again();
+            round += 1;
+        };
+        inspection.garbage()?;
         if self.read_only_because().is_none() {
-            self.write_marks(level, &known, &found)?;
+            match self.write_marks(level, &known, &found) {
+                // What was found is worth more than its marks: the next check writes them.
+                Err(RepositoryError::Store(error)) => inspection.unmarked(&error),
+                outcome => outcome?,
+            }
         }
         Ok(inspection.report(Assurance::Authenticated))
     }

@@ -1,7 +1,7 @@
 //! What can go wrong, told apart by who must act.
 
 use custody_ambient::EntropyUnavailable;
-use custody_blob_store::{InvalidBlobName, StoreError};
+use custody_blob_store::{BlobName, InvalidBlobName, StoreError};
 use custody_entries::{SourceError, TargetError};
 use custody_envelope::EnvelopeError;
 use custody_names::VaultGuid;
@@ -57,6 +57,15 @@ pub enum RepositoryError {
         /// What is wrong.
         what: String,
     },
+    /// The store's device cannot read an object; others are not affected by it, and another time it
+    /// may be read.
+    #[error("{object} cannot be read: {source}")]
+    Unreadable {
+        /// The object's name.
+        object: String,
+        /// What the store said.
+        source: StoreError,
+    },
     /// A chunk that the new point needs is lost; the files that hold it must be read again.
     #[error("a chunk taken over from an earlier point is lost; run the backup again")]
     ChunkLost,
@@ -101,6 +110,7 @@ impl RepositoryError {
             Self::NewerFormat { .. } => "RepositoryNewerFormat",
             Self::ForeignVault { .. } => "RepositoryForeignVault",
             Self::Damaged { .. } => "RepositoryDamaged",
+            Self::Unreadable { source, .. } => source.code(),
             Self::ChunkLost => "RepositoryChunkLost",
             Self::Log(error) => error.code(),
             Self::Store(error) => error.code(),
@@ -117,8 +127,22 @@ impl RepositoryError {
         Self::Damaged { object: object.to_string(), what: what.to_string() }
     }
 
+    /// What went wrong reading `object`: a fault of the device is the object's, any other the
+    /// store's.
+    pub(crate) fn reading(object: &BlobName, error: StoreError) -> Self {
+        match error {
+            StoreError::Device(_) => Self::Unreadable { object: object.to_string(), source: error },
+            error => Self::Store(error),
+        }
+    }
+
     /// Whether only one object is at fault, so that others are still worth reading.
     pub(crate) fn is_local(&self) -> bool {
+        self.is_lasting() || matches!(self, Self::Unreadable { .. })
+    }
+
+    /// Whether an object is lost for good, so that what only it leads to may be given up.
+    pub(crate) fn is_lasting(&self) -> bool {
         matches!(self, Self::Damaged { .. } | Self::Store(StoreError::Short { .. }))
     }
 }

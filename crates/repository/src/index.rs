@@ -71,6 +71,17 @@ impl Index {
         self.group(place).map(|(group, _)| group.pack)
     }
 
+    /// Which of the index's chunks this is, below [`Index::chunk_count`].
+    pub(crate) fn position(&self, name: &ChunkName) -> Option<usize> {
+        let at = self.places.partition_point(|place| place.name < *name);
+        self.places.get(at).filter(|place| place.name == *name).map(|_| at)
+    }
+
+    /// How many chunks it knows, one that lies in several packs as often.
+    pub(crate) fn chunk_count(&self) -> usize {
+        self.places.len()
+    }
+
     pub(crate) fn group(&self, place: &Place) -> Option<(&Group, &Pack)> {
         let group = self.groups.get(place.group as usize)?;
         Some((group, self.packs.get(group.pack as usize)?))

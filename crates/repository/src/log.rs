@@ -25,6 +25,7 @@ use custody_ambient::{Clock, Entropy, random_array};
 use custody_blob_store::{BlobName, BlobStore, Creation, StoreError};
 use custody_names::VaultGuid;
 
+pub(crate) use authenticator::Keyless;
 pub use authenticator::{
     Authenticator, KeyedTag, KeyholderAuthenticator, LogAuthenticator, ServerAuthenticator,
     ServerSignature, TrustedServers, Verdict,
@@ -41,6 +42,7 @@ pub use identifiers::{EntryHash, ItemGuid, ObjectId, SessionId};
 pub use pin::HeadPin;
 pub use prune::{PRUNE_POLL_INTERVAL, Prune, PruneOutcome};
 pub use session::{HEARTBEAT_INTERVAL, NewIntent, NewPoint, SESSION_LEASE, Session};
+pub(crate) use survey::survey_from;
 pub use survey::{GAP_ENTRIES_MAX, Survey, survey};
 pub use void::{Effect, VoidReason};
 pub use watch::SessionWatch;
@@ -159,7 +161,8 @@ impl Log {
 
     /// Reads entry `number` again, whole.
     pub fn read_entry(&self, number: u64) -> Result<Option<SealedEntry>, LogError> {
-        read_entry(&self.parts, number)
+        let LogParts { store, vault, authenticator, .. } = &self.parts;
+        read_entry(&**store, *vault, &**authenticator, number)
     }
 
     /// Marks a point as forgotten. Needs no key.
@@ -216,7 +219,7 @@ impl Log {
     fn read_on(&self, state: &mut State) -> Result<(), LogError> {
         loop {
             let (number, _) = state.history.next();
-            match read_entry(&self.parts, number)? {
+            match self.read_entry(number)? {
                 Some(sealed) => state.take(&sealed)?,
                 None if self.is_gap(number)? => {
                     return Err(LogError::Fault { number, fault: LogFault::Missing });
@@ -294,7 +297,12 @@ impl State {
 }
 
 /// Entry `number` as it stands in the store, if it does.
-fn read_entry(parts: &LogParts, number: u64) -> Result<Option<SealedEntry>, LogError> {
-    let Some(bytes) = parts.store.read(&object_name(number)?)? else { return Ok(None) };
-    SealedEntry::open(&bytes, number, parts.vault, &*parts.authenticator).map(Some)
+fn read_entry(
+    store: &dyn BlobStore,
+    vault: VaultGuid,
+    authenticator: &dyn LogAuthenticator,
+    number: u64,
+) -> Result<Option<SealedEntry>, LogError> {
+    let Some(bytes) = store.read(&object_name(number)?)? else { return Ok(None) };
+    SealedEntry::open(&bytes, number, vault, authenticator).map(Some)
 }

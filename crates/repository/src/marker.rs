@@ -10,6 +10,8 @@ use crate::RepositoryError;
 
 /// The marker's name in the store.
 pub(crate) const MARKER: &str = "custody-repository";
+/// Said of a marker that does not agree with the log.
+pub(crate) const OTHER_TIME: &str = "it names another time than the log's first entry";
 /// The format that this build writes, and the newest it reads.
 pub const FORMAT: u64 = 1;
 
@@ -18,9 +20,13 @@ pub const FORMAT: u64 = 1;
 pub struct Marker {
     /// The vault that the repository belongs to.
     pub vault: VaultGuid,
-    /// When it was made.
+    /// When its log was begun; see [`Marker::agrees_with`].
     pub created: Timestamp,
 }
+
+/// How long after its log's first entry a marker may have been written that says when it was, in
+/// milliseconds.
+const WRITTEN_AFTER_MS_MAX: i64 = 60_000;
 
 impl Marker {
     /// Reads the marker of the repository in `store`, before any key is needed.
@@ -47,6 +53,14 @@ impl Marker {
         let marker = Self { vault, created };
         // One spelling only: every flipped byte is noticed.
         if marker.to_string().as_bytes() == bytes { Ok(marker) } else { Err(damaged()) }
+    }
+
+    /// Whether the log beside it can have been begun at `begun_ms` (milliseconds since 1970, UTC).
+    /// Markers with a finer time were written a little later and say when.
+    pub(crate) fn agrees_with(&self, begun_ms: i64) -> bool {
+        let after_ms = self.created.as_millisecond().saturating_sub(begun_ms);
+        let is_finer = self.created.subsec_nanosecond() % 1_000_000 != 0;
+        after_ms == 0 || is_finer && (0..WRITTEN_AFTER_MS_MAX).contains(&after_ms)
     }
 
     pub(crate) fn write(&self, store: &dyn BlobStore) -> Result<(), RepositoryError> {

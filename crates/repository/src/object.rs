@@ -81,6 +81,9 @@ pub(crate) fn put(
     }
 }
 
+/// Said of an object that is not there.
+pub(crate) const MISSING: &str = "it is missing";
+
 /// Reads a whole immutable object and compares it with its name.
 pub(crate) fn get(
     store: &dyn BlobStore,
@@ -88,8 +91,10 @@ pub(crate) fn get(
     id: ObjectId,
 ) -> Result<Vec<u8>, RepositoryError> {
     let name = family.name(id)?;
-    let bytes =
-        store.read(&name)?.ok_or_else(|| RepositoryError::damaged(&name, "it is missing"))?;
+    let bytes = store
+        .read(&name)
+        .map_err(|error| RepositoryError::reading(&name, error))?
+        .ok_or_else(|| RepositoryError::damaged(&name, MISSING))?;
     if ObjectId::of(&bytes) == id {
         Ok(bytes)
     } else {

@@ -25,8 +25,8 @@ use crate::read::ChunkReader;
 use crate::repository::Repository;
 use crate::sealed::length_u32;
 
-/// How often a prune is computed again because a point was committed meanwhile.
-const ATTEMPTS_MAX: u32 = 3;
+/// How often an intent is computed again because a point was committed meanwhile.
+pub(crate) const ATTEMPTS_MAX: u32 = 3;
 /// Groups up to this size hold blocks of images or listings, and stay small when they are copied.
 const SMALL_GROUP_BYTES: usize = 256 << 10;
 
@@ -85,10 +85,7 @@ impl Repository {
             let intended = self.intend_prune(&session, options, progress);
             let _ = session.end();
             match intended {
-                Err(RepositoryError::Log(LogError::Refused {
-                    reason: VoidReason::IntentStale,
-                    ..
-                })) if attempts < ATTEMPTS_MAX => attempts += 1,
+                Err(error) if is_stale(&error) && attempts < ATTEMPTS_MAX => attempts += 1,
                 intended => break intended?,
             }
         };
@@ -228,7 +225,7 @@ impl Repository {
                         Body::File { content, .. } => {
                             // A list of extents that is lost costs its file, which needs no more.
                             match reader.for_each_chunk(&content, &mut need) {
-                                Err(error) if !error.is_local() => return Err(error),
+                                Err(error) if !error.is_lasting() => return Err(error),
                                 _ => {}
                             }
                         }
@@ -253,6 +250,9 @@ impl Repository {
         let mut copy = Copy::new(self)?;
         let mut copied = Vec::new();
         let places = survey.kept_by_pack(&wanted);
+        if !places.is_empty() {
+            report_phase(progress, Phase::Repacking, 0);
+        }
         for (pack, places) in places {
             match places.iter().try_for_each(|place| reader.chunk(&place.name).map(drop)) {
                 Err(error) if error.is_local() => continue,
@@ -394,6 +394,12 @@ impl<'r> Copy<'r> {
         }
         Ok(self.packs)
     }
+}
+
+/// Whether an intent was refused because a point was committed since it was computed.
+pub(crate) fn is_stale(error: &RepositoryError) -> bool {
+    let RepositoryError::Log(LogError::Refused { reason, .. }) = error else { return false };
+    *reason == VoidReason::IntentStale
 }
 
 fn report_phase(progress: &dyn Progress, phase: Phase, done: u64) {

@@ -1,8 +1,10 @@
 //! Reading chunks and contents back, every byte verified on the way.
 
+mod wanted;
+
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use custody_blob_store::BlobStore;
 use custody_envelope::{HEADER_BYTES, ObjectType, Opener};
@@ -15,12 +17,13 @@ use crate::content::{Content, Extent, decode_extents, end, total};
 use crate::error::Malformed;
 use crate::index::{Index, Place};
 use crate::listing::{self, Node};
-use crate::object::Family;
+use crate::object::{Family, MISSING};
 use crate::pack::{WRONG_CHUNK, open_group};
 use crate::sealed::Keys;
+use wanted::Wanted;
 
 /// Plain groups kept for the chunks beside the one asked for, in bytes.
-const CACHE_BYTES_MAX: usize = 48 << 20;
+const CACHE_BYTES_MAX: usize = 32 << 20;
 /// Openers kept, one a pack.
 const OPENERS_MAX: usize = 256;
 /// Longest listing or extent list that is read into memory, in bytes.
@@ -34,6 +37,8 @@ pub(crate) struct ChunkReader<'r> {
     index: &'r Index,
     cache: Mutex<Cache>,
     openers: Mutex<HashMap<u32, Arc<Opener>>>,
+    /// What is going to be read, if that is known.
+    wanted: OnceLock<Wanted>,
 }
 
 /// A slot of the cache: filled by the first thread that wants the group, awaited by others.
@@ -56,6 +61,7 @@ struct Kept {
 }
 
 /// A chunk's bytes within its group.
+#[derive(Clone)]
 pub(crate) struct ChunkBytes {
     group: Arc<Vec<u8>>,
     range: Range<usize>,
@@ -67,6 +73,14 @@ impl AsRef<[u8]> for ChunkBytes {
     }
 }
 
+impl ChunkBytes {
+    /// The same bytes without their group.
+    fn alone(&self) -> Self {
+        let bytes = self.as_ref().to_vec();
+        Self { range: 0..bytes.len(), group: Arc::new(bytes) }
+    }
+}
+
 impl<'r> ChunkReader<'r> {
     pub(crate) fn new(
         store: &'r dyn BlobStore,
@@ -74,12 +88,31 @@ impl<'r> ChunkReader<'r> {
         knife: &'r Knife,
         index: &'r Index,
     ) -> Self {
-        let (cache, openers) = (Mutex::default(), Mutex::default());
-        Self { store, keys, knife, index, cache, openers }
+        let (cache, openers, wanted) = (Mutex::default(), Mutex::default(), OnceLock::new());
+        Self { store, keys, knife, index, cache, openers, wanted }
+    }
+
+    /// Finds out which chunks restoring `nodes` wants more than once, to keep them when they are
+    /// first read. Reads every listing, and asks `keep_going` before each.
+    pub(crate) fn foresee(
+        &self,
+        nodes: &[Node],
+        keep_going: &dyn Fn() -> Result<(), RepositoryError>,
+    ) -> Result<(), RepositoryError> {
+        let wanted = Wanted::by(nodes, self, self.index, keep_going)?;
+        self.wanted.get_or_init(|| wanted);
+        Ok(())
     }
 
     /// The chunk's bytes, from the first of its places that is not damaged.
     pub(crate) fn chunk(&self, name: &ChunkName) -> Result<ChunkBytes, RepositoryError> {
+        match (self.wanted.get(), self.index.position(name)) {
+            (Some(wanted), Some(at)) => wanted.using(at, || self.stored_chunk(name)),
+            _ => self.stored_chunk(name),
+        }
+    }
+
+    fn stored_chunk(&self, name: &ChunkName) -> Result<ChunkBytes, RepositoryError> {
         let mut failure = RepositoryError::damaged("the index", "a chunk is in no pack");
         for place in self.index.places(name) {
             match self.chunk_at(&place) {
@@ -114,12 +147,17 @@ impl<'r> ChunkReader<'r> {
         let (group, pack) =
             self.index.group(place).ok_or(RepositoryError::Bug("a place without its group"))?;
         let name = Family::Pack.name(pack.id)?;
-        let missing = || RepositoryError::damaged(&name, "it is missing");
+        let read = |offset, length| {
+            self.store
+                .read_range(&name, offset, length)
+                .map_err(|error| RepositoryError::reading(&name, error))?
+                .ok_or_else(|| RepositoryError::damaged(&name, MISSING))
+        };
         let cached = locked(&self.openers).get(&group.pack).cloned();
         let opener = if let Some(opener) = cached {
             opener
         } else {
-            let header = self.store.read_range(&name, 0, HEADER_BYTES)?.ok_or_else(missing)?;
+            let header = read(0, HEADER_BYTES)?;
             let opener = Arc::new(self.keys.opener(ObjectType::Pack, &header, &name)?);
             let mut openers = locked(&self.openers);
             if openers.len() >= OPENERS_MAX {
@@ -128,8 +166,7 @@ impl<'r> ChunkReader<'r> {
             openers.insert(group.pack, Arc::clone(&opener));
             opener
         };
-        let (offset, length) = (u64::from(group.offset), group.sealed as usize);
-        let part = self.store.read_range(&name, offset, length)?.ok_or_else(missing)?;
+        let part = read(u64::from(group.offset), group.sealed as usize)?;
         let mut decompressor = Decompressor::new()?;
         open_group(&opener, group.position, group.shape, part, &mut decompressor, &name)
     }

@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, HashSet};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use custody_ambient::{Clock, Entropy};
-use custody_blob_store::BlobStore;
+use custody_ambient::{Clock, Entropy, Timestamp};
+use custody_blob_store::{BlobStore, StoreError};
 use custody_entries::{Entry, Target};
 use custody_envelope::{ObjectType, VaultKeys};
 use minicbor::Decoder;
@@ -86,7 +86,7 @@ impl Repository {
         Rings::new(&*parts.store).create(1, ring)?;
         let chunkers = vec![Chunker::ContentDefined.number(), Chunker::Fixed.number()];
         let log = Log::create(log_parts(&parts), Genesis { fingerprint, chunkers })?;
-        let marker = Marker { vault: parts.keys.vault(), created: parts.clock.now() };
+        let marker = Marker { vault: parts.keys.vault(), created: begun(&log)? };
         marker.write(&*parts.store)?;
         let knife = Knife::new(&parts.keys)?;
         Ok(Self { parts, knife, log: LogAccess::Sound(Arc::new(log)) })
@@ -117,7 +117,11 @@ impl Repository {
             Err(LogError::Fault { fault: fault @ LogFault::NewerFormat(_), number }) => {
                 return Err(LogError::Fault { fault, number }.into());
             }
-            Err(error @ (LogError::Fault { .. } | LogError::Absent)) => {
+            Err(
+                error @ (LogError::Fault { .. }
+                | LogError::Absent
+                | LogError::Store(StoreError::Device(_))),
+            ) => {
                 let found = survey(&log_parts(&parts))?;
                 LogAccess::Damaged(Arc::new(found.history), error)
             }
@@ -344,6 +348,13 @@ pub(crate) fn log_parts(parts: &RepositoryParts) -> LogParts {
         clock: Arc::clone(&parts.clock),
         entropy: Arc::clone(&parts.entropy),
     }
+}
+
+/// When a log was begun.
+fn begun(log: &Log) -> Result<Timestamp, RepositoryError> {
+    let first = log.read_entry(1)?.ok_or(LogError::Absent)?;
+    Timestamp::from_millisecond(first.entry.time_ms)
+        .map_err(|_| RepositoryError::Bug("the clock gave a time that cannot be written"))
 }
 
 /// Removes the ring and genesis of a `create` that died before its marker. Anything more than

@@ -95,6 +95,7 @@ pub(crate) fn restore(
         failure: Mutex::default(),
         stopped: AtomicBool::new(false),
     };
+    reader.foresee(&nodes, &|| shared.keep_going())?;
     let (jobs_in, jobs) = bounded(threads.get() * QUEUE_PER_WORKER);
     let kept_files = std::thread::scope(|scope| {
         for _ in 0..threads.get() {

@@ -39,11 +39,15 @@ impl Surface {
             HostKind::Main if graph::is_graph(path) => Self::Graph,
             HostKind::Main => Self::Arm,
             HostKind::KeyVault(name) => {
-                let found = name.parse().ok();
-                let found = found.and_then(|name| platform.key_vault(&name, None).ok()?);
+                let name = name.parse().ok();
+                let found = name.and_then(|name| platform.key_vault(&name, None).ok()?);
                 Self::KeyVault { tenant: found.map_or(home, |facts| facts.vault.tenant) }
             }
-            HostKind::ManagedHsm(_) => Self::ManagedHsm { tenant: home },
+            HostKind::ManagedHsm(name) => {
+                let name = name.parse().ok();
+                let found = name.and_then(|name| platform.managed_hsm(&name, None).ok()?);
+                Self::ManagedHsm { tenant: found.map_or(home, |facts| facts.vault.tenant) }
+            }
         }
     }
 }

@@ -11,6 +11,7 @@ use custody_worker::{Asking, Chosen, IdentityRequest, Platform};
 use http::{Method, Request, Response, header};
 use serde_json::json;
 
+use crate::audience;
 use crate::base::Base;
 use crate::form::Form;
 use crate::reply::{self, Body};
@@ -97,7 +98,8 @@ fn answer(
         address: Some(address),
         correlation,
     };
-    let (issued, client) = platform.identity_token(&wanted)?;
+    let (issued, client) = platform
+        .identity_token(&wanted, &|tenant| audience::is_known(platform, base, tenant, audience))?;
     let mut body = issued_for(&issued, audience);
     if let Some(fields) = body.as_object_mut() {
         fields.insert("client_id".into(), json!(client));

@@ -38,6 +38,10 @@ pub(crate) fn answer(platform: &Arc<Platform>, call: &Call<'_>) -> Result<Respon
             permit(platform, call, "Custody.Platform/ledger/read")?;
             records(platform, call)?
         }
+        (&Method::GET, ["audit"]) => {
+            permit(platform, call, "Custody.Platform/ledger/read")?;
+            deliveries(platform)?
+        }
         (&Method::GET, ["ledger", "head"]) => {
             permit(platform, call, "Custody.Platform/ledger/read")?;
             let head = platform.ledger.export_head().map_err(|error| ledger_fault(&error))?;
@@ -79,6 +83,15 @@ pub(crate) fn answer(platform: &Arc<Platform>, call: &Call<'_>) -> Result<Respon
         }
     };
     Ok(reply::json(200, Some(&body)))
+}
+
+/// How far each audit destination has come.
+fn deliveries(platform: &Platform) -> Result<Value, Refusal> {
+    let deliveries = platform.audit_deliveries()?;
+    let shown = deliveries.iter().map(|(id, delivery)| {
+        json!({ "id": id, "sequence": delivery.sequence, "problem": delivery.problem })
+    });
+    Ok(json!({ "value": shown.collect::<Vec<_>>() }))
 }
 
 pub(crate) fn permit(

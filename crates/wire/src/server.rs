@@ -14,10 +14,11 @@ use http::{Request, Response, header};
 use crate::authentication::Surface;
 use crate::base::{Base, HostKind};
 use crate::call::{self, Arrival};
+use crate::data_plane::{self, KeyHost};
 use crate::metrics::Metrics;
 use crate::reply::{self, Body};
 use crate::stamp::Stamp;
-use crate::{arm, authentication, data_plane, graph, health, operate, own, tokens};
+use crate::{arm, authentication, graph, health, operate, own, tokens};
 
 pub(crate) use crate::call::Call;
 
@@ -261,10 +262,11 @@ impl Server {
 
     fn route(&self, call: &Call<'_>) -> Result<Response<Body>, Refusal> {
         match &call.host {
-            HostKind::KeyVault(vault) => Ok(data_plane::answer(&self.platform, vault, call)),
+            HostKind::KeyVault(name) => {
+                Ok(data_plane::answer(&self.platform, KeyHost::KeyVault, name, call))
+            }
             HostKind::ManagedHsm(name) => {
-                let text = format!("there is no managed HSM {name}");
-                Err(Refusal::new(404, "ResourceNotFound", text))
+                Ok(data_plane::answer(&self.platform, KeyHost::ManagedHsm, name, call))
             }
             HostKind::Main if call.path.starts_with("/custody/") => {
                 match operate::answer(self, call)? {

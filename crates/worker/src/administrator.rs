@@ -13,7 +13,7 @@ use custody_envelope::SecretBytes;
 use custody_names::{ClientId, CorrelationId, PrincipalId, ResourceId, SubscriptionId, TenantId};
 use custody_resources::{Kind as _, Refusal, Stop, Stored, World, Write};
 
-use crate::applications::{Author, WRITE as WRITE_DIRECTORY, no_randomness};
+use crate::directory::{Author, WRITE as WRITE_DIRECTORY, no_randomness};
 use crate::{Platform, fault};
 
 /// What the administrator's application is called.

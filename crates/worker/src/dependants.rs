@@ -114,6 +114,28 @@ pub(crate) fn dependants(
     Ok(Dependants { key: key.versionless(), versions, summary })
 }
 
+/// How many vaults hang on the key; with a version, how many on that one: their keyring is wrapped
+/// by it, or they are pinned to it.
+pub(crate) fn vaults_on(key: &KeyUri, world: &World) -> Result<usize, Stop> {
+    let mut count = 0;
+    for record in world.referrers(Target::key(&key.versionless()))? {
+        if !record.id.resource_type().as_str().eq_ignore_ascii_case(BackupVault::TYPE) {
+            continue;
+        }
+        let vault = Stored::<BackupVault>::read(record)?;
+        let Some(version) = &key.version else {
+            count += 1;
+            continue;
+        };
+        let wrapped = key.at(version.clone());
+        let mut generations = vault.status.keyring.iter().flat_map(|ring| &ring.generations);
+        let wraps = generations.any(|generation| generation.wraps.contains(&wrapped));
+        let applied = vault.status.applied.as_ref().and_then(|applied| applied.key());
+        count += usize::from(wraps || applied.is_some_and(|uri| uri == key));
+    }
+    Ok(count)
+}
+
 fn report(
     key: &KeyUri,
     fact: &VersionFacts,

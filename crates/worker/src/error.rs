@@ -27,6 +27,9 @@ pub enum StartError {
         /// What is wrong with it.
         why: String,
     },
+    /// The folder holds an installation, where an empty one is wanted.
+    #[error("{0:?} holds an installation already; a recovery kit is restored into an empty folder")]
+    NotEmpty(PathBuf),
     /// A newer version of custody wrote this; nothing was changed.
     #[error("the data folder has format {found}, this version knows {known}")]
     NewerFormat {
@@ -83,6 +86,7 @@ impl StartError {
             Self::Folder { full: true, .. } => "DataFolderFull",
             Self::Folder { .. } => "DataFolderUnusable",
             Self::Damaged { .. } => "DataFolderDamaged",
+            Self::NotEmpty(_) => "DataFolderNotEmpty",
             Self::NewerFormat { .. } => "DataFolderNewerFormat",
             Self::KeysMissing(_) => "KeysMissing",
             Self::Part { code, .. } => code,
@@ -98,9 +102,12 @@ impl StartError {
             Self::Folder { full: true, .. } => {
                 Some("free some room and run the command again".into())
             }
+            Self::NotEmpty(_) => {
+                Some("custody --data-dir EMPTY_FOLDER recovery-kit restore --file FILE".into())
+            }
             Self::NewerFormat { .. } => Some("use the newer custody that wrote it".into()),
             Self::KeysMissing(_) => {
-                Some("custody recovery-kit restore --kit FILE --data-dir EMPTY_FOLDER".into())
+                Some("custody recovery-kit restore --file FILE --data-dir EMPTY_FOLDER".into())
             }
             Self::Folder { .. } | Self::Damaged { .. } => {
                 Some("custody --data-dir ANOTHER_FOLDER …, or mend owner and mode".into())

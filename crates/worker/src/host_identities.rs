@@ -7,15 +7,15 @@ use std::net::IpAddr;
 use custody_activity::Importance;
 use custody_directory::token::{Issued, Proof, Subject};
 use custody_directory::{
-    ATTACHED_MAX, UserAssignedIdentity, WHOLE_HOST, Workload, WorkloadSpec, WorkloadStatus,
-    hash_of, is_hash_of, mint_secret, workload_id,
+    ATTACHED_MAX, SignInError, UserAssignedIdentity, WHOLE_HOST, Workload, WorkloadSpec,
+    WorkloadStatus, hash_of, is_hash_of, mint_secret, workload_id,
 };
 use custody_envelope::SecretBytes;
-use custody_names::{ClientId, CorrelationId, PrincipalId, ResourceId};
+use custody_names::{ClientId, CorrelationId, PrincipalId, ResourceId, TenantId};
 use custody_resources::{Kind as _, Refusal, Stored, Write};
 use serde_json::json;
 
-use crate::applications::Author;
+use crate::directory::Author;
 use crate::sign_in::identity;
 use crate::{Platform, fault};
 
@@ -165,13 +165,20 @@ impl Platform {
         })
     }
 
-    /// Issues a token of an attached identity; that is on the ledger before it is answered.
+    /// Issues a token of an attached identity, if its tenant knows the resource; that is on the
+    /// ledger before it is answered.
     pub fn identity_token(
         &self,
         request: &IdentityRequest<'_>,
+        is_known: &dyn Fn(TenantId) -> Result<bool, Refusal>,
     ) -> Result<(Issued, ClientId), Refusal> {
         let (workload, found) = self.find_attached(request)?;
         let status = found.status;
+        if !is_known(status.tenant_id)? {
+            let (resource, tenant) = (request.audience.to_owned(), status.tenant_id);
+            let text = SignInError::ResourceUnknown { resource, tenant }.to_string();
+            return Err(Refusal::new(400, "ResourceUnknown", text));
+        }
         let subject = Subject {
             tenant: status.tenant_id,
             client: status.client_id,

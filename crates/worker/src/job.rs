@@ -92,18 +92,24 @@ impl<'p> Job<'p> {
     /// Names what is being done now.
     pub(crate) fn phase(&self, phase: &str) -> Result<(), TaskError> {
         let text = format!("{} {phase}", self.platform.clock.now());
-        self.lock().log.push(text);
-        self.report(|progress| phase.clone_into(&mut progress.phase));
+        {
+            let mut state = self.lock();
+            state.log.push(text);
+            phase.clone_into(&mut state.progress.phase);
+        }
         self.store_progress()?;
         self.check()
     }
 
-    /// Changes the progress; it is stored a few times a second at most.
+    /// Changes the progress; a new phase is stored at once, the rest a few times a second at most.
     pub(crate) fn report(&self, change: impl FnOnce(&mut Progress)) {
         let due = {
             let mut state = self.lock();
+            let before = state.progress.phase.clone();
             change(&mut state.progress);
-            self.platform.clock.since_boot().saturating_sub(state.stored_at) >= STORED_EVERY
+            let new_phase = state.progress.phase != before;
+            new_phase
+                || self.platform.clock.since_boot().saturating_sub(state.stored_at) >= STORED_EVERY
         };
         if due {
             // Progress that cannot be stored is no reason to fail; the end of the job will be.

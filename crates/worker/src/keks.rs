@@ -158,6 +158,7 @@ impl KeyEncryptionKeys for VaultKeks {
         plain: &SecretBytes,
     ) -> Result<Vec<u8>, KekError> {
         let version = Some(&key.version);
+        let algorithm = algorithm.into();
         let operation = KeyOperation::Wrap { name: &key.key, version, algorithm, plain };
         match self.ask(&key.pinned(), &operation)? {
             KeyAnswer::Wrapped { wrapped, .. } => Ok(wrapped),
@@ -172,6 +173,7 @@ impl KeyEncryptionKeys for VaultKeks {
         wrapped: &[u8],
     ) -> Result<SecretBytes, KekError> {
         let version = Some(&key.version);
+        let algorithm = algorithm.into();
         let operation = KeyOperation::Unwrap { name: &key.key, version, algorithm, wrapped };
         match self.ask(&key.pinned(), &operation)? {
             KeyAnswer::Unwrapped { plain, .. } => Ok(plain),

@@ -4,13 +4,14 @@ use custody_access::{Grants, Principal, PrincipalKind, RoleAssignment};
 use custody_directory::grants_for;
 use custody_key_vault::{
     KeyAnswer, KeyOperation, KeyVaultError, KeyVaultKind, KeyVaultRef, RequestContext,
-    SOFT_DELETE_DAYS_MAX, key_vault_claim, key_vault_ref,
+    SOFT_DELETE_DAYS_MAX, TAG_GUARD_DEPENDANTS, TAG_REFUSE_RSA15, key_vault_claim, key_vault_ref,
 };
 use custody_names::{
     ClientId, CorrelationId, KeyName, KeyVaultName, OperationId, PrincipalId, ResourceId,
     ResourceName, TenantId,
 };
-use custody_resources::{Query, Refusal, Stored};
+use custody_resources::{Query, Record, Refusal, Stored};
+use serde_json::Value;
 
 use crate::{Platform, fault};
 
@@ -69,6 +70,35 @@ impl Platform {
         Ok(found)
     }
 
+    /// The managed HSM of this name, with the local roles that reach `key`, or the HSM itself where
+    /// no key is named. Roles that are assigned above it do not reach into it.
+    pub fn managed_hsm(
+        &self,
+        name: &KeyVaultName,
+        key: Option<&KeyName>,
+    ) -> Result<Option<KeyVaultFacts>, Refusal> {
+        let mut found = None;
+        let looked = self.records.view(&mut |world| {
+            found = None;
+            let records = world.below(&ResourceId::root(), MANAGED_HSM_TYPE)?;
+            let own = |record: &&Record| {
+                record.id.name().is_some_and(|own| own.eq_ignore_ascii_case(name.as_str()))
+            };
+            let Some(record) = records.iter().find(own) else { return Ok(()) };
+            let scope = match key {
+                Some(key) => record.id.child("keys", &resource_name(key)?),
+                None => record.id.clone(),
+            };
+            let mut grants = grants_for(world, &scope)?;
+            grants.assignments.retain(|assignment| record.id.contains(&assignment.scope));
+            let vault = managed_hsm_ref(name, record, self.installation.tenant_id)?;
+            found = Some(KeyVaultFacts { vault, grants });
+            Ok(())
+        });
+        looked.map_err(fault::of_apply)?;
+        Ok(found)
+    }
+
     /// The platform's own key vault, with the right to use it for `principal`.
     pub(crate) fn platform_key_vault(
         &self,
@@ -95,6 +125,11 @@ impl Platform {
             resource,
             soft_delete_days: SOFT_DELETE_DAYS_MAX,
             purge_protection: true,
+            managed_hsm: false,
+            location: self.installation.location.to_string(),
+            geography: self.installation.location.to_string(),
+            refuses_rsa15: true,
+            guards_dependants: false,
         };
         let grants = Grants { assignments: vec![assignment, service], ..Grants::default() };
         Ok(KeyVaultFacts { vault, grants })
@@ -114,9 +149,45 @@ impl Platform {
             job: cause.job,
             client_address: None,
             client_info: None,
+            dependants: 0,
         };
         self.key_vaults.perform(principal, &facts.vault, &facts.grants, operation, &context)
     }
+}
+
+/// The type of managed HSMs.
+const MANAGED_HSM_TYPE: &str = "Microsoft.KeyVault/managedHSMs";
+
+/// A managed HSM as the key store takes it.
+fn managed_hsm_ref(
+    name: &KeyVaultName,
+    record: &Record,
+    tenant: TenantId,
+) -> Result<KeyVaultRef, Refusal> {
+    let tenant = match record.spec.get("tenantId").and_then(Value::as_str) {
+        Some(text) => text.parse().map_err(|_| Refusal::bug("a tenant's id is no GUID"))?,
+        None => tenant,
+    };
+    let days = record.spec.get("softDeleteRetentionInDays").and_then(Value::as_u64);
+    let location = record.location.as_ref().map(ToString::to_string).unwrap_or_default();
+    Ok(KeyVaultRef {
+        tenant,
+        vault: name.clone(),
+        resource: record.id.clone(),
+        soft_delete_days: days
+            .and_then(|days| u32::try_from(days).ok())
+            .unwrap_or(SOFT_DELETE_DAYS_MAX),
+        purge_protection: record.spec.get("enablePurgeProtection") == Some(&Value::Bool(true)),
+        managed_hsm: true,
+        geography: location.clone(),
+        location,
+        refuses_rsa15: has_tag(record, TAG_REFUSE_RSA15),
+        guards_dependants: has_tag(record, TAG_GUARD_DEPENDANTS),
+    })
+}
+
+fn has_tag(record: &Record, tag: &str) -> bool {
+    record.tags.get(tag).is_some_and(|value| value.eq_ignore_ascii_case("true"))
 }
 
 fn resource_name(key: &KeyName) -> Result<ResourceName, Refusal> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use custody_backup_vaults::{BackupVault, rules};
 use custody_directory::principal_of;
-use custody_key_vault::{KeyAnswer, KeyOperation};
+use custody_key_vault::{KeyAnswer, KeyItem, KeyOperation, Page};
 use custody_names::{CorrelationId, KeyUri, ResourceId};
 use custody_protection::{BackupInstance, RecoveryPoint};
 use custody_record_store::OperationFilter;
@@ -13,7 +13,7 @@ use custody_resources::{
 };
 use serde_json::{Value, json};
 
-use crate::dependants::{VersionFacts, dependants as report};
+use crate::dependants::{VersionFacts, dependants as report, vaults_on};
 use crate::key_access::Cause;
 use crate::platform::DEFAULT_GROUP;
 use crate::vault_repository::store_place;
@@ -82,7 +82,7 @@ pub fn status(platform: &Platform) -> Result<Value, Refusal> {
     }))
 }
 
-/// What hangs on a key, version by version; nothing is changed by asking (rule 124).
+/// What hangs on a key, version by version, as the administrator sees it (rule 124).
 pub fn dependants(
     platform: &Arc<Platform>,
     key: &KeyUri,
@@ -94,12 +94,33 @@ pub fn dependants(
     })?;
     let caller = principal_of(&platform.administrator());
     let cause = Cause { correlation, job: None };
+    let whole = KeyOperation::ListVersions { name: &key.key, page: Page::WHOLE };
     let answer = platform
-        .ask_key_vault(&caller, &facts, &KeyOperation::ListVersions { name: &key.key }, cause)
+        .ask_key_vault(&caller, &facts, &whole, cause)
         .map_err(|error| Refusal::new(error.answer().status, error.code(), error.to_string()))?;
-    let KeyAnswer::Keys(versions) = answer else {
+    let KeyAnswer::Versions { keys: versions, .. } = answer else {
         return Err(Refusal::bug("the key vault gave an answer of another kind"));
     };
+    dependants_of(platform, key, versions)
+}
+
+/// How many vaults hang on a key, or on one version of it.
+pub fn dependant_count(platform: &Platform, key: &KeyUri) -> Result<usize, Refusal> {
+    let mut count = 0;
+    let looked = platform.records.view(&mut |world| {
+        count = vaults_on(key, world)?;
+        Ok(())
+    });
+    looked.map_err(fault::of_apply)?;
+    Ok(count)
+}
+
+/// What hangs on these versions of a key, newest first; nothing is changed by asking (rule 124).
+pub fn dependants_of(
+    platform: &Platform,
+    key: &KeyUri,
+    versions: Vec<KeyItem>,
+) -> Result<Value, Refusal> {
     let versions: Vec<VersionFacts> = versions
         .into_iter()
         .map(|found| VersionFacts {

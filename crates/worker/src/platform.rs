@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use custody_activity::{Ledger, Signer};
+use custody_activity::{AuditDestination, DiagnosticSetting, Ledger, Signer};
 use custody_ambient::{Clock, Entropy};
 use custody_backup_vaults::BackupVault;
 use custody_directory as directory;
@@ -321,6 +321,8 @@ fn registry() -> Registry {
         .with::<BackupVault>()
         .with::<BackupInstance>()
         .with::<RecoveryPoint>()
+        .with::<AuditDestination>()
+        .with::<DiagnosticSetting>()
 }
 
 pub(crate) fn open_seal(

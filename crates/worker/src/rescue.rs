@@ -288,8 +288,7 @@ fn take_in_points(platform: &Arc<Platform>, vault_id: &ResourceId) -> Result<(),
 fn set_up(options: PlatformOptions, kit: &RecoveryKit) -> Result<PlatformOptions, StartError> {
     let folder = DataFolder::open_or_create(&options.data_folder)?;
     if folder.installation()?.is_some() {
-        let why = "it holds an installation; a kit is restored into an empty one".to_owned();
-        return Err(StartError::Damaged { path: folder.root().to_owned(), why });
+        return Err(StartError::NotEmpty(folder.root().to_owned()));
     }
     let mut installation = Installation::mint(options.entropy.as_ref(), options.clock.now())?;
     installation.installation_id = kit.installation();

@@ -13,7 +13,7 @@ use custody_directory::{
 use custody_names::{ClientId, ResourceId};
 use custody_resources::{Caller, CallerKind, Kind as _, Refusal, Stop, Stored, World};
 
-use crate::applications::Author;
+use crate::directory::Author;
 use crate::{Platform, fault};
 
 /// The permission to replace the signing key.

@@ -11,17 +11,20 @@ pub(crate) const KEPT_POINTS: usize = 3;
 pub(crate) enum Act {
     Protect,
     Rotate,
+    Rewrap,
     Forget,
     Prune,
 }
 
 impl Act {
-    pub(crate) const ALL: [Self; 4] = [Self::Protect, Self::Rotate, Self::Forget, Self::Prune];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Protect, Self::Rotate, Self::Rewrap, Self::Forget, Self::Prune];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Protect => "protect",
             Self::Rotate => "rotate",
+            Self::Rewrap => "rewrap",
             Self::Forget => "forget",
             Self::Prune => "prune",
         }
@@ -35,6 +38,8 @@ impl Act {
             Self::Rotate => {
                 &["keyvault", "key", "rotate", "--vault-name", key_vault, "--name", "backup"]
             }
+            // The first job after a rotation wraps the data keys under the new version.
+            Self::Rewrap => &["verify"],
             Self::Forget => &["forget", ITEM, "--keep-last", &kept, "--yes"],
             Self::Prune => &["prune"],
         };

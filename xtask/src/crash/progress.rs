@@ -151,7 +151,8 @@ impl Seen {
 fn phase(text: &str) -> Option<String> {
     let line: Value = serde_json::from_str(text).ok()?;
     let progress = line.get("progress").unwrap_or(&line);
-    Some(progress.get("phase")?.as_str()?.to_owned())
+    let phase = progress.get("phase")?.as_str()?;
+    (!phase.is_empty()).then(|| phase.to_owned()) // a job that waits has none yet
 }
 
 #[cfg(test)]
@@ -165,6 +166,7 @@ mod tests {
         };
         check("{\"phase\":\"packing\",\"filesDone\":3}", Some("packing"));
         check("{\"progress\":{\"phase\":\"commit\"}}", Some("commit"));
+        check("{\"phase\":\"\"}", None);
         check("{\"status\":\"Completed\"}", None);
         check("warning: {\"phase\":\"x\"}", None);
         check("", None);

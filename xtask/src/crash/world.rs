@@ -49,6 +49,10 @@ impl World {
         match act {
             Act::Protect => self.source.edit().trying("the source"),
             Act::Rotate => Ok(()),
+            Act::Rewrap => {
+                let outcome = self.perform(Act::Rotate, None)?;
+                self.count_points(Act::Rotate, &outcome)
+            }
             Act::Forget | Act::Prune => {
                 while self.points.len() < POINTS_BEFORE {
                     self.source.edit().trying("the source")?;

@@ -29,6 +29,22 @@ fn records_come_back_from_either_end() {
 }
 
 #[test]
+fn reading_can_begin_at_any_number() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = written(folder.path(), 5);
+    let all: Vec<u64> = ledger
+        .read(Order::OldestFirst)
+        .unwrap()
+        .map(|entry| entry.unwrap().position.sequence)
+        .collect();
+    for from in 0..8 {
+        let read = ledger.read_from(from).unwrap().map(|entry| entry.unwrap().position.sequence);
+        let expected: Vec<u64> = all.iter().copied().filter(|number| *number >= from).collect();
+        assert_eq!(read.collect::<Vec<_>>(), expected, "from {from}");
+    }
+}
+
+#[test]
 fn a_new_ledger_has_no_head() {
     let folder = tempfile::tempdir().unwrap();
     let ledger = open(&folder.path().join("not/there/yet"));

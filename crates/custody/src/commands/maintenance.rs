@@ -26,9 +26,12 @@ pub(crate) fn run(
         let result = &done.job.result;
         let _ = writeln!(text, "vault {name}: {action} done in {}", done.took());
         text += &facts(result);
-        if done.exit() != ExitCode::Success {
-            exit = done.exit();
-        }
+        let has_lost = result.get("lostPacks").and_then(Value::as_u64).unwrap_or_default() > 0;
+        exit = match (has_lost, exit, done.exit()) {
+            (true, ..) | (_, ExitCode::Damaged, _) => ExitCode::Damaged,
+            (_, earlier, ExitCode::Success) => earlier,
+            (.., own) => own,
+        };
         reports.push(done.to_json(json!({ "vault": name, "result": result })));
     }
     Ok(Outcome::data(reports).with_text(text).ending(exit))

@@ -1,5 +1,6 @@
 //! The commands: one file for each verb or noun.
 
+pub(crate) mod audit;
 pub(crate) mod backup;
 pub(crate) mod cat;
 pub(crate) mod completions;
@@ -54,6 +55,7 @@ pub(crate) fn run(command: &Command, context: &Context<'_>) -> Result<Outcome, C
         Command::Group(options) => group::run(options, context),
         Command::Backup(options) => backup::run(options, context),
         Command::Job(options) => job::run(options, context),
+        Command::Audit(options) => audit::run(options, context),
         Command::Ledger(options) => ledger::run(options, context),
         Command::RecoveryKit(options) => recovery_kit::run(options, context),
         Command::Init(options) => init::run(options, context),

@@ -88,9 +88,9 @@ fn text(context: &Context<'_>, points: &[Value]) -> String {
             human::size(number("newBytes")),
             match number("warnings") {
                 0 => String::new(),
-                warnings => human::count(warnings, "warning"),
+                warnings => warnings.to_string(),
             },
         ]
     });
-    lay_out(&["Item", "Point", "Time", "Files", "Size", "New", ""], rows.collect())
+    lay_out(&["Item", "Point", "Time", "Files", "Size", "New", "Warnings"], rows.collect())
 }

@@ -1,6 +1,5 @@
 //! `custody protect`: puts folders under protection and takes a recovery point.
 
-use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -215,23 +214,16 @@ fn restore_command(context: &Context<'_>, options: &Options, item: &Item, point:
     }
     words.extend(["--to".to_owned(), format!("./restored-{}", item.name)]);
     if let Some(vault) = &options.vault.vault {
-        words.extend(["--vault".to_owned(), quoted(&OsString::from(vault))]);
+        words.extend(["--vault".to_owned(), terminal::shell_word(vault.as_bytes())]);
     }
     if let Some(group) = &options.vault.group.resource_group {
-        words.extend(["-g".to_owned(), quoted(&OsString::from(group))]);
+        words.extend(["-g".to_owned(), terminal::shell_word(group.as_bytes())]);
     }
     if let Some(folder) = &context.global.data_dir {
-        words.extend(["--data-dir".to_owned(), quoted(context.absolute(folder).as_os_str())]);
+        words.extend([
+            "--data-dir".to_owned(),
+            terminal::shell_word(context.absolute(folder).as_os_str().as_encoded_bytes()),
+        ]);
     }
     words.join(" ")
-}
-
-/// A word as a POSIX shell reads it back.
-fn quoted(word: &std::ffi::OsStr) -> String {
-    let shown = terminal::path(word.as_encoded_bytes());
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=".contains(c);
-    if !shown.is_empty() && shown.chars().all(plain) {
-        return shown;
-    }
-    format!("'{}'", shown.replace('\'', r"'\''"))
 }

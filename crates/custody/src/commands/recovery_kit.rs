@@ -70,10 +70,28 @@ pub(crate) fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, C
                 &|what| context.passphrase(what),
             )?;
             let folder = terminal::path(context.place.data_folder.as_os_str().as_encoded_bytes());
-            let text = format!("set up {folder}; custody repair finds the recovery points again\n");
+            let text = format!("set up {folder}\n{}", next_steps(&restored));
             Ok(Outcome::data(restored).with_text(text))
         }
     }
+}
+
+/// Which commands bring the recovery points of the kit's repositories back.
+fn next_steps(restored: &Value) -> String {
+    let repositories = restored.get("repositories").and_then(Value::as_array);
+    let places =
+        repositories.into_iter().flatten().filter_map(|known| known.get("place")?.as_str());
+    let steps: String = places
+        .map(|place| {
+            format!("  custody repair --repository {}\n", terminal::shell_word(place.as_bytes()))
+        })
+        .collect();
+    if steps.is_empty() {
+        return "the kit names no repository\n".to_owned();
+    }
+    format!(
+        "to find the recovery points again, give each repository's place as it is now:\n{steps}"
+    )
 }
 
 fn create(context: &Context<'_>, path: &Path) -> Result<Outcome, CliError> {

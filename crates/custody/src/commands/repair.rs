@@ -1,4 +1,4 @@
-//! `custody repair`: makes the records agree with the repository again.
+//! `custody repair`: makes lost indexes again, and the records agree with the repository.
 
 use std::path::{Path, PathBuf};
 
@@ -11,12 +11,13 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::output::Outcome;
 
-/// Rebuild the record of a vault's recovery points from its repository
+/// Rebuild a repository's lost indexes, and the record of its recovery points
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  custody repair\n  custody repair --vault main --accept-head\n  \
     custody repair --repository /backup/repository\n\n\
-    It never deletes stored data. --accept-head is for a repository that was deliberately put back \
+    Indexes that are lost or damaged are built again from the packs. Nothing that is stored is \
+    ever deleted. --accept-head is for a repository that was deliberately put back \
     to an older state.\n\nExit codes: 0 done, 7 the key may not be used, 9 damage is left; the \
     others are in docs/exit-codes.md."
 )]

@@ -49,6 +49,14 @@ pub(crate) fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, C
             let objects = human::count(number(result, "objects"), "object");
             let size = human::size(number(result, "bytes"));
             let _ = writeln!(text, "  {objects}, {size}: {}", terminal::line(assurance));
+            if number(result, "unreferencedObjects") > 0 {
+                let objects = human::count(number(result, "unreferencedObjects"), "object");
+                let size = human::size(number(result, "unreferencedBytes"));
+                let _ = writeln!(
+                    text,
+                    "  {objects}, {size}: used by no recovery point; custody prune frees them"
+                );
+            }
         }
         reports.push(done.to_json(json!({ "vault": name, "ok": sound, "result": result })));
     }

@@ -115,6 +115,24 @@ fn repair_takes_a_repository_into_new_records() {
     site.ok(&["protect", site.text(&site.source()), "--item", "docs"]);
 }
 
+/// `repair` builds lost indexes again from the packs, and says so.
+#[test]
+fn repair_builds_lost_indexes_again() {
+    let site = Site::protected();
+    let folder = site.repository().join("index");
+    let indexes: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap()).collect();
+    for index in &indexes {
+        fs::remove_file(index.path()).unwrap();
+    }
+    site.fails(&["verify"], 9, "");
+    let said = String::from_utf8(site.ok(&["repair"])).unwrap();
+    for fact in ["lostIndexes: 1", "newIndexes: 1", "lostPacks: 0"] {
+        assert!(said.contains(fact), "{fact}: {said}");
+    }
+    site.ok(&["verify", "--read-data"]);
+    site.assert_restores("back");
+}
+
 /// A recovery kit opens everything on an empty machine.
 #[test]
 fn a_recovery_kit_opens_everything_on_an_empty_machine() {
@@ -143,6 +161,33 @@ fn a_recovery_kit_opens_everything_on_an_empty_machine() {
     let mut test = vec!["recovery-kit", "test", "--kit", site.text(&kit)];
     test.extend(["--passphrase-file", site.text(&wrong)]);
     site.fails(&test, SEAL, "WrongPassphrase");
+}
+
+/// A recovery kit sets up an empty data folder, and `repair` takes the repository into it.
+#[test]
+fn a_recovery_kit_and_a_repository_make_an_installation_again() {
+    let site = Site::protected();
+    let passphrase = site.passphrase("correct horse battery staple");
+    let kit = site.path("kit.custody");
+    let file = ["--passphrase-file", site.text(&passphrase)];
+    let with_kit = |verb| {
+        let mut line = vec!["recovery-kit", verb, "--file", site.text(&kit)];
+        line.extend(file);
+        line
+    };
+    site.ok(&with_kit("create"));
+
+    let empty = Site::new();
+    empty.ok(&with_kit("restore"));
+    empty.fails(&with_kit("restore"), 6, "DataFolderNotEmpty");
+    copy(&site.repository(), &empty.path("repository"));
+    let repository = empty.path("repository");
+    empty.ok(&["repair", "--repository", empty.text(&repository)]);
+    let target = empty.path("back");
+    empty.ok(&["restore", "docs", "--to", empty.text(&target)]);
+    crate::tree::assert_equal(&site.source(), &target);
+    empty.ok(&["protect", site.text(&site.source()), "--item", "docs"]);
+    assert_eq!(empty.json(&["points", "docs"]).as_array().unwrap().len(), 2);
 }
 
 /// An older copy of the repository in place of the present one is noticed.

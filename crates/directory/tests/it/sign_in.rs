@@ -195,3 +195,18 @@ fn certificates() {
     }
     assert!(Certificate::read(&[CERTIFICATE, b"\0"].concat()).is_none());
 }
+
+/// A certificate is read, or not, whatever bytes it has; what is read of a changed one is never
+/// taken for the registered one.
+#[test]
+fn a_certificate_with_any_byte_changed_is_another() {
+    let good = Certificate::read(CERTIFICATE).unwrap();
+    for at in 0..CERTIFICATE.len() {
+        for change in [1, 0x80, 0xFF] {
+            let mut bytes = CERTIFICATE.to_vec();
+            bytes[at] ^= change;
+            let read = Certificate::read(&bytes);
+            assert!(read.is_none_or(|read| read.x5t_s256 != good.x5t_s256), "{at} {change}");
+        }
+    }
+}

@@ -225,3 +225,19 @@ fn a_stored_form_that_is_none_is_refused() {
         assert!(SigningKeys::read(&cut).is_none(), "{length}");
     }
 }
+
+#[test]
+fn a_token_with_any_byte_changed_is_refused() {
+    let world = world();
+    let good = token(&world, VAULTS);
+    judge(&world, &good, 10).unwrap();
+    for at in 0..good.len() {
+        for change in [1, 2, 0x10] {
+            let mut bytes = good.clone().into_bytes();
+            bytes[at] ^= change;
+            if let Ok(changed) = String::from_utf8(bytes) {
+                assert!(judge(&world, &changed, 10).is_err(), "{at} {change}");
+            }
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use custody_access::{AccessPolicy, KeyPermission, PermissionModel, Principal, PrincipalKind};
 use custody_envelope::{KekFault, SecretBytes};
 use custody_key_vault::{
-    AttributeChange, KeyAnswer, KeyOperation, KeyVaultError, NewKey, RsaSize, VaultOperation,
+    AttributeChange, KeyAnswer, KeyOperation, KeyVaultError, NewKey, Page, RsaSize, VaultOperation,
 };
 use custody_names::{ClientId, PrincipalId};
 
@@ -35,9 +35,9 @@ fn each_operation_is_recorded_with_who_what_and_how_it_ended() {
     assert!(created.resource_id.ends_with("/PROVIDERS/MICROSOFT.KEYVAULT/VAULTS/KV1"));
     assert!(created.properties.granted_by.unwrap().ends_with("roleAssignments/r"));
     check(&KeyOperation::Get { name, version: None }, ("KeyGet", "OK", 200));
-    let list = check(&KeyOperation::List, ("KeyList", "OK", 200));
+    let list = check(&KeyOperation::List { page: Page::WHOLE }, ("KeyList", "OK", 200));
     assert_eq!(list.properties.request_uri, "https://kv1.vault.custody.localhost/keys");
-    check(&KeyOperation::ListVersions { name }, ("KeyListVersions", "OK", 200));
+    check(&KeyOperation::ListVersions { name, page: Page::WHOLE }, ("KeyListVersions", "OK", 200));
     check(&KeyOperation::Rotate { name }, ("KeyRotate", "OK", 200));
     check(&KeyOperation::Update { name, version: None, change }, ("KeyUpdate", "OK", 200));
     let wrap = KeyOperation::Wrap { name, version: None, algorithm: OAEP, plain };
@@ -49,7 +49,7 @@ fn each_operation_is_recorded_with_who_what_and_how_it_ended() {
     assert!(refused.properties.request_uri.ends_with("/keys/k/unwrapkey"));
     check(&KeyOperation::Delete { name }, ("KeyDelete", "OK", 200));
     check(&KeyOperation::GetDeleted { name }, ("KeyGetDeleted", "OK", 200));
-    check(&KeyOperation::ListDeleted, ("KeyListDeleted", "OK", 200));
+    check(&KeyOperation::ListDeleted { page: Page::WHOLE }, ("KeyListDeleted", "OK", 200));
     check(&KeyOperation::Rotate { name }, ("KeyRotate", "KeyNotFound", 404));
     check(&KeyOperation::Recover { name }, ("KeyRecover", "OK", 200));
     check(&KeyOperation::Delete { name }, ("KeyDelete", "OK", 200));

@@ -7,11 +7,11 @@ use custody_access::{
     Grants, KEY_VAULT_CRYPTO_OFFICER, PermissionModel, Principal, PrincipalKind, RoleAssignment,
 };
 use custody_ambient::{Entropy, Timestamp};
-use custody_envelope::{SecretBytes, WrapAlgorithm};
+use custody_envelope::SecretBytes;
 use custody_key_vault::{
-    AttributeChange, AuditRecord, AuditSink, AuditUnavailable, FileSeal, Key, KeyAnswer,
-    KeyOperation, KeyStore, KeyVaultError, KeyVaultRef, KeyVaults, NewKey, RequestContext, RsaSize,
-    Seal,
+    AttributeChange, AuditRecord, AuditSink, AuditUnavailable, EncryptionAlgorithm, FileSeal, Key,
+    KeyAnswer, KeyOperation, KeyStore, KeyVaultError, KeyVaultRef, KeyVaults, NewKey,
+    RequestContext, RsaSize, Seal,
 };
 use custody_names::{CorrelationId, KeyName, KeyVersion, PrincipalId, TenantId};
 use custody_test_world::SeededEntropy;
@@ -20,7 +20,7 @@ pub(crate) const GROUP: &str =
     "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/g";
 pub(crate) const TENANT: TenantId = TenantId::from_bytes([1; 16]);
 pub(crate) const OFFICER: PrincipalId = PrincipalId::from_bytes([10; 16]);
-pub(crate) const OAEP: WrapAlgorithm = WrapAlgorithm::RsaOaep256;
+pub(crate) const OAEP: EncryptionAlgorithm = EncryptionAlgorithm::RsaOaep256;
 
 /// Everything on one temporary folder: `data/keys.db` and `seal`.
 pub(crate) struct Bench {
@@ -128,6 +128,7 @@ impl Bench {
             job: None,
             client_address: None,
             client_info: None,
+            dependants: 0,
         }
     }
 
@@ -195,6 +196,11 @@ pub(crate) fn vault(name: &str) -> KeyVaultRef {
         resource: format!("{GROUP}/providers/Microsoft.KeyVault/vaults/{name}").parse().unwrap(),
         soft_delete_days: 90,
         purge_protection: false,
+        managed_hsm: false,
+        location: "westeurope".into(),
+        geography: "Europe".into(),
+        refuses_rsa15: false,
+        guards_dependants: false,
     }
 }
 

@@ -4,19 +4,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use custody_envelope::{KekFault, SecretBytes, WrapAlgorithm};
+use custody_envelope::{KekFault, SecretBytes};
 use custody_key_vault::{
-    AttributeChange, Change, Key, KeyAnswer, KeyOperation, KeyUse, NewKey, RsaSize, Standing,
-    VaultOperation,
+    AttributeChange, Change, EncryptionAlgorithm, KeyAnswer, KeyItem, KeyOperation, KeyShape,
+    KeyUse, NewKey, Page, PublicKey, RsaSize, Standing, VaultOperation,
 };
 
 use crate::bench::{Bench, code, key_name, officer, one_key, vault};
 
 const DAY: Duration = Duration::from_hours(24);
 
-fn listed(bench: &Bench, operation: &KeyOperation<'_>) -> Vec<Key> {
+fn listed(bench: &Bench, operation: &KeyOperation<'_>) -> Vec<KeyItem> {
     match bench.ask(operation).map_err(|error| error.to_string()).unwrap() {
-        KeyAnswer::Keys(keys) => keys,
+        KeyAnswer::Keys { keys, .. } | KeyAnswer::Versions { keys, .. } => keys,
         _ => panic!("not keys"),
     }
 }
@@ -24,14 +24,15 @@ fn listed(bench: &Bench, operation: &KeyOperation<'_>) -> Vec<Key> {
 #[test]
 fn sizes_make_keys_that_wrap_and_unwrap() {
     let bench = Bench::new();
-    let check = |size: RsaSize, algorithm: WrapAlgorithm| {
+    let check = |size: RsaSize, algorithm: EncryptionAlgorithm| {
         let name = &key_name(&format!("k{}", size.bits()));
         let key = NewKey::of_size(size);
         let key = one_key(bench.ask(&KeyOperation::Create { name, key: &key }));
-        assert_eq!(key.size, size);
-        assert_eq!(u32::try_from(key.public_key.modulus.len() * 8), Ok(size.bits()));
-        assert!(key.public_key.modulus[0] >= 0x80);
-        assert_eq!(key.public_key.exponent, [1, 0, 1]);
+        assert_eq!(key.shape, KeyShape::Rsa(size));
+        let PublicKey::Rsa { modulus, exponent } = &key.public_key else { panic!("not RSA") };
+        assert_eq!(u32::try_from(modulus.len() * 8), Ok(size.bits()));
+        assert!(modulus[0] >= 0x80);
+        assert_eq!(exponent, &[1, 0, 1]);
         let plain = &SecretBytes::new(vec![7; 72]);
         let wrap = KeyOperation::Wrap { name, version: None, algorithm, plain };
         let Ok(KeyAnswer::Wrapped { key: by, wrapped }) = bench.ask(&wrap) else {
@@ -45,10 +46,10 @@ fn sizes_make_keys_that_wrap_and_unwrap() {
         };
         assert_eq!(got.expose(), plain.expose());
     };
-    check(RsaSize::Bits2048, WrapAlgorithm::RsaOaep256);
-    check(RsaSize::Bits2048, WrapAlgorithm::RsaOaep);
-    check(RsaSize::Bits3072, WrapAlgorithm::RsaOaep256);
-    check(RsaSize::Bits4096, WrapAlgorithm::RsaOaep256);
+    check(RsaSize::Bits2048, EncryptionAlgorithm::RsaOaep256);
+    check(RsaSize::Bits2048, EncryptionAlgorithm::RsaOaep);
+    check(RsaSize::Bits3072, EncryptionAlgorithm::RsaOaep256);
+    check(RsaSize::Bits4096, EncryptionAlgorithm::RsaOaep256);
     for bits in [0, 1024, 2047, 8192] {
         let error = RsaSize::try_from(bits).unwrap_err();
         assert_eq!(error.answer().code, "BadParameter");
@@ -68,7 +69,7 @@ fn attributes_decide_what_a_key_does() {
             not_before: Change::Clear,
             expires: Change::Clear,
             operations: Some(KeyUse::EACH.into()),
-            tags: None,
+            ..AttributeChange::nothing()
         };
         bench.update("k", &reset);
         let key = bench.update("k", &change);
@@ -149,7 +150,7 @@ fn bad_requests_are_refused() {
     let name = &key_name("k");
     for length in [0, 191] {
         let plain = &SecretBytes::new(vec![1; length]);
-        let algorithm = WrapAlgorithm::RsaOaep256;
+        let algorithm = EncryptionAlgorithm::RsaOaep256;
         let wrap = KeyOperation::Wrap { name, version: None, algorithm, plain };
         assert_eq!(code(bench.ask(&wrap)), "BadParameter", "{length}");
     }
@@ -174,15 +175,16 @@ fn rotation_adds_a_version_and_keeps_the_old_one() {
     let second = one_key(bench.ask(&KeyOperation::Rotate { name: &key_name("K") }));
     assert!(bench.vaults.store().changes().unwrap() > changes);
     assert_ne!(first.id.version, second.id.version);
-    assert_eq!((second.id.key.as_str(), second.size, &second.tags), ("k", first.size, &tags));
+    assert_eq!((second.id.key.as_str(), second.shape, &second.tags), ("k", first.shape, &tags));
 
     bench.unwrap("k", Some(&first.id.version), &wrapped).unwrap();
     assert_eq!(code(bench.unwrap("k", None, &wrapped)), "WrapMismatch");
     let name = &key_name("k");
-    let versions = listed(&bench, &KeyOperation::ListVersions { name });
+    let versions = listed(&bench, &KeyOperation::ListVersions { name, page: Page::WHOLE });
     let ids: Vec<_> = versions.iter().map(|key| key.id.clone()).collect();
     assert_eq!(ids, [second.id.clone(), first.id.clone()]);
-    assert_eq!(listed(&bench, &KeyOperation::List), std::slice::from_ref(&second));
+    let newest = listed(&bench, &KeyOperation::List { page: Page::WHOLE });
+    assert_eq!(newest.iter().map(|key| &key.id).collect::<Vec<_>>(), [&second.id]);
 
     // Disabling the old version leaves the new one alone.
     let version = Some(&first.id.version);
@@ -212,12 +214,14 @@ fn deleted_keys_come_back_or_go_for_good() {
     let again = NewKey::of_size(RsaSize::Bits2048);
     let error = bench.ask(&KeyOperation::Create { name, key: &again }).map(drop).unwrap_err();
     assert_eq!((error.answer().status, error.code()), (409, "ObjectIsDeletedButRecoverable"));
-    assert_eq!(listed(&bench, &KeyOperation::List), []);
-    let Ok(KeyAnswer::DeletedKeys(deleted)) = bench.ask(&KeyOperation::ListDeleted) else {
+    assert_eq!(listed(&bench, &KeyOperation::List { page: Page::WHOLE }), []);
+    let Ok(KeyAnswer::DeletedKeys { keys: deleted, .. }) =
+        bench.ask(&KeyOperation::ListDeleted { page: Page::WHOLE })
+    else {
         panic!("no list")
     };
     assert_eq!(deleted.len(), 1);
-    assert_eq!(deleted[0].key.id, key.id);
+    assert_eq!(deleted[0].item.id, key.id);
     assert_eq!(deleted[0].deleted, bench.now);
     assert_eq!(deleted[0].scheduled_purge, bench.now + 7 * DAY);
 
@@ -287,7 +291,7 @@ fn whole_key_vaults_are_deleted_recovered_and_purged() {
     perform(&bench, VaultOperation::Delete).unwrap();
     assert!(bench.vaults.store().changes().unwrap() > changes);
     assert_eq!(code(bench.unwrap("k", None, &wrapped)), "VaultNotFound");
-    assert_eq!(code(bench.ask(&KeyOperation::List)), "VaultNotFound");
+    assert_eq!(code(bench.ask(&KeyOperation::List { page: Page::WHOLE })), "VaultNotFound");
     perform(&bench, VaultOperation::Recover).unwrap();
     bench.unwrap("k", None, &wrapped).unwrap();
     let name = &key_name("gone");
@@ -299,7 +303,7 @@ fn whole_key_vaults_are_deleted_recovered_and_purged() {
     perform(&bench, VaultOperation::Purge).unwrap();
     assert_eq!(bench.records.last().operation_name, "VaultPurge");
     // A key vault made under the same name has none of the old keys.
-    assert_eq!(listed(&bench, &KeyOperation::List), []);
+    assert_eq!(listed(&bench, &KeyOperation::List { page: Page::WHOLE }), []);
     assert_eq!(code(bench.unwrap("k", None, &wrapped)), "KeyNotFound");
 }
 

@@ -41,7 +41,7 @@ fn an_older_file_beside_the_present_seal_opens_nothing() {
     let rows = rusqlite::Connection::open(bench.path()).unwrap();
     rows.execute("ATTACH ?1 AS old", [old.to_str().unwrap()]).unwrap();
     rows.execute_batch(
-        "INSERT INTO key SELECT id, vault, name, NULL, NULL FROM old.key WHERE name = 'k'; \
+        "INSERT INTO key (id, vault, name) SELECT id, vault, name FROM old.key WHERE name = 'k'; \
          INSERT INTO version SELECT * FROM old.version WHERE key IN (SELECT id FROM key WHERE name = 'k');",
     )
     .unwrap();

@@ -92,7 +92,7 @@ fn other_formats_and_files_are_refused_untouched() {
         assert_eq!(std::fs::read(&path).unwrap(), before);
         assert_eq!(std::fs::read(bench.folder.path().join("seal")).unwrap(), seal_before);
     };
-    check("PRAGMA user_version = 2", "NewerFormat");
+    check("PRAGMA user_version = 3", "NewerFormat");
     check("PRAGMA user_version = 0", "KeyStoreDamaged");
     check("PRAGMA application_id = 7", "KeyStoreDamaged");
     let bench = Bench::new();

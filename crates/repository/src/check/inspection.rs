@@ -1,22 +1,21 @@
 //! What a check looks at, object by object.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::num::NonZeroUsize;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use custody_blob_store::StoreError;
+
+use super::garbage::{Garbage, listed};
 use super::point_walk::PointWalk;
 use super::{Assurance, CheckLevel, CheckReport, FILES_NAMED_MAX, LostFile, Problem, keep_going};
 use crate::RepositoryError;
-use crate::chunk::ChunkName;
 use crate::index::{BadMarks, Index};
 use crate::index_object;
-use crate::log::{History, LogError, ObjectId, OpenIntent, survey};
+use crate::log::{History, LogError, ObjectId, survey};
+use crate::marker::{MARKER, Marker, OTHER_TIME};
 use crate::object::{self, Family};
-use crate::pack::{self, PackSummary};
 use crate::point::PointId;
 use crate::progress::{Phase, Progress, Status};
-use crate::read::{ChunkReader, locked};
+use crate::read::ChunkReader;
 use crate::repository::{Repository, log_parts};
 use crate::rings::Rings;
 
@@ -26,20 +25,69 @@ pub(super) struct Inspection<'r> {
     pub(super) progress: &'r dyn Progress,
     objects: u64,
     bytes: u64,
+    garbage: Garbage,
+    /// What is wrong whatever prunes do meanwhile.
+    standing: BTreeMap<String, Problem>,
+    /// What is wrong with what the log named when this round began.
     problems: BTreeMap<String, Problem>,
+    /// Objects that need not be looked at again.
+    sound: HashSet<ObjectId>,
 }
 
 impl<'r> Inspection<'r> {
     pub(super) fn new(repository: &'r Repository, progress: &'r dyn Progress) -> Self {
-        Self { repository, progress, objects: 0, bytes: 0, problems: BTreeMap::new() }
+        Self {
+            repository,
+            progress,
+            objects: 0,
+            bytes: 0,
+            garbage: Garbage::default(),
+            standing: BTreeMap::new(),
+            problems: BTreeMap::new(),
+            sound: HashSet::new(),
+        }
     }
 
-    pub(super) fn report(self, assurance: Assurance) -> CheckReport {
-        let problems = self.problems.into_values().collect();
-        CheckReport { assurance, objects: self.objects, bytes: self.bytes, problems }
+    pub(super) fn report(mut self, assurance: Assurance) -> CheckReport {
+        self.problems.append(&mut self.standing);
+        CheckReport {
+            objects: self.objects,
+            bytes: self.bytes,
+            garbage_objects: self.garbage.objects,
+            garbage_bytes: self.garbage.bytes,
+            problems: self.problems.into_values().collect(),
+            ..CheckReport::new(assurance)
+        }
     }
 
-    fn problem(&mut self, object: &str, what: &dyn ToString) -> &mut Problem {
+    /// Whether nothing that the log names was found wrong.
+    pub(super) fn finds_nothing(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    /// Forgets what was found wrong, so that it is looked at again.
+    pub(super) fn begin_again(&mut self) {
+        self.problems.clear();
+    }
+
+    /// Marks could not be stored.
+    pub(super) fn unmarked(&mut self, why: &StoreError) {
+        let what = format!("what is damaged cannot be marked: {why}");
+        self.problem(Family::Bad.prefix(), &what);
+    }
+
+    /// Whether an object was found sound before.
+    pub(super) fn is_known(&self, id: ObjectId) -> bool {
+        self.sound.contains(&id)
+    }
+
+    /// An object of `bytes` was found sound.
+    pub(super) fn sound(&mut self, id: ObjectId, bytes: u64) -> Result<(), RepositoryError> {
+        self.sound.insert(id);
+        self.counted(bytes)
+    }
+
+    pub(super) fn problem(&mut self, object: &str, what: &dyn ToString) -> &mut Problem {
         self.problems.entry(object.to_owned()).or_insert_with(|| Problem {
             object: object.to_owned(),
             what: what.to_string(),
@@ -56,7 +104,7 @@ impl<'r> Inspection<'r> {
         }
     }
 
-    fn counted(&mut self, bytes: u64) -> Result<(), RepositoryError> {
+    pub(super) fn counted(&mut self, bytes: u64) -> Result<(), RepositoryError> {
         self.objects += 1;
         self.bytes += bytes;
         keep_going(self.repository, self.progress)?;
@@ -70,6 +118,11 @@ impl<'r> Inspection<'r> {
         for (number, fault) in survey.faults {
             self.problem(&format!("log/{number:010}"), &fault);
         }
+        if let Some(begun_ms) = survey.begun_ms
+            && !Marker::read(&*self.repository.parts.store)?.agrees_with(begun_ms)
+        {
+            self.problem(MARKER, &OTHER_TIME);
+        }
         if let Some(error @ LogError::RolledBack { pinned, .. }) =
             self.repository.read_only_because()
         {
@@ -79,88 +132,43 @@ impl<'r> Inspection<'r> {
         Ok(())
     }
 
-    /// The current ring stands twice, as the keys in hand know it.
+    /// The current ring stands twice, as the keys in hand know it. What is wrong with log and rings
+    /// is wrong for good.
     pub(super) fn rings(&mut self) -> Result<(), RepositoryError> {
         let current = self.repository.parts.keys.lease().ring();
         for name in Rings::names(current.number)? {
-            match self.repository.parts.store.read(&name)? {
-                None => drop(self.problem(name.as_str(), &"it is missing; the other copy is good")),
-                Some(bytes) if ObjectId::of(&bytes).as_bytes() == &current.hash => {
+            match self.repository.parts.store.read(&name) {
+                Err(error @ StoreError::Device(_)) => drop(self.problem(name.as_str(), &error)),
+                Err(error) => return Err(error.into()),
+                Ok(None) => {
+                    self.problem(name.as_str(), &"it is missing; the other copy is good");
+                }
+                Ok(Some(bytes)) if ObjectId::of(&bytes).as_bytes() == &current.hash => {
                     self.counted(bytes.len() as u64)?;
                 }
-                Some(_) => drop(self.problem(name.as_str(), &"it is not the ring in force")),
+                Ok(Some(_)) => drop(self.problem(name.as_str(), &"it is not the ring in force")),
             }
         }
+        self.standing = std::mem::take(&mut self.problems);
         Ok(())
     }
 
     pub(super) fn indexes(&mut self, history: &History) -> Result<(), RepositoryError> {
-        // An open prune may have deleted what it replaced; whoever prunes next says so in the log.
-        let replaced = history.open_intent().map(|open| &open.intent.replaced_indexes);
-        let leaving = |id: &ObjectId| replaced.is_some_and(|replaced| replaced.contains(id));
-        for id in history.indexes().keys().filter(|id| !leaving(id)) {
-            let name = Family::Index.name(*id)?;
+        let lasting = history.indexes().keys().filter(|id| history.is_lasting_index(id));
+        for id in lasting.filter(|id| !self.sound.contains(id)).copied().collect::<Vec<_>>() {
+            let name = Family::Index.name(id)?;
             let opened =
-                object::get(&*self.repository.parts.store, Family::Index, *id).and_then(|bytes| {
+                object::get(&*self.repository.parts.store, Family::Index, id).and_then(|bytes| {
                     index_object::open(&bytes, self.repository.keys(), &name)?;
                     Ok(bytes.len() as u64)
                 });
             match opened {
-                Ok(bytes) => self.counted(bytes)?,
+                Ok(bytes) => self.sound(id, bytes)?,
                 Err(error) if error.is_local() => drop(self.problem(name.as_str(), &error)),
                 Err(error) => return Err(error),
             }
         }
         Ok(())
-    }
-
-    /// Checks every live pack; what is bad in them.
-    pub(super) fn packs(
-        &mut self,
-        history: &History,
-        index: &Index,
-        level: CheckLevel,
-        threads: NonZeroUsize,
-    ) -> Result<BadMarks, RepositoryError> {
-        // Packs that an open prune is deleting may be there or not; no point uses them.
-        let leaving = history.open_intent().map(OpenIntent::removed).unwrap_or_default();
-        let mut summaries = index.summaries();
-        summaries.retain(|summary| !leaving.contains(&summary.id));
-        let mut bad = BadMarks::new();
-        let known: HashSet<ObjectId> = summaries.iter().map(|summary| summary.id).collect();
-        let expected = history.packs().iter().filter(|pack| !leaving.contains(pack));
-        for pack in expected.filter(|pack| !known.contains(pack)) {
-            // Neither it nor an index that knows it: nothing can be said about its chunks.
-            let name = Family::Pack.name(*pack)?;
-            self.problem(name.as_str(), &"it is missing or unreadable, and no index describes it");
-            bad.insert(*pack, HashSet::new());
-        }
-        let next = AtomicUsize::new(0);
-        let shared = Mutex::new((&mut *self, &mut bad));
-        let work = || -> Result<(), RepositoryError> {
-            while let Some(summary) = summaries.get(next.fetch_add(1, Relaxed)) {
-                let repository = locked(&shared).0.repository;
-                let found = check_pack(repository, summary, level)?;
-                let mut shared = locked(&shared);
-                let (inspection, bad) = &mut *shared;
-                inspection.counted(summary.length)?;
-                if let Some((error, names)) = found {
-                    inspection.problem(Family::Pack.name(summary.id)?.as_str(), &error);
-                    if let Some(names) = names {
-                        bad.insert(summary.id, names);
-                    }
-                }
-            }
-            Ok(())
-        };
-        let outcomes: Vec<_> = std::thread::scope(|scope| {
-            let workers: Vec<_> = (0..threads.get()).map(|_| scope.spawn(work)).collect();
-            workers.into_iter().map(std::thread::ScopedJoinHandle::join).collect()
-        });
-        for outcome in outcomes {
-            outcome.map_err(|_| RepositoryError::Bug("a thread of a check panicked"))??;
-        }
-        Ok(bad)
     }
 
     /// Follows every point to every chunk that it needs.
@@ -177,7 +185,10 @@ impl<'r> Inspection<'r> {
             let (id, name) = (PointId(*id), Family::Point.name(*id)?);
             match repository.point(id) {
                 Ok(point) => {
-                    self.counted(repository.parts.store.size(&name)?.unwrap_or(0))?;
+                    if !self.is_known(id.0) {
+                        let length = repository.parts.store.size(&name).ok().flatten();
+                        self.sound(id.0, length.unwrap_or(0))?;
+                    }
                     let mut walk =
                         PointWalk { inspection: self, reader: &reader, index, point: id };
                     walk.run(&point.root, &mut sound)?;
@@ -188,53 +199,34 @@ impl<'r> Inspection<'r> {
         }
         Ok(())
     }
-}
 
-/// Checks one pack against what the index says of it: what is wrong, and which of its chunks are
-/// lost (an empty set if all are, none if no chunk is).
-type PackFault = Option<(RepositoryError, Option<HashSet<ChunkName>>)>;
-
-fn check_pack(
-    repository: &Repository,
-    summary: &PackSummary,
-    level: CheckLevel,
-) -> Result<PackFault, RepositoryError> {
-    let store = &*repository.parts.store;
-    let name = Family::Pack.name(summary.id)?;
-    let damaged = |what: &str| RepositoryError::damaged(&name, what);
-    if level == CheckLevel::Structure {
-        return Ok(match store.size(&name)? {
-            Some(length) if length == summary.length => None,
-            Some(_) => {
-                Some((damaged("it is longer or shorter than it should be"), Some(HashSet::new())))
+    /// What earlier checks marked, as far as this one does not find out itself.
+    pub(super) fn known_marks(&mut self, level: CheckLevel) -> Result<BadMarks, RepositoryError> {
+        if level == CheckLevel::Data {
+            return Ok(BadMarks::new());
+        }
+        match self.repository.bad_marks() {
+            Err(RepositoryError::Store(error @ StoreError::Device(_))) => {
+                self.problem(Family::Bad.prefix(), &error);
+                self.standing.append(&mut self.problems);
+                Ok(BadMarks::new())
             }
-            None => Some((damaged("it is missing"), Some(HashSet::new()))),
-        });
+            marks => marks,
+        }
     }
-    let Some(bytes) = store.read(&name)? else {
-        return Ok(Some((damaged("it is missing"), Some(HashSet::new()))));
-    };
-    let mut lost = HashSet::new();
-    let (keys, knife) = (repository.keys(), &repository.knife);
-    let mut fault = None;
-    let verified =
-        pack::verify(&bytes, &summary.directory, keys, knife, &name, &mut |chunk, error| {
-            lost.insert(chunk);
-            fault.get_or_insert_with(|| error.clone());
-        });
-    match verified {
-        Ok(()) => {}
-        Err(error) if error.is_local() => return Ok(Some((error, Some(HashSet::new())))),
-        Err(error) => return Err(error),
+
+    /// Counts what the log does not name.
+    pub(super) fn garbage(&mut self) -> Result<(), RepositoryError> {
+        for family in [Family::Pack, Family::Index, Family::Point] {
+            match listed(&*self.repository.parts.store, family) {
+                Ok(standing) => {
+                    let history = self.repository.history()?;
+                    self.garbage.count(family, &standing, &history);
+                }
+                Err(error @ StoreError::Device(_)) => drop(self.problem(family.prefix(), &error)),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
-    match pack::read_directory(&bytes, keys, &name) {
-        Ok(directory) if directory == summary.directory => {}
-        Ok(_) => drop(fault.get_or_insert_with(|| damaged("its directory and the index differ"))),
-        Err(error) if error.is_local() => drop(fault.get_or_insert(error)),
-        Err(error) => return Err(error),
-    }
-    if ObjectId::of(&bytes) != summary.id {
-        fault.get_or_insert_with(|| damaged("its bytes do not match its name"));
-    }
-    Ok(fault.map(|error| (error, (!lost.is_empty()).then_some(lost))))
 }

@@ -122,7 +122,9 @@ struct Level {
 
 fn object_of(error: &RepositoryError) -> String {
     match error {
-        RepositoryError::Damaged { object, .. } => object.clone(),
+        RepositoryError::Damaged { object, .. } | RepositoryError::Unreadable { object, .. } => {
+            object.clone()
+        }
         _ => "an object of the repository".to_owned(),
     }
 }

@@ -159,6 +159,30 @@ impl History {
         self.intent.as_ref()
     }
 
+    /// Whether an index object is in use and no open intent replaces it; otherwise it may be
+    /// gone.
+    pub fn is_lasting_index(&self, index: &ObjectId) -> bool {
+        let open = self.intent.as_ref();
+        self.indexes.contains_key(index)
+            && !open.is_some_and(|open| open.intent.replaced_indexes.contains(index))
+    }
+
+    /// Whether a pack is in use and no open intent removes it; otherwise it may be gone.
+    pub fn is_lasting_pack(&self, pack: &ObjectId) -> bool {
+        let leaves =
+            |open: &OpenIntent| open.intent.doomed.contains(pack) && !open.spared.contains(pack);
+        self.packs.contains(pack) && !self.intent.as_ref().is_some_and(leaves)
+    }
+
+    /// Whether all points, packs and index objects that stood in `earlier` stand still.
+    pub fn keeps_all_of(&self, earlier: &Self) -> bool {
+        let packs = &mut earlier.packs.iter().filter(|pack| earlier.is_lasting_pack(pack));
+        let indexes = &mut earlier.indexes.keys().filter(|index| earlier.is_lasting_index(index));
+        packs.all(|pack| self.is_lasting_pack(pack))
+            && indexes.all(|index| self.is_lasting_index(index))
+            && earlier.points.keys().all(|point| self.points.contains_key(point))
+    }
+
     /// The keyring in force.
     pub fn keyring(&self) -> Option<&KeyringHead> {
         self.keyring.as_ref()

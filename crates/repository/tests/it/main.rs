@@ -8,10 +8,13 @@
     reason = "a test fails by panicking"
 )]
 
+mod bad_sectors;
+mod check;
 mod damage;
 mod log;
 mod prune;
 mod prune_plan;
+mod repair;
 mod retention;
 mod round_trip;
 mod tree;

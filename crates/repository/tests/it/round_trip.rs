@@ -1,6 +1,9 @@
 //! What goes in comes out, and what is known already costs nothing.
 
+use std::sync::Arc;
+
 use custody_entries::EntryKind;
+use custody_test_world::faults::FaultyStore;
 
 use crate::tree::{Run, Tree, noise};
 use crate::world::{World, backup, restore};
@@ -50,6 +53,34 @@ fn everything_comes_back() {
         assert_eq!(made.entries[path].metadata, item.metadata, "{path}");
         assert_eq!(made.entries[path].kind, item.kind, "{path}");
     }
+}
+
+/// Every copy lies in another group than the one before, and there are more groups than a cache
+/// holds: each is still read once.
+#[test]
+fn a_copy_costs_no_second_read_of_the_group_that_it_lies_in() {
+    const FILES: u64 = 50;
+    let world = World::new();
+    let repository = world.create();
+    let mut tree = Tree::default();
+    for number in 0..FILES {
+        tree.file(&format!("all/first/{number:02}-small"), noise(number, 2_000));
+        tree.file(&format!("all/first/{number:02}-large"), noise(number + FILES, 1_048_576));
+        tree.file(&format!("all/second/{number:02}"), noise(number, 2_000));
+    }
+    let point = backup(&repository, &tree, None).unwrap();
+    let store = Arc::new(FaultyStore::new(world.store.clone()));
+    let repository = world.open_over(store.clone()).unwrap();
+    let calls_of = |path: &str| {
+        let before = store.calls();
+        let (report, made) = restore(&repository, point.id, path).unwrap();
+        assert_eq!(report.warnings, []);
+        (store.calls() - before, made.files)
+    };
+    let (of_first, _) = calls_of("all/first");
+    let (of_all, files) = calls_of("all");
+    assert!(of_all < of_first + FILES / 4, "{of_first} calls, {of_all} with the copies");
+    assert_eq!(files, tree.contents());
 }
 
 #[test]

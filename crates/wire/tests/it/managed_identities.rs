@@ -114,6 +114,8 @@ fn the_metadata_form() {
         check(&choice, &forwarded, "127.0.0.1", 403);
     }
     check(&resource, &metadata, "127.0.0.1", 400);
+    let unknown = format!("&resource=https://other&object_id={}", text("/properties/principalId"));
+    check(&unknown, &metadata, "127.0.0.1", 400);
     check("", &metadata, "127.0.0.1", 400);
     check("&resource=", &metadata, "127.0.0.1", 400);
     let nobody = "&client_id=11111111-1111-1111-1111-111111111111";

@@ -41,6 +41,8 @@ fn result(report: &CheckReport, read_data: bool) -> Value {
         "readData": read_data,
         "objects": report.objects,
         "bytes": report.bytes,
+        "unreferencedObjects": report.garbage_objects,
+        "unreferencedBytes": report.garbage_bytes,
         "problems": report.problems.len(),
         "damagedFiles": report.problems.iter().map(|problem| problem.files_total).sum::<u64>(),
         "assurance": match report.assurance {

@@ -1,0 +1,185 @@
+//! Checking packs against what the index says of them.
+
+use std::collections::HashSet;
+use std::num::NonZeroUsize;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use custody_blob_store::{BlobName, BlobStore};
+use custody_envelope::HEADER_BYTES;
+
+use super::CheckLevel;
+use super::inspection::Inspection;
+use crate::RepositoryError;
+use crate::chunk::ChunkName;
+use crate::index::{BadMarks, Index};
+use crate::log::{History, ObjectId};
+use crate::object::{Family, MISSING};
+use crate::pack::{self, PackSummary};
+use crate::read::locked;
+use crate::repository::Repository;
+
+/// What is wrong with a pack.
+struct Fault {
+    what: RepositoryError,
+    lost: Lost,
+}
+
+/// Which chunks of a pack are lost.
+enum Lost {
+    All,
+    These(HashSet<ChunkName>),
+}
+
+impl Inspection<'_> {
+    /// Checks every live pack that is not known to be sound; what is bad in them.
+    pub(super) fn packs(
+        &mut self,
+        history: &History,
+        index: &Index,
+        level: CheckLevel,
+        threads: NonZeroUsize,
+    ) -> Result<BadMarks, RepositoryError> {
+        let mut summaries = index.summaries();
+        let described: HashSet<ObjectId> = summaries.iter().map(|summary| summary.id).collect();
+        // Packs that an open prune is deleting may be there or not; no point uses them.
+        summaries.retain(|pack| history.is_lasting_pack(&pack.id) && !self.is_known(pack.id));
+        let mut bad = BadMarks::new();
+        let lasting = history.packs().iter().filter(|pack| history.is_lasting_pack(pack));
+        for pack in lasting.filter(|pack| !described.contains(pack)) {
+            // Neither it nor an index that knows it: nothing can be said about its chunks.
+            let name = Family::Pack.name(*pack)?;
+            self.problem(name.as_str(), &"it is missing or unreadable, and no index describes it");
+            bad.insert(*pack, HashSet::new());
+        }
+        let next = AtomicUsize::new(0);
+        let repository = self.repository;
+        let shared = Mutex::new((&mut *self, &mut bad));
+        let work = || -> Result<(), RepositoryError> {
+            while let Some(summary) = summaries.get(next.fetch_add(1, Relaxed)) {
+                let fault = match level {
+                    CheckLevel::Structure => measure(repository, summary)?,
+                    CheckLevel::Data => read(repository, summary)?,
+                };
+                let mut shared = locked(&shared);
+                let (inspection, bad) = &mut *shared;
+                let Some(Fault { what, lost }) = fault else {
+                    inspection.sound(summary.id, summary.length)?;
+                    continue;
+                };
+                inspection.counted(summary.length)?;
+                inspection.problem(Family::Pack.name(summary.id)?.as_str(), &what);
+                match lost {
+                    Lost::All => drop(bad.insert(summary.id, HashSet::new())),
+                    // An empty set would mark the whole pack.
+                    Lost::These(names) if names.is_empty() => {}
+                    Lost::These(names) => drop(bad.insert(summary.id, names)),
+                }
+            }
+            Ok(())
+        };
+        let outcomes: Vec<_> = std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..threads.get()).map(|_| scope.spawn(work)).collect();
+            workers.into_iter().map(std::thread::ScopedJoinHandle::join).collect()
+        });
+        for outcome in outcomes {
+            outcome.map_err(|_| RepositoryError::Bug("a thread of a check panicked"))??;
+        }
+        Ok(bad)
+    }
+}
+
+/// Checks that a pack stands and how long it is. Of one that is cut short only the groups that do
+/// not lie within it are sure to be lost; of the others a check of all data knows.
+fn measure(
+    repository: &Repository,
+    summary: &PackSummary,
+) -> Result<Option<Fault>, RepositoryError> {
+    let name = Family::Pack.name(summary.id)?;
+    let length =
+        repository.parts.store.size(&name).map_err(|error| RepositoryError::reading(&name, error));
+    let (what, lost) = match length {
+        Ok(Some(length)) if length == summary.length => return Ok(None),
+        Ok(Some(length)) => {
+            let what = "it is longer or shorter than it should be";
+            (RepositoryError::damaged(&name, what), Lost::These(beyond(length, summary)))
+        }
+        Ok(None) => (RepositoryError::damaged(&name, MISSING), Lost::All),
+        Err(error) if error.is_local() => (error, Lost::All),
+        Err(error) => return Err(error),
+    };
+    Ok(Some(Fault { what, lost }))
+}
+
+/// The chunks of a pack whose groups do not lie within its first `length` bytes.
+fn beyond(length: u64, summary: &PackSummary) -> HashSet<ChunkName> {
+    let mut end = HEADER_BYTES as u64;
+    let mut beyond = HashSet::new();
+    for group in &summary.directory.groups {
+        end += u64::from(group.sealed);
+        if end > length {
+            beyond.extend(group.members.iter().map(|member| member.name));
+        }
+    }
+    beyond
+}
+
+/// Reads and opens every byte of a pack.
+fn read(repository: &Repository, summary: &PackSummary) -> Result<Option<Fault>, RepositoryError> {
+    let name = Family::Pack.name(summary.id)?;
+    let damaged = |what: &str| RepositoryError::damaged(&name, what);
+    let all = |what| Ok(Some(Fault { what, lost: Lost::All }));
+    let store = &*repository.parts.store;
+    let mut fault = None;
+    let bytes = match store.read(&name).map_err(|error| RepositoryError::reading(&name, error)) {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => return all(damaged(MISSING)),
+        Err(error) if error.is_local() => {
+            fault = Some(error);
+            salvage(store, summary, &name)?
+        }
+        Err(error) => return Err(error),
+    };
+    let mut lost = HashSet::new();
+    let (keys, knife) = (repository.keys(), &repository.knife);
+    let verified =
+        pack::verify(&bytes, &summary.directory, keys, knife, &name, &mut |chunk, error| {
+            lost.insert(chunk);
+            fault.get_or_insert_with(|| error.clone());
+        });
+    match verified {
+        Ok(()) => {}
+        Err(error) if error.is_local() => return all(error),
+        Err(error) => return Err(error),
+    }
+    match pack::read_directory(&bytes, keys, &name) {
+        Ok(directory) if directory == summary.directory => {}
+        Ok(_) => drop(fault.get_or_insert_with(|| damaged("its directory and the index differ"))),
+        Err(error) if error.is_local() => drop(fault.get_or_insert(error)),
+        Err(error) => return Err(error),
+    }
+    if ObjectId::of(&bytes) != summary.id {
+        fault.get_or_insert_with(|| damaged("its bytes do not match its name"));
+    }
+    Ok(fault.map(|what| Fault { what, lost: Lost::These(lost) }))
+}
+
+/// The bytes of a pack that cannot be read in one piece, part by part. What cannot be read is left
+/// zero, and opens to nothing.
+fn salvage(
+    store: &dyn BlobStore,
+    summary: &PackSummary,
+    name: &BlobName,
+) -> Result<Vec<u8>, RepositoryError> {
+    let groups = summary.directory.groups.iter().map(|group| group.sealed as usize);
+    let mut bytes = Vec::new();
+    for length in std::iter::once(HEADER_BYTES).chain(groups) {
+        let part = store.read_range(name, bytes.len() as u64, length);
+        match part.map_err(|error| RepositoryError::reading(name, error)) {
+            Ok(Some(part)) => bytes.extend(part),
+            Err(error) if !error.is_local() => return Err(error),
+            _ => bytes.resize(bytes.len() + length, 0),
+        }
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,175 @@
+//! Repair: what can be made again from what is left (docs/formats/repository.md, "Repair").
+
+use std::collections::BTreeSet;
+
+use crate::RepositoryError;
+use crate::check::keep_going;
+use crate::index::IndexBuilder;
+use crate::index_object;
+use crate::log::{History, LogError, NewIntent, ObjectId, Prune, Session, VoidReason};
+use crate::object::{self, Family};
+use crate::pack::PackSummary;
+use crate::progress::{Phase, Progress, Status};
+use crate::prune::{ATTEMPTS_MAX, is_stale};
+use crate::repository::Repository;
+
+/// What a repair did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RepairReport {
+    /// Whether a copy of the keyring had to be written again.
+    pub ring_mended: bool,
+    /// Index objects that are lost or damaged, by name.
+    pub lost_indexes: Vec<String>,
+    /// Index objects written in their place.
+    pub indexes: u64,
+    /// Packs whose own directories went into those.
+    pub packs: u64,
+    /// Packs that neither an index object nor a directory of their own describes: a check names
+    /// the files they cost.
+    pub lost_packs: Vec<String>,
+}
+
+/// What readable index objects leave undescribed.
+struct Gaps {
+    /// Index objects that cannot be read.
+    lost: BTreeSet<ObjectId>,
+    /// Packs that only those describe.
+    packs: Vec<ObjectId>,
+}
+
+impl Repository {
+    /// Makes lost copies of the keyring and lost index objects again. Nothing is deleted: what a
+    /// new object replaces is garbage for prune, and only once every pack is described again.
+    /// To be run twice does no harm.
+    ///
+    /// # Errors
+    /// [`Repository::read_only_because`]; [`LogError::Refused`] with [`VoidReason::IntentOpen`] if
+    /// an index object is lost and an earlier prune is not finished: prune first.
+    pub fn repair(&self, progress: &dyn Progress) -> Result<RepairReport, RepositoryError> {
+        let log = self.log()?;
+        let ring_mended = self.mend_rings()?;
+        if self.gaps(&*self.history()?)?.lost.is_empty() {
+            return Ok(RepairReport { ring_mended, ..RepairReport::default() });
+        }
+        log.confirm()?;
+        // What an earlier repair announced while sessions were running.
+        self.finish_announced()?;
+        let mut attempts = 1;
+        let report = loop {
+            let session = self.begin_session()?;
+            let announced = self.announce_indexes(&session, progress);
+            // If it cannot be ended, the next one who waits for it finds it dead.
+            let _ = session.end();
+            match announced {
+                Err(error) if is_stale(&error) && attempts < ATTEMPTS_MAX => attempts += 1,
+                announced => break announced?,
+            }
+        };
+        self.finish_announced()?;
+        Ok(RepairReport { ring_mended, ..report })
+    }
+
+    fn gaps(&self, history: &History) -> Result<Gaps, RepositoryError> {
+        let mut builder = IndexBuilder::new(history.packs());
+        let mut lost = BTreeSet::new();
+        for id in history.indexes().keys() {
+            let name = Family::Index.name(*id)?;
+            let added = object::get(&*self.parts.store, Family::Index, *id)
+                .and_then(|bytes| index_object::open(&bytes, self.keys(), &name))
+                .and_then(|(table, places)| {
+                    builder
+                        .add_table(&table, places)
+                        .map_err(|malformed| malformed.in_object(&name))
+                });
+            match added {
+                Ok(()) => {}
+                Err(error) if error.is_local() => drop(lost.insert(*id)),
+                Err(error) => return Err(error),
+            }
+        }
+        // What an open intent replaces or removes may be gone, and is needed no more.
+        lost.retain(|id| history.is_lasting_index(id));
+        let mut packs = builder.missing();
+        packs.retain(|id| history.is_lasting_pack(id));
+        Ok(Gaps { lost, packs })
+    }
+
+    /// Describes packs anew and announces it as a prune that deletes no pack, if there is anything
+    /// to announce.
+    fn announce_indexes(
+        &self,
+        session: &Session,
+        progress: &dyn Progress,
+    ) -> Result<RepairReport, RepositoryError> {
+        let mut report = RepairReport::default();
+        let history = self.history()?;
+        let Gaps { lost, packs } = self.gaps(&history)?;
+        for id in &lost {
+            report.lost_indexes.push(Family::Index.name(*id)?.to_string());
+        }
+        if !lost.is_empty() && history.open_intent().is_some() {
+            let (kind, reason) = ("repair", VoidReason::IntentOpen);
+            return Err(LogError::Refused { kind, reason }.into());
+        }
+        let summaries = self.summarise(packs, session, progress, &mut report)?;
+        let is_complete = report.lost_packs.is_empty();
+        if lost.is_empty() || (summaries.is_empty() && !is_complete) {
+            return Ok(report);
+        }
+        let indexes: BTreeSet<ObjectId> = self.store_indexes(&summaries)?.into_iter().collect();
+        report.indexes = indexes.len() as u64;
+        report.packs = summaries.len() as u64;
+        session.intend(&NewIntent {
+            based_on: history.head().map_or(0, |head| head.number),
+            doomed: BTreeSet::new(),
+            packs: BTreeSet::new(),
+            indexes,
+            // One that is lost may come back, and may be all that describes a lost pack.
+            replaced_indexes: if is_complete { lost } else { BTreeSet::new() },
+        })?;
+        Ok(report)
+    }
+
+    /// What these packs say about themselves; those that cannot be read are named as lost.
+    fn summarise(
+        &self,
+        packs: Vec<ObjectId>,
+        session: &Session,
+        progress: &dyn Progress,
+        report: &mut RepairReport,
+    ) -> Result<Vec<PackSummary>, RepositoryError> {
+        let (mut summaries, mut bytes) = (Vec::new(), 0);
+        for id in packs {
+            keep_going(self, progress)?;
+            session.beat_if_due()?;
+            match self.read_pack_summary(id) {
+                Ok(summary) => {
+                    bytes += summary.length;
+                    summaries.push(summary);
+                }
+                Err(error) if error.is_local() => {
+                    report.lost_packs.push(Family::Pack.name(id)?.to_string());
+                }
+                Err(error) => return Err(error),
+            }
+            let files = summaries.len() as u64;
+            progress.report(&Status { phase: Phase::Checking, files, bytes, new_bytes: 0 });
+        }
+        Ok(summaries)
+    }
+
+    /// Finishes the announcement without deleting what it replaces. While earlier sessions are
+    /// running it stays open, which does no harm: the new objects count already, and the next
+    /// prune finishes it.
+    fn finish_announced(&self) -> Result<(), RepositoryError> {
+        match Prune::settled(&*self.history()?) {
+            // Another's, if it removes packs: its maker finishes it.
+            Ok(Some(prune)) if prune.removed().is_empty() => {
+                prune.finish(self.log()?)?;
+                Ok(())
+            }
+            Ok(_) | Err(LogError::SessionsRunning(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}

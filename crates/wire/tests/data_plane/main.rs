@@ -1,0 +1,9 @@
+//! The data plane of key vaults and managed HSMs, through the server's front door.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod bodies;
+mod keys;
+mod life;
+mod release;
+mod world;
+mod wycheproof;
