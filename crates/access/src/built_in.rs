@@ -29,6 +29,10 @@ pub const KEY_VAULT_CRYPTO_OFFICER: RoleDefinitionId = id(0x14b46e9e_c2b7_41b4_b
 pub const KEY_VAULT_CRYPTO_SERVICE_ENCRYPTION_USER: RoleDefinitionId =
     id(0xe147488a_f6f5_4113_8e2d_b22465e65bf6);
 
+/// The granting of roles on key vaults' data, and of no others.
+pub const KEY_VAULT_DATA_ACCESS_ADMINISTRATOR: RoleDefinitionId =
+    id(0x8b54135c_b56d_4d72_a534_26097cfdc8d8);
+
 struct Row {
     id: RoleDefinitionId,
     name: &'static str,
@@ -271,6 +275,55 @@ const TABLE: &[Row] = &[
             "Microsoft.KeyVault/managedHsms/*",
         ],
         data_actions: &[],
+    },
+    Row {
+        id: KEY_VAULT_DATA_ACCESS_ADMINISTRATOR,
+        name: "Key Vault Data Access Administrator",
+        description: "Give and take roles on the data of key vaults, and no others.",
+        actions: &[
+            "Microsoft.Authorization/roleAssignments/write",
+            "Microsoft.Authorization/roleAssignments/delete",
+            "Microsoft.Authorization/*/read",
+            "Microsoft.Resources/deployments/*",
+            "Microsoft.Resources/subscriptions/read",
+            "Microsoft.Resources/subscriptions/resourceGroups/read",
+            "Microsoft.Management/managementGroups/read",
+            "Microsoft.KeyVault/vaults/*/read",
+        ],
+        not_actions: &[],
+        data_actions: &[],
+    },
+    Row {
+        id: id(0xa4417e6f_fecd_4de8_b567_7b0420556985),
+        name: "Key Vault Certificates Officer",
+        description: "Everything on certificates, of which there are none here.",
+        actions: KEY_VAULT_VISIBLE,
+        not_actions: &[],
+        data_actions: &["Microsoft.KeyVault/vaults/certificates/*"],
+    },
+    Row {
+        id: id(0xdb79e9a7_68ee_4b58_9aeb_b90e7c24fcba),
+        name: "Key Vault Certificate User",
+        description: "Read certificates, of which there are none here.",
+        actions: &[],
+        not_actions: &[],
+        data_actions: &["Microsoft.KeyVault/vaults/certificates/read"],
+    },
+    Row {
+        id: id(0xb86a8fe4_44ce_4948_aee5_eccb2c155cd7),
+        name: "Key Vault Secrets Officer",
+        description: "Everything on secrets, of which there are none here.",
+        actions: KEY_VAULT_VISIBLE,
+        not_actions: &[],
+        data_actions: &["Microsoft.KeyVault/vaults/secrets/*"],
+    },
+    Row {
+        id: id(0x4633458b_17de_408a_b874_0445c86b69e6),
+        name: "Key Vault Secrets User",
+        description: "Read secrets, of which there are none here.",
+        actions: &[],
+        not_actions: &[],
+        data_actions: &["Microsoft.KeyVault/vaults/secrets/getSecret/action"],
     },
 ];
 

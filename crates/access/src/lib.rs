@@ -17,8 +17,8 @@ mod principal;
 mod role;
 
 pub use built_in::{
-    KEY_VAULT_CRYPTO_OFFICER, KEY_VAULT_CRYPTO_SERVICE_ENCRYPTION_USER, OWNER, built_in_role,
-    built_in_roles,
+    KEY_VAULT_CRYPTO_OFFICER, KEY_VAULT_CRYPTO_SERVICE_ENCRYPTION_USER,
+    KEY_VAULT_DATA_ACCESS_ADMINISTRATOR, OWNER, built_in_role, built_in_roles,
 };
 pub use decide::{Decision, Denial, Grant, Grants, PermissionModel, Question, Wanted, decide};
 pub use hsm_roles::{MANAGED_HSM_ADMINISTRATOR, MANAGED_HSM_CRYPTO_USER, managed_hsm_roles};

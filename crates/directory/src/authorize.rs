@@ -1,10 +1,12 @@
 //! The decision on every control-plane request.
 
-use custody_access::{Decision, Question, Wanted, built_in_roles, decide};
+use custody_access::{
+    Decision, KEY_VAULT_DATA_ACCESS_ADMINISTRATOR, Question, Wanted, built_in_roles, decide,
+};
 use custody_names::ResourceId;
 use custody_resources::{Authorize, Caller, Refusal, Stop, World};
 
-use crate::{grants_for, principal_of};
+use crate::{grants_for, principal_of, subscription_tenant};
 
 /// Decides by role assignments.
 pub struct RoleAuthorizer;
@@ -17,6 +19,7 @@ impl Authorize for RoleAuthorizer {
         scope: &ResourceId,
         world: &World,
     ) -> Result<(), Stop> {
+        check_tenant(caller, scope, world)?;
         let principal = principal_of(caller);
         let wanted = Wanted::Action(permission);
         let question = Question { principal: &principal, wanted, scope };
@@ -24,6 +27,17 @@ impl Authorize for RoleAuthorizer {
             Decision::Allowed { .. } => Ok(()),
             Decision::Denied { .. } => Err(denied(caller, permission, scope).into()),
         }
+    }
+}
+
+/// Another tenant's resources are not there, whoever asks.
+fn check_tenant(caller: &Caller, scope: &ResourceId, world: &World) -> Result<(), Stop> {
+    let Some(subscription) = scope.subscription_id() else { return Ok(()) };
+    let id = ResourceId::subscription(subscription);
+    let tenant = world.record(&id)?.and_then(subscription_tenant);
+    match tenant {
+        Some(tenant) if tenant != caller.tenant => Err(custody_resources::not_found(&id).into()),
+        _ => Ok(()),
     }
 }
 
@@ -46,7 +60,11 @@ fn denied(caller: &Caller, permission: &str, scope: &ResourceId) -> Refusal {
 /// goes from the general to the particular.
 fn role_for(permission: &str) -> &'static str {
     let reads = permission.to_ascii_lowercase().ends_with("/read");
-    let mut granting = built_in_roles().iter().filter(|role| role.grants_action(permission));
+    let mut granting = built_in_roles()
+        .iter()
+        // What that one may grant depends on more than the permission.
+        .filter(|role| role.id != KEY_VAULT_DATA_ACCESS_ADMINISTRATOR)
+        .filter(|role| role.grants_action(permission));
     let role =
         if reads { granting.find(|role| role.role_name == "Reader") } else { granting.next_back() };
     role.map_or("Owner", |role| role.role_name.as_str())

@@ -11,10 +11,15 @@ mod authorize;
 mod bootstrap;
 mod certificate;
 mod credentials;
+mod custom_role;
+mod delegation;
 mod der;
 mod grants;
 mod identity;
 mod jwt;
+mod known_principal;
+mod location;
+mod management_group;
 mod principal;
 mod resource_group;
 mod role_assignment;
@@ -40,17 +45,23 @@ pub use credentials::{
     Credentials, NewPassword, Password, RegisteredCertificate, SecretAnswer, Wish, hash_of,
     is_hash_of, mint_secret,
 };
-pub use grants::grants_for;
+pub use custom_role::{CustomRole, CustomRoleSpec, RolePermissions, custom_role_claim};
+pub use grants::{grants_for, lineage};
 pub use identity::{IdentityStatus, UserAssignedIdentity};
+pub use location::{Region, geography, regions};
+pub use management_group::{
+    GroupedSubscription, GroupedSubscriptionStatus, ManagementGroup, ManagementGroupDetails,
+    ManagementGroupParent, ManagementGroupSpec, ManagementGroupStatus, children,
+};
 pub use principal::principal_of;
-pub use resource_group::ResourceGroup;
+pub use resource_group::{ResourceGroup, TASK_DELETE_GROUP, group_stays, members};
 pub use role_assignment::{
     RoleAssignmentKind, RoleAssignmentSpec, RoleAssignmentStatus, role_assignment_id,
 };
 pub use role_definitions::{role_definition, role_definition_id, role_definitions};
 pub use sign_in::{Proven, Shown, SignIn, SignInError, sign_in};
 pub use signing_keys::{SIGNING_KEY_DAYS, SIGNING_KEY_LAG_SECONDS, SigningKeys};
-pub use subscription::{Subscription, SubscriptionSpec, SubscriptionStatus};
+pub use subscription::{Subscription, SubscriptionSpec, SubscriptionStatus, subscription_tenant};
 pub use tenant::{Tenant, TenantSpec, TenantStatus, tenant_id};
 pub use workload::{ATTACHED_MAX, WHOLE_HOST, Workload, WorkloadSpec, WorkloadStatus, workload_id};
 
@@ -62,4 +73,7 @@ pub fn register(registry: Registry) -> Registry {
         .with::<ResourceGroup>()
         .with::<UserAssignedIdentity>()
         .with::<RoleAssignmentKind>()
+        .with::<CustomRole>()
+        .with::<ManagementGroup>()
+        .with::<GroupedSubscription>()
 }

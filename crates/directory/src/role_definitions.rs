@@ -1,4 +1,4 @@
-//! Role definitions as ARM shows them. There are the built-in ones alone, so no records.
+//! The built-in role definitions as ARM shows them; they are no records.
 
 use custody_access::{ActionPattern, RoleDefinition, built_in_roles};
 use custody_names::RoleDefinitionId;

@@ -43,7 +43,7 @@ struct Contents {
 #[cbor(array)]
 struct Version {
     #[n(0)]
-    version: String,
+    id: String,
     #[n(1)]
     kind: String,
     #[n(2)]
@@ -155,14 +155,14 @@ impl Session<'_> {
         }
         let key = self.insert_key(row.id, &name)?;
         for version in &contents.versions {
-            let id: KeyVersion = version.version.parse().map_err(|_| no_backup())?;
+            let id: KeyVersion = version.id.parse().map_err(|_| no_backup())?;
             let (new, born) = version.new_key()?;
             new.check(vault, born.origin)?;
             let pair = KeyPair {
                 private: SecretBytes::new(version.private.clone()),
                 public: version.public.clone(),
             };
-            self.insert_known_version(&row, &key, &id, &new, &pair, born)?;
+            self.insert_known_version(&row, (&key, &id), &new, &pair, born)?;
         }
         if let Some(policy) = &contents.rotation_policy {
             parsed_policy(policy)?;
@@ -205,7 +205,7 @@ impl Version {
         let key = &row.key;
         let own = &key.attributes;
         Ok(Self {
-            version: key.id.version.to_string(),
+            id: key.id.version.to_string(),
             kind: key.shape.kind().to_owned(),
             bits: key.shape.bits(),
             curve: key.shape.curve().map(|curve| curve.as_str().to_owned()),

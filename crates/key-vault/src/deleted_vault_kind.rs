@@ -1,9 +1,11 @@
-//! Softly deleted key vaults: `Microsoft.KeyVault/locations/deletedVaults`.
+//! Softly deleted key vaults and managed HSMs: `Microsoft.KeyVault/locations/deletedVaults` and
+//! `…/deletedManagedHSMs`, and the way back.
 
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
 
 use custody_ambient::Timestamp;
-use custody_names::{Location, ResourceId, TenantId};
+use custody_names::{KeyVaultName, Location, ResourceId, TenantId};
 use custody_resources::{
     Act, Action, Change, Kind, Place, Plan, ProvisioningState, Record, Refusal, Request, Stop,
     Stored, SystemData, World, Write,
@@ -11,11 +13,31 @@ use custody_resources::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::managed_hsm_kind::ManagedHsmKind;
 use crate::vault_kind::{KeyVaultKind, key_vault_claim, purge_task};
-use crate::{KeyVaultRef, key_vault_ref, vault_rules};
+use crate::{KeyVaultRef, vault_rules};
 
-/// A key vault that was deleted and can be recovered until it is purged.
-pub struct DeletedKeyVaultKind;
+/// How the identifier that it had is stored, of whatever kind it was.
+const STORED_ID: &str = "vaultId";
+
+/// A kind whose resources hold keys, and are deleted softly with them.
+pub trait KeyHolder: Kind {
+    /// The type that a deleted one has.
+    const DELETED: &'static str;
+    /// What a deleted one calls the identifier that it had.
+    const DELETED_ID: &'static str;
+
+    /// The key vault as the key store takes it.
+    fn vault_ref(stored: &Stored<Self>) -> Result<KeyVaultRef, Refusal>;
+}
+
+/// A key vault or managed HSM that was deleted and can be recovered until it is purged.
+pub struct Deleted<K>(PhantomData<K>);
+
+/// A deleted key vault.
+pub type DeletedKeyVaultKind = Deleted<KeyVaultKind>;
+/// A deleted managed HSM.
+pub type DeletedManagedHsmKind = Deleted<ManagedHsmKind>;
 
 /// Nothing of it is the client's.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,8 +75,8 @@ pub struct DeletedKeyVaultProperties {
     pub purge_protection_enabled: Option<bool>,
 }
 
-impl Kind for DeletedKeyVaultKind {
-    const TYPE: &'static str = "Microsoft.KeyVault/locations/deletedVaults";
+impl<K: KeyHolder> Kind for Deleted<K> {
+    const TYPE: &'static str = K::DELETED;
     const PLACE: Place = Place::Below("Microsoft.KeyVault/locations");
     const WRITABLE: bool = false;
     const ACTIONS: &'static [Action] = &[Action { name: "purge", permission: "purge/action" }];
@@ -83,7 +105,14 @@ impl Kind for DeletedKeyVaultKind {
     }
 
     fn properties(stored: &Stored<Self>) -> Result<Value, Refusal> {
-        serde_json::to_value(&stored.status.shown).map_err(|error| Refusal::bug(error.to_string()))
+        let shown = serde_json::to_value(&stored.status.shown);
+        let mut shown = shown.map_err(|error| Refusal::bug(error.to_string()))?;
+        if let Value::Object(shown) = &mut shown
+            && let Some(id) = shown.remove(STORED_ID)
+        {
+            shown.insert(K::DELETED_ID.to_owned(), id);
+        }
+        Ok(shown)
     }
 
     /// It holds the name, so that nobody takes it meanwhile.
@@ -92,22 +121,69 @@ impl Kind for DeletedKeyVaultKind {
     }
 }
 
-/// Whether the record is a deleted key vault's.
+/// Whether the record is a deleted key vault's or managed HSM's.
 pub(crate) fn is_deleted(record: &Record) -> bool {
-    record.id.resource_type().as_str().eq_ignore_ascii_case(DeletedKeyVaultKind::TYPE)
+    let kind = record.id.resource_type();
+    [DeletedKeyVaultKind::TYPE, DeletedManagedHsmKind::TYPE]
+        .iter()
+        .any(|deleted| kind.as_str().eq_ignore_ascii_case(deleted))
 }
 
 /// The deleted key vault as the key store takes it.
-pub fn deleted_key_vault_ref(stored: &Stored<DeletedKeyVaultKind>) -> Result<KeyVaultRef, Refusal> {
-    key_vault_ref(&Stored::<KeyVaultKind>::read(&stored.status.vault)?)
+pub fn deleted_key_vault_ref<K: KeyHolder>(
+    stored: &Stored<Deleted<K>>,
+) -> Result<KeyVaultRef, Refusal> {
+    K::vault_ref(&Stored::<K>::read(&stored.status.vault)?)
+}
+
+/// What bringing back the deleted one of this name means: it is as it was, and the record of the
+/// deleted one goes.
+pub(crate) fn recovered<K: KeyHolder>(
+    change: &Change<'_, K>,
+    name: &KeyVaultName,
+    world: &World,
+) -> Result<Plan<K>, Stop> {
+    let holder = world.claimant(&key_vault_claim(name))?;
+    let holder = holder.ok_or_else(|| vault_rules::nothing_deleted(name))?;
+    if !holder.id.resource_type().as_str().eq_ignore_ascii_case(K::DELETED) {
+        return Err(vault_rules::name_taken(name, holder).into());
+    }
+    let deleted = Stored::<Deleted<K>>::read(holder)?;
+    check_recoverable(&deleted, &change.request.id, change.location)?;
+    let original = Stored::<K>::read(&deleted.status.vault)?;
+    let tags: BTreeMap<String, String> = original.record.tags;
+    let mut plan = Plan::done(original.spec, original.status);
+    plan.tags = Some(tags);
+    plan.writes.push(Write::Remove(deleted.record.id));
+    Ok(plan)
+}
+
+/// A deleted key vault comes back where it was, and not while it is being purged.
+fn check_recoverable<K: KeyHolder>(
+    deleted: &Stored<Deleted<K>>,
+    id: &ResourceId,
+    location: Option<&Location>,
+) -> Result<(), Refusal> {
+    let shown = &deleted.status.shown;
+    if deleted.record.state == ProvisioningState::Deleting {
+        return Err(being_purged(&deleted.record));
+    }
+    if shown.vault_id != *id || location != Some(&shown.location) {
+        let text = format!(
+            "The deleted vault can be recovered only as {} in {}.",
+            shown.vault_id, shown.location
+        );
+        return Err(Refusal::new(409, "ConflictError", text));
+    }
+    Ok(())
 }
 
 /// The write that keeps `current` as a deleted key vault.
-pub(crate) fn deleted(
-    current: &Stored<KeyVaultKind>,
+pub(crate) fn deleted<K: KeyHolder>(
+    current: &Stored<K>,
     request: &Request<'_>,
 ) -> Result<Write, Refusal> {
-    let vault = key_vault_ref(current)?;
+    let vault = K::vault_ref(current)?;
     let location = current.record.location.clone();
     let location =
         location.ok_or_else(|| Refusal::bug(format!("{} lies nowhere", current.record.id)))?;
@@ -127,34 +203,38 @@ pub(crate) fn deleted(
     let record = Record::blank(deleted_id(current, &shown.location)?, system);
     let status =
         DeletedKeyVaultStatus { shown, tenant_id: vault.tenant, vault: current.record.clone() };
-    Stored::<DeletedKeyVaultKind> { record, spec: NoProperties {}, status }.into_write()
+    Stored::<Deleted<K>> { record, spec: NoProperties {}, status }.into_write()
 }
 
 /// The error for what is being erased already.
-pub(crate) fn being_purged(deleted: &Stored<DeletedKeyVaultKind>) -> Refusal {
-    let name = deleted.record.id.name().unwrap_or_default();
+fn being_purged(deleted: &Record) -> Refusal {
+    let name = deleted.id.name().unwrap_or_default();
     let text = format!("The deleted vault '{name}' is being purged.");
     Refusal::new(409, "AnotherOperationInProgress", text)
 }
 
-fn deleted_id(current: &Stored<KeyVaultKind>, location: &Location) -> Result<ResourceId, Refusal> {
+fn deleted_id<K: KeyHolder>(
+    current: &Stored<K>,
+    location: &Location,
+) -> Result<ResourceId, Refusal> {
     let id = &current.record.id;
     let broken = || Refusal::bug(format!("{id} is no key vault's identifier"));
     let subscription = id.subscription_id().ok_or_else(broken)?;
     let name = id.name().ok_or_else(broken)?;
+    let word = K::DELETED.rsplit('/').next().unwrap_or_default();
     format!(
         "/subscriptions/{subscription}/providers/Microsoft.KeyVault/locations/{location}\
-         /deletedVaults/{name}"
+         /{word}/{name}"
     )
     .parse()
     .map_err(|_| broken())
 }
 
 /// Purge protection holds until the scheduled date (rule 125).
-fn check_purge(current: &Stored<DeletedKeyVaultKind>, now: Timestamp) -> Result<(), Refusal> {
+fn check_purge<K: KeyHolder>(current: &Stored<Deleted<K>>, now: Timestamp) -> Result<(), Refusal> {
     let shown = &current.status.shown;
     if current.record.state == ProvisioningState::Deleting {
-        return Err(being_purged(current));
+        return Err(being_purged(&current.record));
     }
     if shown.purge_protection_enabled == Some(true) && now < shown.scheduled_purge_date {
         let text = format!(

@@ -7,6 +7,15 @@ use custody_names::{KeyName, KeyVaultName, KeyVersionUri, ResourceId};
 
 use crate::{AuditUnavailable, KeyUse};
 
+// Codes of custody's own, beside those of Key Vault.
+const ALGORITHM_REFUSED: &str = "AlgorithmRefused";
+const KEY_ALREADY_EXISTS: &str = "KeyAlreadyExists";
+const KEY_BELOW_FLOOR: &str = "KeyBelowFloor";
+const KEY_HAS_DEPENDANTS: &str = "KeyHasDependants";
+const NOT_SUPPORTED: &str = "NotSupported";
+const RELEASE_REFUSED: &str = "ReleaseRefused";
+const ROTATED_MEANWHILE: &str = "RotatedMeanwhile";
+
 /// What this crate returns.
 pub(crate) type Result<T> = std::result::Result<T, KeyVaultError>;
 
@@ -204,13 +213,13 @@ impl KeyVaultError {
             Self::DeletedButRecoverable(_) => {
                 (409, "Conflict", Some("ObjectIsDeletedButRecoverable"))
             }
-            Self::RotatedMeanwhile(_) => (409, "Conflict", Some("RotatedMeanwhile")),
-            Self::KeyExists(_) => (409, "Conflict", Some("KeyAlreadyExists")),
-            Self::NotSupported(_) => (400, "NotSupported", None),
-            Self::KeyBelowFloor(_) => (403, "Forbidden", Some("KeyBelowFloor")),
-            Self::AlgorithmRefused(_) => (403, "Forbidden", Some("AlgorithmRefused")),
-            Self::KeyHasDependants(_) => (409, "Conflict", Some("KeyHasDependants")),
-            Self::ReleaseRefused(_) => (403, "Forbidden", Some("ReleaseRefused")),
+            Self::RotatedMeanwhile(_) => (409, "Conflict", Some(ROTATED_MEANWHILE)),
+            Self::KeyExists(_) => (409, "Conflict", Some(KEY_ALREADY_EXISTS)),
+            Self::NotSupported(_) => (400, NOT_SUPPORTED, None),
+            Self::KeyBelowFloor(_) => (403, "Forbidden", Some(KEY_BELOW_FLOOR)),
+            Self::AlgorithmRefused(_) => (403, "Forbidden", Some(ALGORITHM_REFUSED)),
+            Self::KeyHasDependants(_) => (409, "Conflict", Some(KEY_HAS_DEPENDANTS)),
+            Self::ReleaseRefused(_) => (403, "Forbidden", Some(RELEASE_REFUSED)),
             Self::Denied(denied) => (403, "Forbidden", Some(denied.inner_code())),
             Self::KeyDisabled(_) => (403, "Forbidden", Some("KeyDisabled")),
             Self::KeyNotYetValid(_) => (403, "Forbidden", Some("KeyNotYetValid")),

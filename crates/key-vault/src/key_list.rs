@@ -75,7 +75,7 @@ impl Session<'_> {
         let rows = statement.query_map(params![key.id, before, limit(page)], |row| {
             Ok((read_item(row, vault)?, row.get::<_, i64>("number")?.to_string()))
         })?;
-        cut(rows.collect::<rusqlite::Result<_>>()?, page)
+        Ok(cut(rows.collect::<rusqlite::Result<_>>()?, page))
     }
 
     fn newest<T>(
@@ -96,7 +96,7 @@ impl Session<'_> {
         let rows = statement.query_map(params![row.id, after, limit(page)], |row| {
             Ok((read(row)?, row.get::<_, String>("key_name")?))
         })?;
-        cut(rows.collect::<rusqlite::Result<_>>()?, page)
+        Ok(cut(rows.collect::<rusqlite::Result<_>>()?, page))
     }
 }
 
@@ -105,12 +105,12 @@ fn limit(page: Page<'_>) -> i64 {
     i64::from(page.entries) + 1
 }
 
-fn cut<T>(mut rows: Vec<Placed<T>>, page: Page<'_>) -> Result<Listed<T>> {
+fn cut<T>(mut rows: Vec<Placed<T>>, page: Page<'_>) -> Listed<T> {
     let shown = usize::try_from(page.entries).unwrap_or(usize::MAX);
     let more = rows.len() > shown;
     rows.truncate(shown);
     let next = rows.last().filter(|_| more).map(|(_, mark)| mark.clone());
-    Ok((rows.into_iter().map(|(entry, _)| entry).collect(), next))
+    (rows.into_iter().map(|(entry, _)| entry).collect(), next)
 }
 
 fn bad_mark() -> KeyVaultError {

@@ -289,15 +289,14 @@ impl Session<'_> {
             .encode(&random_array::<16>(self.entropy())?)
             .parse()
             .map_err(|_| KeyVaultError::Bug("a new version id is no version id"))?;
-        self.insert_known_version(vault, key, &version, new, pair, born)
+        self.insert_known_version(vault, (key, &version), new, pair, born)
     }
 
     /// A version whose id is known already, from a backup.
     pub(crate) fn insert_known_version(
         &self,
         vault: &VaultRow,
-        key: &KeyRow,
-        version: &KeyVersion,
+        (key, version): (&KeyRow, &KeyVersion),
         new: &NewKey,
         pair: &KeyPair,
         born: Birth,

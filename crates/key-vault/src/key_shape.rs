@@ -42,8 +42,9 @@ impl KeyShape {
     pub fn usual_operations(self) -> BTreeSet<KeyUse> {
         match self {
             Self::Rsa(_) => KeyUse::EACH.into(),
-            Self::Ec(_) => [KeyUse::Sign, KeyUse::Verify].into(),
-            Self::Oct(OctSize::Bits384 | OctSize::Bits512) => [KeyUse::Sign, KeyUse::Verify].into(),
+            Self::Ec(_) | Self::Oct(OctSize::Bits384 | OctSize::Bits512) => {
+                [KeyUse::Sign, KeyUse::Verify].into()
+            }
             Self::Oct(_) => {
                 [KeyUse::Encrypt, KeyUse::Decrypt, KeyUse::WrapKey, KeyUse::UnwrapKey].into()
             }

@@ -175,9 +175,10 @@ impl KeyVaults {
     /// new versions, and expiries that are near or past. Called again and again by the server; when
     /// two processes do so at once, a key is rotated once and an event told once.
     pub fn tick(&self, caller: &Principal, context: &RequestContext) -> Result<Vec<KeyEvent>> {
-        let keys = self.store.read(|session| session.rotating_keys())?;
+        let now = context.now;
+        let due = self.store.read(|session| Ok(due_rotations(&session.rotating_keys()?, now)))?;
         let mut events = Vec::new();
-        for due in due_rotations(&keys, context.now) {
+        for due in due {
             let name = &due.newest.id.key;
             let operation = KeyOperation::Rotate { name };
             let request = Request::to_key(caller, &due.vault, &operation, context);
@@ -425,7 +426,8 @@ fn change(
     context: &RequestContext,
 ) -> Result<KeyAnswer> {
     let now = context.now;
-    if vault.guards_dependants && context.dependants > 0 && operation.takes_out_of_use() {
+    if vault.strictness.guards_dependants && context.dependants > 0 && operation.takes_out_of_use()
+    {
         return Err(KeyVaultError::KeyHasDependants(context.dependants));
     }
     match (operation, pair) {

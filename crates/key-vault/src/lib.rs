@@ -27,6 +27,7 @@ mod key_store;
 mod key_use;
 mod key_vaults;
 mod kit_notes;
+mod managed_hsm_kind;
 mod operation;
 mod passphrase;
 mod private_file;
@@ -43,6 +44,7 @@ mod session;
 mod using;
 mod vault;
 mod vault_kind;
+mod vault_network;
 mod vault_policies;
 mod vault_purge;
 mod vault_rows;
@@ -58,7 +60,8 @@ pub use authority::ReleaseAuthority;
 pub use backup::BACKUP_VERSIONS_MAX;
 pub use crypto::Sealed;
 pub use deleted_vault_kind::{
-    DeletedKeyVaultKind, DeletedKeyVaultProperties, DeletedKeyVaultStatus, deleted_key_vault_ref,
+    Deleted, DeletedKeyVaultKind, DeletedKeyVaultProperties, DeletedKeyVaultStatus,
+    DeletedManagedHsmKind, KeyHolder, deleted_key_vault_ref,
 };
 pub use erase::PurgedKey;
 pub use error::{DeniedAccess, ErrorAnswer, KeyVaultError};
@@ -74,6 +77,9 @@ pub use key_store::KeyStore;
 pub use key_use::KeyUse;
 pub use key_vaults::{KeyVaults, VaultOperation};
 pub use kit_notes::{Coverage, KitId, KitNote};
+pub use managed_hsm_kind::{
+    HsmSku, ManagedHsmKind, ManagedHsmSpec, ManagedHsmStatus, managed_hsm_ref,
+};
 pub use operation::KeyOperation;
 pub use recovery_kit::{KIT_BYTES_MAX, KitRepository, RecoveryKit};
 pub use release::{ReleaseAlgorithm, ReleaseRequest};
@@ -87,11 +93,17 @@ pub use rotation_policy::{
 pub use seal::{FileSeal, PassphraseSeal, RootKey, RootKeyId, Seal};
 pub use using::RANDOM_BYTES_MAX;
 pub use vault::{
-    KeyVaultRef, SOFT_DELETE_DAYS_MAX, SOFT_DELETE_DAYS_MIN, TAG_GUARD_DEPENDANTS, TAG_REFUSE_RSA15,
+    KeyVaultRef, SOFT_DELETE_DAYS_MAX, SOFT_DELETE_DAYS_MIN, Strictness, TAG_GUARD_DEPENDANTS,
+    TAG_REFUSE_RSA15,
 };
 pub use vault_kind::{
     CreateMode, KeyVaultKind, KeyVaultSpec, KeyVaultStatus, Sku, SkuName, key_vault_claim,
     key_vault_ref,
 };
+pub use vault_network::{
+    AddressRule, Barrier, Bypass, NetworkAcls, NetworkAction, PublicNetworkAccess,
+    VirtualNetworkRule, firewall,
+};
 pub use vault_policies::{Permissions, PolicyChange, PolicyEntry, change_policies};
 pub use vault_purge::{PurgeKeyVault, TASK_PURGE_KEY_VAULT};
+pub use vault_rules::key_vault_name;

@@ -219,8 +219,7 @@ impl KeyOperation<'_> {
             Self::Delete { .. } => KeyPermission::Delete,
             Self::Encrypt { .. } => KeyPermission::Encrypt,
             // A key vault gives random bytes to whoever may read a key; a managed HSM asks for more.
-            Self::Get { .. } | Self::Random { .. } => KeyPermission::Get,
-            Self::GetDeleted { .. } => KeyPermission::Get,
+            Self::Get { .. } | Self::GetDeleted { .. } | Self::Random { .. } => KeyPermission::Get,
             Self::GetRotationPolicy { .. } => KeyPermission::GetRotationPolicy,
             Self::Import { .. } => KeyPermission::Import,
             Self::List { .. } | Self::ListDeleted { .. } | Self::ListVersions { .. } => {

@@ -108,7 +108,7 @@ impl KeyVaults {
             return Ok(());
         }
         self.count_rsa15();
-        if vault.refuses_rsa15 {
+        if vault.strictness.refuses_rsa15 {
             return Err(KeyVaultError::AlgorithmRefused(algorithm.as_str()));
         }
         Ok(())

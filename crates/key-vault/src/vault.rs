@@ -1,5 +1,7 @@
 //! A key vault as the key store needs to know it.
 
+use std::collections::BTreeMap;
+
 use custody_ambient::Timestamp;
 use custody_names::{KeyVaultName, ResourceId, TenantId};
 
@@ -28,10 +30,32 @@ pub struct KeyVaultRef {
     pub location: String,
     /// The geography of that location: backups of keys open only there.
     pub geography: String,
-    /// Whether it refuses `RSA1_5`.
+    /// What its owner lets it refuse beyond Azure.
+    pub strictness: Strictness,
+}
+
+/// What a key vault refuses because its owner set it to, by tags.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Strictness {
+    /// `RSA1_5`.
     pub refuses_rsa15: bool,
-    /// Whether it refuses to disable or delete a key that vaults depend on.
+    /// To disable or delete a key that vaults depend on.
     pub guards_dependants: bool,
+}
+
+impl Strictness {
+    /// Everything that can be refused.
+    pub const STRICTEST: Self = Self { refuses_rsa15: true, guards_dependants: true };
+
+    /// What these tags of the key vault say.
+    pub fn of_tags(tags: &BTreeMap<String, String>) -> Self {
+        let is_set =
+            |tag: &str| tags.get(tag).is_some_and(|value| value.eq_ignore_ascii_case("true"));
+        Self {
+            refuses_rsa15: is_set(TAG_REFUSE_RSA15),
+            guards_dependants: is_set(TAG_GUARD_DEPENDANTS),
+        }
+    }
 }
 
 /// The tag that makes a key vault refuse `RSA1_5`, with the value `true`.

@@ -4,8 +4,6 @@
 //! `keys.db`. A name is claimed over all tenants and stays claimed while the key vault is deleted
 //! softly (`deleted_vault_kind`).
 
-use std::collections::BTreeMap;
-
 use custody_access::PermissionModel;
 use custody_names::{KeyVaultName, ResourceId, TenantId};
 use custody_resources::{
@@ -13,12 +11,13 @@ use custody_resources::{
     Task, World, Write,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use crate::deleted_vault_kind::{self, DeletedKeyVaultKind};
+use crate::deleted_vault_kind::{self, KeyHolder};
+use crate::vault_network::{NetworkAcls, PublicNetworkAccess};
 use crate::vault_policies::{PolicyChange, PolicyEntry, change_policies};
 use crate::vault_rules::{self, SOFT_DELETE_DAYS_DEFAULT};
-use crate::{KeyVaultRef, PurgeKeyVault, TAG_GUARD_DEPENDANTS, TAG_REFUSE_RSA15};
+use crate::{KeyVaultRef, PurgeKeyVault, Strictness};
 
 /// A key vault.
 pub struct KeyVaultKind;
@@ -36,23 +35,32 @@ pub struct KeyVaultSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access_policies: Option<Vec<PolicyEntry>>,
     /// Whether it decides by role assignments; access policies are ignored then (rule 47).
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "custody_resources::flag", skip_serializing_if = "Option::is_none")]
     pub enable_rbac_authorization: Option<bool>,
     /// Whether what is deleted can be recovered for a while. Never off again once on.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "custody_resources::flag", skip_serializing_if = "Option::is_none")]
     pub enable_soft_delete: Option<bool>,
     /// For how long, in days (7–90); fixed when it is created.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub soft_delete_retention_in_days: Option<u32>,
     /// Whether nothing may be purged before that time (rule 125). Never off again once on.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "custody_resources::flag", skip_serializing_if = "Option::is_none")]
     pub enable_purge_protection: Option<bool>,
-    /// Kept and shown; a local server has no such networks.
+    /// Kept and shown: whether virtual machines may take certificates.
+    #[serde(deserialize_with = "custody_resources::flag", skip_serializing_if = "Option::is_none")]
+    pub enabled_for_deployment: Option<bool>,
+    /// Kept and shown: whether disk encryption may take secrets.
+    #[serde(deserialize_with = "custody_resources::flag", skip_serializing_if = "Option::is_none")]
+    pub enabled_for_disk_encryption: Option<bool>,
+    /// Kept and shown: whether deployments may take secrets.
+    #[serde(deserialize_with = "custody_resources::flag", skip_serializing_if = "Option::is_none")]
+    pub enabled_for_template_deployment: Option<bool>,
+    /// From where its keys may be used.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub network_acls: Option<Value>,
-    /// Kept and shown, like `network_acls`.
+    pub network_acls: Option<NetworkAcls>,
+    /// Whether anybody but trusted services may use them.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub public_network_access: Option<String>,
+    pub public_network_access: Option<PublicNetworkAccess>,
     /// Whether a PUT makes a new key vault or brings a deleted one back. Never stored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub create_mode: Option<CreateMode>,
@@ -141,10 +149,6 @@ pub fn key_vault_claim(name: &KeyVaultName) -> String {
 pub fn key_vault_ref(stored: &Stored<KeyVaultKind>) -> Result<KeyVaultRef, Refusal> {
     let unknown = || Refusal::bug(format!("{} has no tenant", stored.record.id));
     let location = stored.record.location.as_ref().map(ToString::to_string).unwrap_or_default();
-    let is_set = |tag: &str| {
-        let value = stored.record.tags.get(tag);
-        value.is_some_and(|value| value.eq_ignore_ascii_case("true"))
-    };
     Ok(KeyVaultRef {
         tenant: stored.spec.tenant_id.ok_or_else(unknown)?,
         vault: vault_rules::name(&stored.record.id)?,
@@ -154,9 +158,17 @@ pub fn key_vault_ref(stored: &Stored<KeyVaultKind>) -> Result<KeyVaultRef, Refus
         managed_hsm: false,
         geography: location.clone(),
         location,
-        refuses_rsa15: is_set(TAG_REFUSE_RSA15),
-        guards_dependants: is_set(TAG_GUARD_DEPENDANTS),
+        strictness: Strictness::of_tags(&stored.record.tags),
     })
+}
+
+impl KeyHolder for KeyVaultKind {
+    const DELETED: &'static str = "Microsoft.KeyVault/locations/deletedVaults";
+    const DELETED_ID: &'static str = "vaultId";
+
+    fn vault_ref(stored: &Stored<Self>) -> Result<KeyVaultRef, Refusal> {
+        key_vault_ref(stored)
+    }
 }
 
 impl Kind for KeyVaultKind {
@@ -178,7 +190,7 @@ impl Kind for KeyVaultKind {
         match change.before {
             Some(stored) if recover => Ok(Plan::done(stored.spec.clone(), stored.status.clone())),
             Some(stored) => update(&change, stored),
-            None if recover => recovered(&change, &name, world),
+            None if recover => deleted_vault_kind::recovered(&change, &name, world),
             None => create(&change, &name, world),
         }
     }
@@ -228,6 +240,15 @@ impl Kind for KeyVaultKind {
         Ok(Act { status: 200, body: Some(body), task: None, writes })
     }
 
+    /// Its address is the one that the caller reaches it by, whatever it was created through.
+    fn dress(stored: &Stored<Self>, request: &Request<'_>, body: &mut Map<String, Value>) {
+        let name = stored.record.id.name().unwrap_or_default().to_ascii_lowercase();
+        let address = format!("https://{name}.{}/", request.hosts.key_vaults);
+        if let Some(Value::Object(properties)) = body.get_mut("properties") {
+            properties.insert("vaultUri".into(), address.into());
+        }
+    }
+
     fn claim(id: &ResourceId) -> Option<String> {
         vault_rules::name(id).ok().map(|name| key_vault_claim(&name))
     }
@@ -255,26 +276,6 @@ fn update(
     if revokes {
         plan.writes.push(Write::RaiseRevocation);
     }
-    Ok(plan)
-}
-
-fn recovered(
-    change: &Change<'_, KeyVaultKind>,
-    name: &KeyVaultName,
-    world: &World,
-) -> Result<Plan<KeyVaultKind>, Stop> {
-    let holder = world.claimant(&key_vault_claim(name))?;
-    let holder = holder.ok_or_else(|| vault_rules::nothing_deleted(name))?;
-    if !deleted_vault_kind::is_deleted(holder) {
-        return Err(vault_rules::name_taken(name, holder).into());
-    }
-    let deleted = Stored::<DeletedKeyVaultKind>::read(holder)?;
-    vault_rules::check_recoverable(&deleted, &change.request.id, change.location)?;
-    let original = Stored::<KeyVaultKind>::read(&deleted.status.vault)?;
-    let tags: BTreeMap<String, String> = original.record.tags;
-    let mut plan = Plan::done(original.spec, original.status);
-    plan.tags = Some(tags);
-    plan.writes.push(Write::Remove(deleted.record.id));
     Ok(plan)
 }
 

@@ -11,7 +11,7 @@ use crate::key_store::KeyStore;
 use crate::seal::RootKey;
 use crate::sealed_box::{self, cbor};
 use crate::session::{PLACE, Session, parsed};
-use crate::vault::{KeyVaultRef, SOFT_DELETE_DAYS_MAX};
+use crate::vault::{KeyVaultRef, SOFT_DELETE_DAYS_MAX, Strictness};
 
 /// A key vault as a row of `vault`.
 pub(crate) struct VaultRow {
@@ -144,8 +144,7 @@ impl VaultRow {
             managed_hsm: self.managed_hsm,
             location: self.location.clone(),
             geography: self.geography.clone(),
-            refuses_rsa15: true,
-            guards_dependants: true,
+            strictness: Strictness::STRICTEST,
         })
     }
 

@@ -1,10 +1,11 @@
 //! What a key vault may become.
 
-use custody_names::{KeyVaultName, Location, ResourceId};
-use custody_resources::{ProvisioningState, Record, Refusal, Request, Stored};
+use custody_names::{KeyVaultName, ResourceId};
+use custody_resources::{Record, Refusal, Request};
 
-use crate::deleted_vault_kind::{self, DeletedKeyVaultKind};
+use crate::deleted_vault_kind;
 use crate::vault_kind::KeyVaultSpec;
+use crate::vault_network::{self, NetworkAcls, PublicNetworkAccess};
 use crate::vault_policies::check_count;
 use crate::{SOFT_DELETE_DAYS_MAX, SOFT_DELETE_DAYS_MIN};
 
@@ -12,10 +13,16 @@ use crate::{SOFT_DELETE_DAYS_MAX, SOFT_DELETE_DAYS_MIN};
 pub(crate) const SOFT_DELETE_DAYS_DEFAULT: u32 = SOFT_DELETE_DAYS_MAX;
 /// From this api-version on a new key vault decides by roles unless said otherwise (DESIGN §4).
 const RBAC_BY_DEFAULT_FROM: &str = "2026-02-01";
+/// From this api-version on no key vault is created without soft delete.
+const SOFT_DELETE_ALWAYS_FROM: &str = "2026-02-01";
 
 /// The key vault's name.
 pub(crate) fn name(id: &ResourceId) -> Result<KeyVaultName, Refusal> {
-    let name = id.name().unwrap_or_default();
+    key_vault_name(id.name().unwrap_or_default())
+}
+
+/// Reads the name of a key vault or managed HSM; the refusal says what makes one.
+pub fn key_vault_name(name: &str) -> Result<KeyVaultName, Refusal> {
     name.parse().map_err(|_| {
         let text = format!(
             "The vault name '{name}' is invalid. A vault's name must be between 3-24 alphanumeric \
@@ -47,9 +54,11 @@ pub(crate) fn settle(
         .enable_rbac_authorization
         .or_else(|| stored.and_then(|stored| stored.enable_rbac_authorization))
         .unwrap_or_else(|| request.api_version.as_str() >= RBAC_BY_DEFAULT_FROM);
-    let soft_delete = soft_delete(asked.enable_soft_delete, stored)?;
-    let days = retention(asked.soft_delete_retention_in_days, stored)?;
-    let protection = purge_protection(asked.enable_purge_protection, stored, soft_delete)?;
+    let soft_delete = soft_delete(asked.enable_soft_delete, stored, request)?;
+    let fixed = stored.map(KeyVaultSpec::soft_delete_days);
+    let days = retention(asked.soft_delete_retention_in_days, fixed)?;
+    let protected = stored.is_some_and(KeyVaultSpec::purge_protection);
+    let protection = purge_protection(asked.enable_purge_protection, protected, soft_delete)?;
     Ok(KeyVaultSpec {
         tenant_id: Some(request.caller.tenant),
         access_policies: Some(policies),
@@ -57,18 +66,47 @@ pub(crate) fn settle(
         enable_soft_delete: Some(soft_delete),
         soft_delete_retention_in_days: Some(days),
         enable_purge_protection: protection.then_some(true),
-        public_network_access: Some(
-            asked.public_network_access.unwrap_or_else(|| "Enabled".to_owned()),
-        ),
+        enabled_for_deployment: asked.enabled_for_deployment,
+        enabled_for_disk_encryption: asked.enabled_for_disk_encryption,
+        enabled_for_template_deployment: asked.enabled_for_template_deployment,
+        public_network_access: asked
+            .public_network_access
+            .or_else(|| stored.and_then(|stored| stored.public_network_access))
+            .or_else(|| Some(PublicNetworkAccess::default())),
+        network_acls: network_acls(
+            asked.network_acls,
+            stored.and_then(|stored| stored.network_acls.as_ref()),
+        )?,
         create_mode: None,
         sku: asked.sku,
-        network_acls: asked.network_acls,
     })
 }
 
-/// On by default, and never off again.
-fn soft_delete(asked: Option<bool>, stored: Option<&KeyVaultSpec>) -> Result<bool, Refusal> {
+/// What is left out stays as it is: no update opens a key vault by being silent about it.
+pub(crate) fn network_acls(
+    asked: Option<NetworkAcls>,
+    stored: Option<&NetworkAcls>,
+) -> Result<Option<NetworkAcls>, Refusal> {
+    match asked {
+        Some(asked) => vault_network::settle(asked).map(Some),
+        None => Ok(stored.cloned()),
+    }
+}
+
+/// On by default, and never off again; new key vaults cannot be without it from a certain
+/// api-version on.
+fn soft_delete(
+    asked: Option<bool>,
+    stored: Option<&KeyVaultSpec>,
+    request: &Request<'_>,
+) -> Result<bool, Refusal> {
+    let always = request.api_version.as_str() >= SOFT_DELETE_ALWAYS_FROM;
     match (asked, stored.map(KeyVaultSpec::soft_delete)) {
+        (Some(false), None) if always => Err(bad(
+            "The property \"enableSoftDelete\" cannot be set to false for creating new vault. \
+             Soft delete is always enabled.",
+        )
+        .with_fix("leave enableSoftDelete out")),
         (Some(false), Some(true)) => Err(bad(
             "The property \"enableSoftDelete\" can be set to false only for creating new vault. \
              Enabling the 'soft delete' functionality is an irreversible action.",
@@ -79,8 +117,7 @@ fn soft_delete(asked: Option<bool>, stored: Option<&KeyVaultSpec>) -> Result<boo
 }
 
 /// Between the bounds, and fixed when the key vault is created.
-fn retention(asked: Option<u32>, stored: Option<&KeyVaultSpec>) -> Result<u32, Refusal> {
-    let fixed = stored.map(KeyVaultSpec::soft_delete_days);
+pub(crate) fn retention(asked: Option<u32>, fixed: Option<u32>) -> Result<u32, Refusal> {
     match (asked, fixed) {
         (Some(days), _) if !(SOFT_DELETE_DAYS_MIN..=SOFT_DELETE_DAYS_MAX).contains(&days) => {
             Err(bad(format!(
@@ -97,9 +134,9 @@ fn retention(asked: Option<u32>, stored: Option<&KeyVaultSpec>) -> Result<u32, R
 }
 
 /// Off by default, cannot be asked to be off, and never off again (rule 125).
-fn purge_protection(
+pub(crate) fn purge_protection(
     asked: Option<bool>,
-    stored: Option<&KeyVaultSpec>,
+    stored: bool,
     soft_delete: bool,
 ) -> Result<bool, Refusal> {
     if asked == Some(false) {
@@ -109,7 +146,7 @@ fn purge_protection(
         )
         .with_fix("leave enablePurgeProtection out"));
     }
-    let on = asked == Some(true) || stored.is_some_and(KeyVaultSpec::purge_protection);
+    let on = asked == Some(true) || stored;
     if on && !soft_delete {
         return Err(bad(
             "The property \"enablePurgeProtection\" needs \"enableSoftDelete\" to be true.",
@@ -140,26 +177,6 @@ pub(crate) fn nothing_deleted(name: &KeyVaultName) -> Refusal {
     Refusal::new(404, "DeletedVaultNotFound", text).with_fix("custody keyvault list-deleted")
 }
 
-/// A deleted key vault comes back where it was, and not while it is being purged.
-pub(crate) fn check_recoverable(
-    deleted: &Stored<DeletedKeyVaultKind>,
-    id: &ResourceId,
-    location: Option<&Location>,
-) -> Result<(), Refusal> {
-    let shown = &deleted.status.shown;
-    if deleted.record.state == ProvisioningState::Deleting {
-        return Err(deleted_vault_kind::being_purged(deleted));
-    }
-    if shown.vault_id != *id || location != Some(&shown.location) {
-        let text = format!(
-            "The deleted vault can be recovered only as {} in {}.",
-            shown.vault_id, shown.location
-        );
-        return Err(Refusal::new(409, "ConflictError", text));
-    }
-    Ok(())
-}
-
-fn bad(text: impl Into<String>) -> Refusal {
+pub(crate) fn bad(text: impl Into<String>) -> Refusal {
     Refusal::new(400, "BadRequest", text)
 }

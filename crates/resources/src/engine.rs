@@ -1,6 +1,6 @@
 //! The one way a request takes through every kind.
 
-use custody_names::ResourceId;
+use custody_names::{Location, ResourceId};
 use serde_json::{Map, Value};
 
 use crate::erased::Planned;
@@ -29,12 +29,27 @@ pub trait Authorize: Send + Sync {
 pub struct Engine {
     registry: Registry,
     authorize: Box<dyn Authorize>,
+    locations: Option<Vec<Location>>,
 }
 
 impl Engine {
     /// An engine for these kinds.
     pub fn new(registry: Registry, authorize: Box<dyn Authorize>) -> Self {
-        Self { registry, authorize }
+        Self { registry, authorize, locations: None }
+    }
+
+    /// The same, where resources are created in these locations alone.
+    #[must_use]
+    pub fn with_locations(self, locations: Vec<Location>) -> Self {
+        Self { locations: Some(locations), ..self }
+    }
+
+    /// The resource as the sender of `request` sees it, for what shows several kinds at once.
+    pub fn render(&self, record: &Record, request: &Request<'_>) -> Result<Value, Refusal> {
+        let wanted = record.id.resource_type();
+        let kind =
+            self.registry.find(wanted.as_str()).ok_or_else(|| unknown_type(wanted.as_str()))?;
+        kind.render(record, request)
     }
 
     /// The kinds it knows.
@@ -88,10 +103,13 @@ impl Engine {
         check_etag(request, before)?;
         check_idle(request, before)?;
         let Planned { record, task, writes: more, linked } = kind.plan(request, before, world)?;
+        if before.is_none() {
+            self.check_location(kind, &record)?;
+        }
         for (permission, scope) in &linked {
             self.authorize.check(&request.caller, permission, scope, world)?;
         }
-        let body = kind.render(&record, request.caller.tenant)?;
+        let body = kind.render(&record, request)?;
         let status =
             if before.is_some() { kind.answers().replaced } else { kind.answers().created };
         let mut writes = vec![Write::Put(Box::new(record))];
@@ -99,6 +117,23 @@ impl Engine {
         let operation = begin(task, request, &mut writes);
         writes.push(event(request, permission, operation.is_some()));
         Ok(Decided { answer: Answer { status, body: Some(body), operation }, writes })
+    }
+
+    fn check_location(&self, kind: &dyn Erased, record: &Record) -> Result<(), Refusal> {
+        let (Some(known), Some(location)) = (&self.locations, &record.location) else {
+            return Ok(());
+        };
+        if known.contains(location) {
+            return Ok(());
+        }
+        let known: Vec<&str> = known.iter().map(Location::as_str).collect();
+        let text = format!(
+            "The provided location '{location}' is not available for resource type '{}'. List of \
+             available regions for the resource type is '{}'.",
+            kind.resource_type(),
+            known.join(",")
+        );
+        Err(Refusal::new(400, "LocationNotAvailableForResourceType", text))
     }
 
     /// The parent must stand, and be of the right type.
@@ -121,10 +156,20 @@ impl Engine {
         if kind.place() == Place::AnyScope {
             parent = self.keeper(parent);
         }
-        if parent.parent().is_some() && world.record(&parent)?.is_none() {
-            return Err(not_found(&parent).into());
+        if parent.parent().is_none() {
+            return Ok(());
         }
-        Ok(())
+        match world.record(&parent)? {
+            None => Err(not_found(&parent).into()),
+            Some(record) if record.state == ProvisioningState::Deleting => {
+                let name = parent.name().unwrap_or_default();
+                let text = format!(
+                    "'{name}' is in deprovisioning state and cannot perform this operation."
+                );
+                Err(Refusal::new(409, "ResourceGroupBeingDeleted", text).into())
+            }
+            Some(_) => Ok(()),
+        }
     }
 
     /// The resource whose record answers for `scope`: itself, or for something that has no record,
@@ -147,20 +192,27 @@ impl Engine {
 }
 
 /// The error for a resource that is not there.
-pub(crate) fn not_found(id: &ResourceId) -> Refusal {
+pub fn not_found(id: &ResourceId) -> Refusal {
     let kind = id.resource_type();
+    let name = id.name().unwrap_or_default();
     if kind.as_str().ends_with("/resourceGroups") {
-        let name = id.name().unwrap_or_default();
         let text = format!("Resource group '{name}' could not be found.");
         return Refusal::new(404, "ResourceGroupNotFound", text);
     }
-    let group = id.resource_group_name().unwrap_or_default();
-    let name = id.name().unwrap_or_default();
-    Refusal::new(
-        404,
-        "ResourceNotFound",
-        format!("The Resource '{kind}/{name}' under resource group '{group}' was not found."),
-    )
+    if kind.as_str() == "Microsoft.Resources/subscriptions" {
+        let text = format!("The subscription '{name}' could not be found.");
+        return Refusal::new(404, "SubscriptionNotFound", text);
+    }
+    let whole = match id.as_str().to_lowercase().rfind("/providers/") {
+        Some(at) => id.as_str().get(at + "/providers/".len()..).unwrap_or_default(),
+        None => id.as_str(),
+    };
+    let group = id.resource_group_name().unwrap_or("<null>");
+    let text = format!(
+        "The Resource '{whole}' under resource group '{group}' was not found. For more details \
+         please go to https://aka.ms/ARMResourceNotFoundFix"
+    );
+    Refusal::new(404, "ResourceNotFound", text)
 }
 
 fn unknown_type(wanted: &str) -> Refusal {
@@ -186,7 +238,7 @@ fn permission(kind: &dyn Erased, verb: &Verb) -> Result<String, Refusal> {
 
 fn read(kind: &dyn Erased, request: &Request<'_>, world: &World) -> Result<Decided, Stop> {
     let record = world.record(&request.id)?.ok_or_else(|| not_found(&request.id))?;
-    let body = kind.render(record, request.caller.tenant)?;
+    let body = kind.render(record, request)?;
     Ok(answered(200, Some(body)))
 }
 
@@ -209,7 +261,7 @@ fn list(kind: &dyn Erased, request: &Request<'_>, world: &World) -> Result<Decid
         .iter()
         .skip(skip)
         .take(PAGE_MAX)
-        .map(|record| kind.render(record, request.caller.tenant))
+        .map(|record| kind.render(record, request))
         .collect();
     let mut body = Map::new();
     body.insert("value".into(), Value::Array(shown?));
@@ -243,7 +295,8 @@ fn delete(
     let operation = begin(task, request, &mut all);
     all.push(event(request, permission, operation.is_some()));
     let status = if operation.is_some() { 202 } else { kind.answers().deleted };
-    Ok(Decided { answer: Answer { status, body: None, operation }, writes: all })
+    let body = kind.shows_deleted().then(|| kind.render(record, request)).transpose()?;
+    Ok(Decided { answer: Answer { status, body, operation }, writes: all })
 }
 
 fn act(

@@ -1,9 +1,9 @@
 //! Kinds behind one object-safe face, and the registry of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::marker::PhantomData;
 
-use custody_names::{Location, PrincipalId, ResourceId, TenantId};
+use custody_names::{Location, PrincipalId, ResourceId};
 use serde::Deserialize as _;
 use serde_json::{Map, Value};
 
@@ -17,9 +17,14 @@ use crate::{
 const IDENTITY_TYPE: &str = "Microsoft.ManagedIdentity/userAssignedIdentities";
 /// What the caller must be allowed on an identity to attach it.
 const IDENTITY_ASSIGN: &str = "Microsoft.ManagedIdentity/userAssignedIdentities/assign/action";
-/// Most tags on a resource, and longest name and value, in characters (ARM's limits).
+/// Most tags on a resource (ARM's limit).
 const TAGS_MAX: usize = 50;
-const TAG_CHARACTERS_MAX: usize = 512;
+/// Longest name of a tag, in characters (ARM's limit).
+const TAG_NAME_CHARACTERS_MAX: usize = 512;
+/// Longest value of a tag, in characters (ARM's limit).
+const TAG_VALUE_CHARACTERS_MAX: usize = 256;
+/// What the name of a tag may not hold (ARM's rule).
+const TAG_NAME_WITHOUT: &str = "<>%&\\?/";
 
 /// What a PUT or PATCH comes to.
 pub struct Planned {
@@ -39,8 +44,12 @@ pub trait Erased: Send + Sync {
     fn resource_type(&self) -> &'static str;
     /// Where its resources stand.
     fn place(&self) -> Place;
+    /// Whether its resources have a location.
+    fn tracked(&self) -> bool;
     /// Whether clients may write it.
     fn writable(&self) -> bool;
+    /// Whether the answer to a DELETE shows what was deleted.
+    fn shows_deleted(&self) -> bool;
     /// Its status codes.
     fn answers(&self) -> Answers;
     /// Its POST verbs.
@@ -68,7 +77,7 @@ pub trait Erased: Send + Sync {
         world: &World,
     ) -> Result<Act, Stop>;
     /// The resource as clients see it.
-    fn render(&self, record: &Record, tenant: TenantId) -> Result<Value, Refusal>;
+    fn render(&self, record: &Record, request: &Request<'_>) -> Result<Value, Refusal>;
 }
 
 /// Every kind the server knows.
@@ -112,8 +121,16 @@ impl<K: Kind> Erased for Face<K> {
         K::PLACE
     }
 
+    fn tracked(&self) -> bool {
+        K::TRACKED
+    }
+
     fn writable(&self) -> bool {
         K::WRITABLE
+    }
+
+    fn shows_deleted(&self) -> bool {
+        K::SHOWS_DELETED
     }
 
     fn answers(&self) -> Answers {
@@ -177,8 +194,9 @@ impl<K: Kind> Erased for Face<K> {
         K::act(action, &Stored::read(record)?, request, world)
     }
 
-    fn render(&self, record: &Record, tenant: TenantId) -> Result<Value, Refusal> {
-        let mut properties = K::properties(&Stored::read(record)?)?;
+    fn render(&self, record: &Record, request: &Request<'_>) -> Result<Value, Refusal> {
+        let stored = Stored::read(record)?;
+        let mut properties = K::properties(&stored)?;
         if let Value::Object(properties) = &mut properties {
             let state = to_json(&record.state)?;
             properties.entry("provisioningState").or_insert(state);
@@ -192,11 +210,12 @@ impl<K: Kind> Erased for Face<K> {
             body.insert("tags".into(), to_json(&record.tags)?);
         }
         if let Some(identity) = &record.identity {
-            body.insert("identity".into(), identity.render(tenant));
+            body.insert("identity".into(), identity.render(request.caller.tenant));
         }
         body.insert("properties".into(), properties);
         body.insert("systemData".into(), to_json(&record.system)?);
         body.insert("etag".into(), record.etag().into());
+        K::dress(&stored, request, &mut body);
         Ok(Value::Object(body))
     }
 }
@@ -270,7 +289,7 @@ fn location<K: Kind>(
                 "{} lies in {stored} and cannot be moved to {asked} by an update",
                 request.id
             );
-            Err(Refusal::new(409, "InvalidResourceLocation", text).into())
+            Err(Refusal::new(409, K::MOVED, text).into())
         }
         (Some(location), _) | (None, Some(location)) => Ok(Some(location)),
         (None, None) => {
@@ -285,14 +304,35 @@ fn tags(request: &Request<'_>, before: Option<&Record>) -> Result<BTreeMap<Strin
     };
     let tags = BTreeMap::<String, String>::deserialize(asked)
         .map_err(|error| Refusal::bad_request(format!("tags: {error}")))?;
-    let long = |text: &String| text.chars().count() > TAG_CHARACTERS_MAX;
-    if tags.len() > TAGS_MAX || tags.iter().any(|(name, value)| long(name) || long(value)) {
-        let text = format!(
-            "at most {TAGS_MAX} tags of at most {TAG_CHARACTERS_MAX} characters are allowed"
-        );
-        return Err(Refusal::new(400, "InvalidTag", text).into());
-    }
+    check_tags(&tags)?;
     Ok(tags)
+}
+
+fn check_tags(tags: &BTreeMap<String, String>) -> Result<(), Refusal> {
+    let wrong = |text: String| Err(Refusal::new(400, "InvalidTag", text));
+    if tags.len() > TAGS_MAX {
+        return wrong(format!("at most {TAGS_MAX} tags are allowed"));
+    }
+    let mut names = BTreeSet::new();
+    for (name, value) in tags {
+        if name.is_empty() || name.chars().count() > TAG_NAME_CHARACTERS_MAX {
+            let text = format!("the name of a tag has 1 to {TAG_NAME_CHARACTERS_MAX} characters");
+            return wrong(text);
+        }
+        if name.chars().any(|c| c.is_control() || TAG_NAME_WITHOUT.contains(c)) {
+            return wrong(format!("the tag name {name:?} holds one of {TAG_NAME_WITHOUT}"));
+        }
+        if value.chars().count() > TAG_VALUE_CHARACTERS_MAX {
+            let text = format!(
+                "the value of the tag {name:?} has more than {TAG_VALUE_CHARACTERS_MAX} characters"
+            );
+            return wrong(text);
+        }
+        if !names.insert(name.to_lowercase()) {
+            return wrong(format!("the tag {name:?} is there twice; case does not distinguish"));
+        }
+    }
+    Ok(())
 }
 
 /// The identities after the change. A body without an `identity` block keeps what is stored.

@@ -6,7 +6,7 @@ use custody_ambient::Timestamp;
 use custody_names::{Location, ResourceId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize as _, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{Identity, Record, Reference, Refusal, Request, Stop, Task, World, Write};
 
@@ -176,6 +176,10 @@ pub trait Kind: Sized + Send + Sync + 'static {
     const WRITABLE: bool = true;
     /// Its status codes.
     const ANSWERS: Answers = Answers::USUAL;
+    /// Whether the answer to a DELETE shows what was deleted.
+    const SHOWS_DELETED: bool = false;
+    /// The error code for an update that would move it.
+    const MOVED: &'static str = "InvalidResourceLocation";
     /// Its POST verbs.
     const ACTIONS: &'static [Action] = &[];
 
@@ -212,6 +216,10 @@ pub trait Kind: Sized + Send + Sync + 'static {
         merge(&mut properties, to_json(&stored.status)?);
         Ok(properties)
     }
+
+    /// What clients see otherwise than of other kinds: a field of its own beside the properties, or
+    /// an address that depends on how they came.
+    fn dress(_stored: &Stored<Self>, _request: &Request<'_>, _body: &mut Map<String, Value>) {}
 
     /// What the resource names.
     fn references(

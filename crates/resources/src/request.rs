@@ -7,6 +7,8 @@ use custody_names::{ClientId, CorrelationId, OperationId, PrincipalId, ResourceI
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::Hosts;
+
 /// Who asks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -99,6 +101,8 @@ pub struct Request<'a> {
     pub owner: String,
     /// The time of the request.
     pub now: Timestamp,
+    /// By which names the caller reaches the data planes.
+    pub hosts: Hosts,
     /// For identifiers that a plan mints.
     pub entropy: &'a dyn Entropy,
 }

@@ -83,6 +83,7 @@ impl ControlPlane {
             operation: OperationId::from_bytes([number; 16]),
             owner: "test".to_owned(),
             now: self.clock.now(),
+            hosts: custody_resources::Hosts::default(),
             entropy: &self.entropy,
         }
     }

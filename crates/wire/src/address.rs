@@ -4,7 +4,7 @@
 //! are decoded and made canonical here, before anything is decided on them.
 
 use custody_names::{ResourceId, ResourceType};
-use custody_resources::{Refusal, Verb};
+use custody_resources::{Refusal, Registry, Verb};
 use http::Method;
 
 /// What an ARM path asks for.
@@ -19,8 +19,13 @@ pub(crate) struct Address {
 }
 
 /// Paths over which a type is listed although its resources stand elsewhere.
-const LISTED_ELSEWHERE: &[(&str, &str)] =
-    &[("microsoft.keyvault/deletedvaults", "Microsoft.KeyVault/locations/deletedVaults")];
+const LISTED_ELSEWHERE: &[(&str, &str)] = &[
+    ("microsoft.keyvault/deletedvaults", "Microsoft.KeyVault/locations/deletedVaults"),
+    ("microsoft.keyvault/deletedmanagedhsms", "Microsoft.KeyVault/locations/deletedManagedHSMs"),
+];
+
+/// Words that ARM itself has in paths.
+const FIXED_WORDS: [&str; 3] = ["subscriptions", "resourceGroups", "providers"];
 
 /// Reads method and (decoded) path.
 pub(crate) fn parse(method: &Method, path: &str) -> Result<Address, Refusal> {
@@ -91,6 +96,40 @@ fn parse_id(path: &str) -> Result<ResourceId, Refusal> {
 fn bad_path(path: &str) -> Refusal {
     let shown: String = path.chars().take(200).collect();
     Refusal::new(404, "InvalidPath", format!("no resource has the path {shown:?}"))
+}
+
+/// The identifier with the words of ARM and the types spelled as the server spells them, whatever
+/// case they came in. Names stay as they are.
+pub(crate) fn spelled(id: &ResourceId, registry: &Registry) -> ResourceId {
+    let mut spelled: Vec<String> = Vec::new();
+    let mut words = id.as_str().split('/').filter(|word| !word.is_empty()).peekable();
+    while let Some(word) = words.next() {
+        let fixed = FIXED_WORDS.iter().find(|fixed| fixed.eq_ignore_ascii_case(word));
+        if fixed != Some(&"providers") {
+            spelled.push(fixed.map_or(word, |fixed| *fixed).to_owned());
+            spelled.extend(words.next().map(str::to_owned));
+            continue;
+        }
+        spelled.push("providers".to_owned());
+        let mut kind = words.next().unwrap_or_default().to_owned();
+        let at = spelled.len();
+        spelled.push(kind.clone());
+        while let Some(word) = words.next_if(|word| !word.eq_ignore_ascii_case("providers")) {
+            kind = format!("{kind}/{word}");
+            spelled.push(word.to_owned());
+            spelled.extend(words.next().map(str::to_owned));
+            let Some(known) = registry.find(&kind) else { continue };
+            // The namespace, then every second word is a type.
+            let types = known.resource_type().split('/');
+            let places = std::iter::once(at).chain((at + 1..).step_by(2));
+            for (place, word) in places.zip(types) {
+                if let Some(slot) = spelled.get_mut(place) {
+                    word.clone_into(slot);
+                }
+            }
+        }
+    }
+    format!("/{}", spelled.join("/")).parse().unwrap_or_else(|_| id.clone())
 }
 
 /// Decodes percent escapes; refuses what is no UTF-8 or hides a separator or control character.
@@ -165,6 +204,36 @@ mod tests {
             (&vault, None, action("accessPolicies/add")),
         );
         check(Method::PUT, format!("{S}//resourceGroups/g/"), (&group, None, Verb::Put));
+    }
+
+    #[test]
+    fn words_are_spelled_as_the_server_spells_them() {
+        let registry = Registry::new()
+            .with::<custody_key_vault::KeyVaultKind>()
+            .with::<custody_directory::RoleAssignmentKind>();
+        let check = |path: String, expected: String| {
+            assert_eq!(spelled(&path.parse().unwrap(), &registry).as_str(), expected);
+        };
+        check(format!("{S}/resourcegroups/G"), format!("{S}/resourceGroups/G"));
+        check(
+            format!(
+                "{}/RESOURCEGROUPS/g/Providers/microsoft.keyvault/VAULTS/Kv1",
+                S.to_uppercase()
+            ),
+            format!(
+                "/subscriptions/{}/resourceGroups/g/providers/Microsoft.KeyVault/vaults/Kv1",
+                S.to_uppercase().rsplit('/').next().unwrap()
+            ),
+        );
+        check(
+            format!(
+                "{S}/providers/microsoft.keyvault/vaults/k/keys/K/providers/microsoft.authorization/roleassignments/r"
+            ),
+            format!(
+                "{S}/providers/Microsoft.KeyVault/vaults/k/keys/K/providers/Microsoft.Authorization/roleAssignments/r"
+            ),
+        );
+        check(format!("{S}/providers/x.y/ThingS/t"), format!("{S}/providers/x.y/ThingS/t"));
     }
 
     #[test]

@@ -112,7 +112,8 @@ fn header_text<B>(request: &Request<B>, name: &str) -> Option<String> {
     (text.len() <= HEADER_TEXT_BYTES_MAX).then(|| text.to_owned())
 }
 
-fn query(text: &str) -> Result<Vec<(String, String)>, Refusal> {
+/// The parameters of a query, decoded.
+pub(crate) fn query(text: &str) -> Result<Vec<(String, String)>, Refusal> {
     let pairs = text.split('&').filter(|pair| !pair.is_empty());
     pairs
         .map(|pair| {

@@ -5,32 +5,45 @@
 //! in `docs/rest-api.md`.
 
 mod activity;
+mod activity_log;
 mod address;
+mod api_version;
 mod arm;
 mod audience;
 mod authentication;
+mod authorization;
 mod base;
 mod call;
 mod certificates;
 mod connection;
 mod data_plane;
 mod exchange;
+mod filter;
 mod form;
 mod graph;
 mod health;
+mod inventory;
+mod jobs;
 mod json_body;
 mod limits;
+mod links;
 mod listener;
 mod managed_identity;
+mod management;
+mod metadata;
 mod metrics;
+mod name_checks;
 mod operate;
 mod own;
 mod own_directory;
 mod private_file;
+mod providers;
 mod reply;
 mod server;
 mod stamp;
+mod tenancy;
 mod tokens;
+mod views;
 
 pub use base::{Base, CANONICAL_SUFFIX, HostKind};
 pub use certificates::{Authority, CertificateError, Certificates};

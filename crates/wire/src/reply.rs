@@ -2,10 +2,16 @@
 
 use std::io::{Cursor, Read};
 
-use custody_names::OperationId;
+use custody_names::{OperationId, ResourceId};
 use custody_resources::Refusal;
+use custody_worker::Platform;
 use http::{Response, StatusCode, header};
 use serde_json::{Value, json};
+
+use crate::base::Base;
+
+/// The api-version of links to operations.
+const OPERATIONS_API_VERSION: &str = "2025-07-01";
 
 /// A body that is read as it is sent.
 pub type Body = Box<dyn Read + Send>;
@@ -38,24 +44,52 @@ pub(crate) fn refusal(refusal: &Refusal) -> Response<Body> {
         let info = json!([{ "type": "fix", "info": { "command": fix } }]);
         error.insert("additionalInfo".into(), info);
     }
-    self::json(refusal.status, Some(&json!({ "error": error })))
+    let mut response = self::json(refusal.status, Some(&json!({ "error": error })));
+    if refusal.status == 404 {
+        let gateway = header::HeaderValue::from_static("gateway");
+        response.headers_mut().insert("x-ms-failure-cause", gateway);
+    }
+    response
+}
+
+/// Where an operation is followed: its status, and its result.
+pub(crate) struct OperationLinks {
+    place: String,
+}
+
+/// The links to an operation on `resource`, as the caller reaches them.
+pub(crate) fn operation_links(
+    base: &Base,
+    resource: &ResourceId,
+    platform: &Platform,
+) -> OperationLinks {
+    let subscription = platform.installation.subscription_id;
+    let location = &platform.installation.location;
+    let kind = resource.resource_type();
+    let namespace = kind.as_str().split('/').next().unwrap_or_default();
+    let main = base.main();
+    OperationLinks {
+        place: format!(
+            "{main}/subscriptions/{subscription}/providers/{namespace}/locations/{location}"
+        ),
+    }
 }
 
 /// Adds the headers that tell how to follow an operation.
 pub(crate) fn with_operation(
     mut response: Response<Body>,
-    operation: Option<OperationId>,
-    status_path: &str,
+    operation: Option<(OperationId, &OperationLinks)>,
 ) -> Response<Body> {
-    let Some(id) = operation else { return response };
+    let Some((id, OperationLinks { place })) = operation else { return response };
     let headers = response.headers_mut();
     let mut put = |name: &'static str, text: &str| {
         if let Ok(value) = header::HeaderValue::from_str(text) {
             headers.insert(name, value);
         }
     };
-    put("azure-asyncoperation", status_path);
-    put("location", status_path);
+    let link = |word: &str| format!("{place}/{word}/{id}?api-version={OPERATIONS_API_VERSION}");
+    put("azure-asyncoperation", &link("operationStatus"));
+    put("location", &link("operationResults"));
     put("retry-after", "1");
     put("x-custody-operation", &id.to_string());
     response

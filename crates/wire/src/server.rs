@@ -14,11 +14,10 @@ use http::{Request, Response, header};
 use crate::authentication::Surface;
 use crate::base::{Base, HostKind};
 use crate::call::{self, Arrival};
-use crate::data_plane::{self, KeyHost};
 use crate::metrics::Metrics;
 use crate::reply::{self, Body};
 use crate::stamp::Stamp;
-use crate::{arm, authentication, graph, health, operate, own, tokens};
+use crate::{arm, authentication, data_plane, graph, health, metadata, operate, own, tokens};
 
 pub(crate) use crate::call::Call;
 
@@ -246,6 +245,9 @@ impl Server {
         {
             return Ok(answered);
         }
+        if let Some(answered) = open_metadata(request, &arrival) {
+            return Ok(answered);
+        }
         let caller = if let Some(caller) = known {
             caller
         } else {
@@ -262,11 +264,8 @@ impl Server {
 
     fn route(&self, call: &Call<'_>) -> Result<Response<Body>, Refusal> {
         match &call.host {
-            HostKind::KeyVault(name) => {
-                Ok(data_plane::answer(&self.platform, KeyHost::KeyVault, name, call))
-            }
-            HostKind::ManagedHsm(name) => {
-                Ok(data_plane::answer(&self.platform, KeyHost::ManagedHsm, name, call))
+            HostKind::KeyVault(name) | HostKind::ManagedHsm(name) => {
+                Ok(data_plane::answer(&self.platform, name, call))
             }
             HostKind::Main if call.path.starts_with("/custody/") => {
                 match operate::answer(self, call)? {
@@ -319,4 +318,12 @@ struct Seen<'a> {
 fn authority(request: &Request<Vec<u8>>) -> Option<&str> {
     let of_header = || request.headers().get(header::HOST)?.to_str().ok();
     request.uri().authority().map(http::uri::Authority::as_str).or_else(of_header)
+}
+
+/// What a client reads before it can have a token.
+fn open_metadata(request: &Request<Vec<u8>>, arrival: &Arrival) -> Option<Response<Body>> {
+    let query = call::query(request.uri().query().unwrap_or_default()).unwrap_or_default();
+    let path = request.uri().path();
+    let answer = metadata::answer(&arrival.base, request.method(), path, &query)?;
+    Some(answer.unwrap_or_else(|refusal| reply::refusal(&refusal)))
 }

@@ -134,6 +134,7 @@ impl Platform {
             owner: self.owner.clone(),
             now: self.clock.now(),
             entropy,
+            hosts: custody_resources::Hosts::default(),
         })
     }
 

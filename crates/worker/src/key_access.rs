@@ -1,17 +1,17 @@
 //! The way to the embedded key vaults: what a request to one needs beside the request itself.
 
-use custody_access::{Grants, Principal, PrincipalKind, RoleAssignment};
+use custody_access::{Grants, MANAGED_HSM_ADMINISTRATOR, Principal, PrincipalKind, RoleAssignment};
 use custody_directory::grants_for;
 use custody_key_vault::{
-    KeyAnswer, KeyOperation, KeyVaultError, KeyVaultKind, KeyVaultRef, RequestContext,
-    SOFT_DELETE_DAYS_MAX, TAG_GUARD_DEPENDANTS, TAG_REFUSE_RSA15, key_vault_claim, key_vault_ref,
+    KeyAnswer, KeyOperation, KeyVaultError, KeyVaultKind, KeyVaultRef, ManagedHsmKind,
+    RequestContext, SOFT_DELETE_DAYS_MAX, Strictness, key_vault_claim, key_vault_ref,
+    managed_hsm_ref,
 };
 use custody_names::{
     ClientId, CorrelationId, KeyName, KeyVaultName, OperationId, PrincipalId, ResourceId,
     ResourceName, TenantId,
 };
-use custody_resources::{Query, Record, Refusal, Stored};
-use serde_json::Value;
+use custody_resources::{Query, Refusal, Stored};
 
 use crate::{Platform, fault};
 
@@ -71,7 +71,8 @@ impl Platform {
     }
 
     /// The managed HSM of this name, with the local roles that reach `key`, or the HSM itself where
-    /// no key is named. Roles that are assigned above it do not reach into it.
+    /// no key is named. Roles that are assigned above it do not reach into it; whoever administers
+    /// it from the start has the local role for that.
     pub fn managed_hsm(
         &self,
         name: &KeyVaultName,
@@ -80,18 +81,27 @@ impl Platform {
         let mut found = None;
         let looked = self.records.view(&mut |world| {
             found = None;
-            let records = world.below(&ResourceId::root(), MANAGED_HSM_TYPE)?;
-            let own = |record: &&Record| {
-                record.id.name().is_some_and(|own| own.eq_ignore_ascii_case(name.as_str()))
-            };
-            let Some(record) = records.iter().find(own) else { return Ok(()) };
+            let holders = world.ask(Query::Claim(key_vault_claim(name)))?;
+            let kind = <ManagedHsmKind as custody_resources::Kind>::TYPE;
+            let live = holders
+                .first()
+                .filter(|record| record.id.resource_type().as_str().eq_ignore_ascii_case(kind));
+            let Some(record) = live else { return Ok(()) };
+            let stored = Stored::<ManagedHsmKind>::read(record)?;
             let scope = match key {
                 Some(key) => record.id.child("keys", &resource_name(key)?),
                 None => record.id.clone(),
             };
             let mut grants = grants_for(world, &scope)?;
             grants.assignments.retain(|assignment| record.id.contains(&assignment.scope));
-            let vault = managed_hsm_ref(name, record, self.installation.tenant_id)?;
+            let first = stored.spec.initial_admin_object_ids.iter().flatten();
+            grants.assignments.extend(first.map(|principal| RoleAssignment {
+                id: record.id.clone(),
+                principal: *principal,
+                role: MANAGED_HSM_ADMINISTRATOR,
+                scope: record.id.clone(),
+            }));
+            let vault = managed_hsm_ref(&stored)?;
             found = Some(KeyVaultFacts { vault, grants });
             Ok(())
         });
@@ -128,8 +138,7 @@ impl Platform {
             managed_hsm: false,
             location: self.installation.location.to_string(),
             geography: self.installation.location.to_string(),
-            refuses_rsa15: true,
-            guards_dependants: false,
+            strictness: Strictness { refuses_rsa15: true, guards_dependants: false },
         };
         let grants = Grants { assignments: vec![assignment, service], ..Grants::default() };
         Ok(KeyVaultFacts { vault, grants })
@@ -153,41 +162,6 @@ impl Platform {
         };
         self.key_vaults.perform(principal, &facts.vault, &facts.grants, operation, &context)
     }
-}
-
-/// The type of managed HSMs.
-const MANAGED_HSM_TYPE: &str = "Microsoft.KeyVault/managedHSMs";
-
-/// A managed HSM as the key store takes it.
-fn managed_hsm_ref(
-    name: &KeyVaultName,
-    record: &Record,
-    tenant: TenantId,
-) -> Result<KeyVaultRef, Refusal> {
-    let tenant = match record.spec.get("tenantId").and_then(Value::as_str) {
-        Some(text) => text.parse().map_err(|_| Refusal::bug("a tenant's id is no GUID"))?,
-        None => tenant,
-    };
-    let days = record.spec.get("softDeleteRetentionInDays").and_then(Value::as_u64);
-    let location = record.location.as_ref().map(ToString::to_string).unwrap_or_default();
-    Ok(KeyVaultRef {
-        tenant,
-        vault: name.clone(),
-        resource: record.id.clone(),
-        soft_delete_days: days
-            .and_then(|days| u32::try_from(days).ok())
-            .unwrap_or(SOFT_DELETE_DAYS_MAX),
-        purge_protection: record.spec.get("enablePurgeProtection") == Some(&Value::Bool(true)),
-        managed_hsm: true,
-        geography: location.clone(),
-        location,
-        refuses_rsa15: has_tag(record, TAG_REFUSE_RSA15),
-        guards_dependants: has_tag(record, TAG_GUARD_DEPENDANTS),
-    })
-}
-
-fn has_tag(record: &Record, tag: &str) -> bool {
-    record.tags.get(tag).is_some_and(|value| value.eq_ignore_ascii_case("true"))
 }
 
 fn resource_name(key: &KeyName) -> Result<ResourceName, Refusal> {

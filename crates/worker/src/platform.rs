@@ -14,9 +14,10 @@ use custody_backup_vaults::BackupVault;
 use custody_directory as directory;
 use custody_envelope::SecretBytes;
 use custody_key_vault::{
-    DeletedKeyVaultKind, FileSeal, KeyStore, KeyVaultKind, KeyVaults, PassphraseSeal, Seal,
+    DeletedKeyVaultKind, DeletedManagedHsmKind, FileSeal, KeyStore, KeyVaultKind, KeyVaults,
+    ManagedHsmKind, PassphraseSeal, Seal,
 };
-use custody_names::{CorrelationId, OperationId, ResourceId};
+use custody_names::{CorrelationId, Location, OperationId, ResourceId};
 use custody_protection::{BackupInstance, RecoveryPoint};
 use custody_record_store::{RecordStore, SqliteRecords, TrackedOperation};
 use custody_resources::{
@@ -147,7 +148,8 @@ impl Platform {
         let sink = Arc::new(LedgerSink::new(Arc::clone(&ledger)));
         let platform = Arc::new(Self {
             key_vaults: KeyVaults::new(keys, sink),
-            engine: Engine::new(registry(), Box::new(directory::RoleAuthorizer)),
+            engine: Engine::new(registry(), Box::new(directory::RoleAuthorizer))
+                .with_locations(locations(&installation)),
             owner: orphans::this_process().map_err(|error| part("HostUnreadable", &error))?,
             records: Arc::new(records),
             folder,
@@ -313,11 +315,19 @@ impl Platform {
     }
 }
 
+/// Where resources may lie: the place of the installation, and every public region of Azure.
+fn locations(installation: &Installation) -> Vec<Location> {
+    let own = std::slice::from_ref(&installation.location);
+    directory::regions(own).into_iter().map(|region| region.name).collect()
+}
+
 /// Every kind of resource the platform serves.
 fn registry() -> Registry {
     directory::register(Registry::new())
         .with::<KeyVaultKind>()
         .with::<DeletedKeyVaultKind>()
+        .with::<ManagedHsmKind>()
+        .with::<DeletedManagedHsmKind>()
         .with::<BackupVault>()
         .with::<BackupInstance>()
         .with::<RecoveryPoint>()

@@ -338,6 +338,7 @@ pub(crate) fn put(platform: &Platform, id: &ResourceId, body: Value) -> Result<V
         operation: OperationId::mint(entropy).map_err(minted)?,
         owner: platform.owner.clone(),
         now: platform.clock.now(),
+        hosts: custody_resources::Hosts::default(),
         entropy,
     };
     Ok(platform.decide(&request)?.body.unwrap_or_default())

@@ -2,6 +2,7 @@
 
 mod apply_encryption;
 mod backup;
+mod delete_group;
 mod delete_vault;
 mod forget;
 mod prune;
@@ -12,6 +13,7 @@ mod verify;
 use custody_backup_vaults::{
     BackupVault, TASK_APPLY_ENCRYPTION, TASK_DELETE_VAULT, TASK_PRUNE, TASK_REPAIR, TASK_VERIFY,
 };
+use custody_directory::TASK_DELETE_GROUP;
 use custody_key_vault::TASK_PURGE_KEY_VAULT;
 use custody_protection::{TASK_BACKUP, TASK_FORGET, TASK_RESTORE};
 use custody_resources::{
@@ -38,6 +40,7 @@ pub(crate) fn run(job: &Job<'_>) -> Result<Outcome, TaskError> {
         TASK_REPAIR => repair::run(job),
         TASK_DELETE_VAULT => delete_vault::run(job),
         TASK_PURGE_KEY_VAULT => delete_vault::purge_key_vault(job),
+        TASK_DELETE_GROUP => delete_group::run(job),
         other => Err(TaskError::Failed(Refusal::bug(format!("no task is called {other}")))),
     }
 }
@@ -51,7 +54,9 @@ pub(crate) fn undo(operation: &Operation, world: &World) -> Result<Vec<Write>, S
             apply_encryption::give_up(&mut vault, operation);
             Ok(vec![vault.into_write()?])
         }
-        TASK_DELETE_VAULT | TASK_FORGET if record.state == ProvisioningState::Deleting => {
+        TASK_DELETE_VAULT | TASK_FORGET | TASK_DELETE_GROUP | TASK_PURGE_KEY_VAULT
+            if record.state == ProvisioningState::Deleting =>
+        {
             let mut staying = record.clone();
             staying.state = ProvisioningState::Succeeded;
             staying.revision += 1;

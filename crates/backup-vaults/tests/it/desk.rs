@@ -98,6 +98,7 @@ impl Desk {
             operation: OperationId::from_bytes([4; 16]),
             owner: "here".into(),
             now: "2026-11-22T06:00:00Z".parse().unwrap(),
+            hosts: custody_resources::Hosts::default(),
             entropy: &entropy,
         };
         let mut world = World::new();

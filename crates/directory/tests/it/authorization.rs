@@ -34,6 +34,30 @@ fn check(granted: Option<(&str, &str)>, verb: Verb, path: &str, expected: Result
 }
 
 #[test]
+fn a_data_access_administrator_grants_roles_on_key_vaults_alone() {
+    let plane = plane();
+    let somebody = "00000000-0000-0000-0000-0000000000aa";
+    let role = "Key Vault Data Access Administrator";
+    plane.put(&assignment(&group(), 1), grant(role, somebody)).unwrap();
+    plane.put(&assignment(&group(), 2), grant("Reader", somebody)).unwrap();
+    let send = |verb: Verb, number: u8, role: &str| {
+        let other = "00000000-0000-0000-0000-0000000000bb";
+        let mut request = plane.request(verb, &assignment(&group(), number), grant(role, other));
+        request.caller.principal = somebody.parse().unwrap();
+        plane.send(&request).map(|answer| answer.status).map_err(|refusal| refusal.status)
+    };
+
+    assert_eq!(send(Verb::Put, 3, "Key Vault Crypto User"), Ok(201));
+    assert_eq!(send(Verb::Put, 4, "Owner"), Err(403));
+    assert_eq!(send(Verb::Put, 4, "Contributor"), Err(403));
+    assert_eq!(send(Verb::Put, 4, role), Err(403));
+    assert_eq!(send(Verb::Delete, 2, "Reader"), Err(403));
+    assert_eq!(send(Verb::Delete, 3, "Key Vault Crypto User"), Ok(200));
+    plane.put(&assignment(&group(), 5), grant("Owner", somebody)).unwrap();
+    assert_eq!(send(Verb::Put, 4, "Contributor"), Ok(201), "another role has no such limit");
+}
+
+#[test]
 fn roles_reach_down_and_not_up_or_sideways() {
     let denied = Err("AuthorizationFailed");
     let main = identity("main");

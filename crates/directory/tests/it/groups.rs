@@ -1,4 +1,6 @@
-use custody_test_world::control_plane::SUBSCRIPTION;
+use custody_directory::{TASK_DELETE_GROUP, group_stays};
+use custody_resources::Refusal;
+use custody_test_world::control_plane::{RecordStore as _, SUBSCRIPTION};
 use serde_json::json;
 
 use crate::{assignment, grant, group, identity, plane};
@@ -17,21 +19,25 @@ fn a_group_is_created_changed_and_deleted() {
 }
 
 #[test]
-fn a_group_that_holds_something_stays_and_says_what() {
+fn a_group_that_holds_something_goes_with_it_or_says_what_stays() {
     let plane = plane();
-    plane.put(&identity("one"), json!({ "location": "local" })).unwrap();
-    let refusal = plane.delete(&group()).unwrap_err();
-    assert_eq!((refusal.status, refusal.code.as_ref()), (409, "ResourceGroupNotEmpty"));
-    assert_eq!(
-        refusal.message,
-        "the resource group 'G' still holds 1 resource(s): \
-         one (Microsoft.ManagedIdentity/userAssignedIdentities)"
-    );
-    for number in 0..11 {
-        plane.put(&identity(&format!("id-{number:02}")), json!({ "location": "local" })).unwrap();
-    }
-    let refusal = plane.delete(&group()).unwrap_err();
-    assert!(refusal.message.ends_with(" and 2 more"), "{refusal}");
+    let path = identity("one");
+    plane.put(&path, json!({ "location": "local" })).unwrap();
+    let answer = plane.delete(&group()).unwrap();
+    assert_eq!(answer.status, 202);
+    let operation = plane.store.operation(answer.operation.unwrap()).unwrap().unwrap().operation;
+    assert_eq!(operation.task.name, TASK_DELETE_GROUP);
+    let shut = plane.put(&identity("two"), json!({ "location": "local" })).unwrap_err();
+    assert_eq!((shut.status, shut.code.as_ref()), (409, "ResourceGroupBeingDeleted"));
+    let why = || Refusal::new(409, "InUse", "it is in use");
+    let blocker = plane.record(&path).unwrap();
+    let refusal = group_stays(&group().parse().unwrap(), &[(blocker.clone(), why())]);
+    assert_eq!((refusal.status, refusal.code.as_ref()), (409, "ResourceGroupDeletionBlocked"));
+    let named = format!("{path} (InUse: it is in use)");
+    assert!(refusal.message.contains(&named), "{refusal}");
+    let many: Vec<_> = (0..12).map(|_| (blocker.clone(), why())).collect();
+    let refusal = group_stays(&group().parse().unwrap(), &many);
+    assert!(refusal.message.contains(" and 2 more"), "{refusal}");
 }
 
 #[test]
@@ -47,7 +53,7 @@ fn its_own_role_assignments_go_with_a_group() {
 fn the_subscription_is_the_server_s() {
     let plane = plane();
     let shown = plane.read(SUBSCRIPTION).unwrap();
-    assert_eq!(shown["properties"]["displayName"], "Local");
+    assert_eq!(shown["displayName"], "Local");
     assert_eq!(plane.delete(SUBSCRIPTION).unwrap_err().status, 405);
     assert_eq!(plane.put(SUBSCRIPTION, json!({})).unwrap_err().status, 405);
 }

@@ -8,8 +8,10 @@
 )]
 
 mod authorization;
+mod custom_roles;
 mod groups;
 mod identities;
+mod management_groups;
 mod role_assignments;
 mod role_definitions;
 mod sign_in;
@@ -58,5 +60,9 @@ fn assignment(scope: &str, number: u8) -> String {
 /// The body that gives `principal` the role of this name.
 fn grant(role: &str, principal: &str) -> Value {
     let definition = custody_directory::role_definitions(Some(role));
-    json!({ "properties": { "roleDefinitionId": definition["value"][0]["id"], "principalId": principal } })
+    json!({ "properties": {
+        "roleDefinitionId": definition["value"][0]["id"],
+        "principalId": principal,
+        "principalType": "User",
+    } })
 }

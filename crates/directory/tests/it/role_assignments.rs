@@ -71,6 +71,26 @@ fn what_cannot_be_assigned_is_refused() {
 }
 
 #[test]
+fn a_principal_is_known_or_said_to_be_one() {
+    let plane = plane();
+    let created = plane.put(&identity("one"), json!({ "location": "local" })).unwrap();
+    let known = created.body.unwrap()["properties"]["principalId"].clone();
+    let check =
+        |number: u8, principal: &Value, said: Option<&str>, expected: Result<&str, &str>| {
+            let mut body = grant("Reader", principal.as_str().unwrap());
+            body["properties"]["principalType"] = said.into();
+            let outcome = plane.put(&assignment(&group(), number), body);
+            let outcome = outcome
+                .map(|answer| answer.body.unwrap()["properties"]["principalType"].clone())
+                .map_err(|refusal| refusal.code.into_owned());
+            assert_eq!(outcome, expected.map(Value::from).map_err(str::to_owned), "{principal}");
+        };
+    check(1, &json!(SOMEBODY), None, Err("PrincipalNotFound"));
+    check(2, &json!(SOMEBODY), Some("Group"), Ok("Group"));
+    check(3, &known, None, Ok("ServicePrincipal"));
+}
+
+#[test]
 fn the_same_role_elsewhere_is_another_assignment() {
     let plane = plane();
     for (scope, role, principal) in [
@@ -96,7 +116,7 @@ fn a_role_may_be_named_by_any_path_that_ends_with_its_guid() {
         (1, guid.to_owned()),
         (2, format!("{SUBSCRIPTION}/providers/Microsoft.Authorization/roleDefinitions/{guid}")),
     ] {
-        let body = json!({ "properties": { "roleDefinitionId": text, "principalId": format!("00000000-0000-0000-0000-0000000000{number:02}") } });
+        let body = json!({ "properties": { "roleDefinitionId": text, "principalType": "User", "principalId": format!("00000000-0000-0000-0000-0000000000{number:02}") } });
         let created = plane.put(&assignment(&group(), number), body).unwrap().body.unwrap();
         assert_eq!(
             created["properties"]["roleDefinitionId"],

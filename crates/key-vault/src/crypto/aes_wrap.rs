@@ -64,9 +64,9 @@ pub(crate) fn wrap_padded(key: &SecretBytes, plain: &SecretBytes) -> Result<Vec<
     blocks.resize(SEMIBLOCK + padded, 0);
     let cipher = Encryptor::new(key)?;
     if padded == SEMIBLOCK {
-        cipher.block(&mut blocks)?
+        cipher.block(&mut blocks)?;
     } else {
-        cipher.wrap(&mut blocks)?
+        cipher.wrap(&mut blocks)?;
     }
     Ok(blocks.to_vec())
 }

@@ -59,7 +59,7 @@ pub(crate) fn import(key: &ImportedKey) -> Result<KeyPair> {
         ImportedKey::Ec { curve, x, y, d } => ec::import(*curve, x, y, d),
         ImportedKey::RsaPublic { n, e } => rsa::import_public(n, e),
         ImportedKey::EcPublic { curve, x, y } => ec::import_public(*curve, x, y),
-        ImportedKey::Oct { k, .. } => oct::import(k),
+        ImportedKey::Oct { k, .. } => Ok(oct::import(k)),
     }
 }
 

@@ -17,8 +17,8 @@ pub(super) fn generate(size: OctSize, entropy: &dyn Entropy) -> Result<KeyPair> 
 }
 
 /// Its size was checked when it was read.
-pub(super) fn import(k: &SecretBytes) -> Result<KeyPair> {
-    Ok(KeyPair { private: SecretBytes::new(k.expose().to_vec()), public: Vec::new() })
+pub(super) fn import(k: &SecretBytes) -> KeyPair {
+    KeyPair { private: SecretBytes::new(k.expose().to_vec()), public: Vec::new() }
 }
 
 pub(super) fn authenticate(key: &SecretBytes, hash: Hash, message: &[u8]) -> Result<Vec<u8>> {

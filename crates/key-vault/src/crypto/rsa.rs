@@ -52,10 +52,10 @@ pub(super) fn import(numbers: &RsaComponents) -> Result<KeyPair> {
 
 /// The modulus must be odd and the exponent one that RSA can have.
 pub(super) fn import_public(n: &[u8], e: &[u8]) -> Result<KeyPair> {
-    let wrong = |_| KeyVaultError::BadParameter("n and e are no public key of RSA".to_owned());
+    let wrong = || KeyVaultError::BadParameter("n and e are no public key of RSA".to_owned());
     let key = PublicKeyComponents { n, e }.to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256);
-    let key = key.map_err(|_| wrong(()))?;
-    let public = AsDer::<PublicKeyX509Der<'_>>::as_der(&key).map_err(|_| wrong(()))?;
+    let key = key.map_err(|_| wrong())?;
+    let public = AsDer::<PublicKeyX509Der<'_>>::as_der(&key).map_err(|_| wrong())?;
     Ok(KeyPair { private: SecretBytes::new(Vec::new()), public: public.as_ref().to_vec() })
 }
 

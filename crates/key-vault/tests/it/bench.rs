@@ -11,7 +11,7 @@ use custody_envelope::SecretBytes;
 use custody_key_vault::{
     AttributeChange, AuditRecord, AuditSink, AuditUnavailable, EncryptionAlgorithm, FileSeal, Key,
     KeyAnswer, KeyOperation, KeyStore, KeyVaultError, KeyVaultRef, KeyVaults, NewKey,
-    RequestContext, RsaSize, Seal,
+    RequestContext, RsaSize, Seal, Strictness,
 };
 use custody_names::{CorrelationId, KeyName, KeyVersion, PrincipalId, TenantId};
 use custody_test_world::SeededEntropy;
@@ -199,8 +199,7 @@ pub(crate) fn vault(name: &str) -> KeyVaultRef {
         managed_hsm: false,
         location: "westeurope".into(),
         geography: "Europe".into(),
-        refuses_rsa15: false,
-        guards_dependants: false,
+        strictness: Strictness::default(),
     }
 }
 

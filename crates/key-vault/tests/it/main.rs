@@ -3,9 +3,13 @@
 
 mod audit;
 mod bench;
+mod firewall;
+mod formats;
 mod keys;
 mod kits;
 mod purge;
+mod release;
+mod rotation;
 mod seals;
 mod store;
 mod vault_resource;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use custody_access::{KeyPermission, PermissionModel};
 use custody_key_vault::{
-    DeletedKeyVaultKind, KeyVaultKind, KeyVaultSpec, TASK_PURGE_KEY_VAULT, deleted_key_vault_ref,
-    key_vault_ref,
+    DeletedKeyVaultKind, DeletedManagedHsmKind, KeyVaultKind, KeyVaultSpec, ManagedHsmKind,
+    TASK_PURGE_KEY_VAULT, deleted_key_vault_ref, key_vault_ref,
 };
 use custody_resources::{ProvisioningState, Registry, Stored, Verb};
 use custody_test_world::control_plane::{Anybody, ControlPlane, RecordStore as _, SUBSCRIPTION};
@@ -15,7 +15,11 @@ const TENANT: &str = "7e7e7e7e-7e7e-7e7e-7e7e-7e7e7e7e7e7e";
 const DAY: Duration = Duration::from_hours(24);
 
 fn plane() -> ControlPlane {
-    let registry = Registry::new().with::<KeyVaultKind>().with::<DeletedKeyVaultKind>();
+    let registry = Registry::new()
+        .with::<KeyVaultKind>()
+        .with::<DeletedKeyVaultKind>()
+        .with::<ManagedHsmKind>()
+        .with::<DeletedManagedHsmKind>();
     let plane = ControlPlane::new(registry, Anybody);
     for group in ["G", "H"] {
         plane.stand(&format!("{SUBSCRIPTION}/resourceGroups/{group}"));
@@ -85,14 +89,16 @@ fn a_new_key_vault_follows_the_rules() {
     check("kv1", json!({ "softDeleteRetentionInDays": 6 }), Err("from 7 to 90"));
     check("kv1", json!({ "softDeleteRetentionInDays": 7 }), Ok(201));
     check("kv1", json!({ "softDeleteRetentionInDays": 91 }), Err("from 7 to 90"));
-    check("kv1", json!({ "enableSoftDelete": false }), Ok(201));
+    check("kv1", json!({ "enableSoftDelete": false }), Err("Soft delete is always enabled"));
+    check("kv1", json!({ "enableSoftDelete": "True" }), Ok(201));
+    check("kv1", json!({ "enableSoftDelete": "yes" }), Err("is no boolean"));
+    check("kv1", json!({ "publicNetworkAccess": "sometimes" }), Err("unknown variant"));
+    let acls = |rules: Value| json!({ "networkAcls": { "ipRules": rules } });
+    check("kv1", acls(json!([{ "value": "10.0.0.0/33" }])), Err("neither an IP address nor"));
+    check("kv1", acls(json!([{ "value": "10.0.0" }])), Err("neither an IP address nor"));
+    check("kv1", acls(vec![json!({ "value": "10.0.0.1" }); 1_001].into()), Err("at most 1000 IP"));
     check("kv1", json!({ "enablePurgeProtection": true }), Ok(201));
     check("kv1", json!({ "enablePurgeProtection": false }), Err("irreversible"));
-    check(
-        "kv1",
-        json!({ "enablePurgeProtection": true, "enableSoftDelete": false }),
-        Err("needs \"enableSoftDelete\""),
-    );
     check("kv1", json!({ "createMode": "default" }), Ok(201));
     check("kv1", json!({ "createMode": "recover" }), Err("deleted vault 'kv1' does not exist"));
     let policy =
@@ -100,11 +106,18 @@ fn a_new_key_vault_follows_the_rules() {
     check("kv1", json!({ "accessPolicies": [policy] }), Err("no permission on keys"));
 }
 
+/// Creates `kv1` with an api-version that still allows to be without soft delete.
+fn create_before_2026(plane: &ControlPlane, properties: Value) {
+    let mut request = plane.request(Verb::Put, &vault("kv1"), body(properties));
+    request.api_version = "2024-11-01".to_owned();
+    plane.send(&request).unwrap();
+}
+
 #[test]
 fn what_cannot_be_taken_back_stays() {
     let check = |first: Value, then: Value, expected: Result<Value, &str>| {
         let plane = plane();
-        plane.put(&vault("kv1"), body(first.clone())).unwrap();
+        create_before_2026(&plane, first.clone());
         for verb in [Verb::Put, Verb::Patch] {
             let outcome = plane.send(&plane.request(verb, &vault("kv1"), body(then.clone())));
             match (outcome, &expected) {
@@ -129,8 +142,24 @@ fn what_cannot_be_taken_back_stays() {
     let modified = Err("has been set already and it can't be modified");
     check(json!({}), json!({ "softDeleteRetentionInDays": 30 }), modified);
     check(json!({}), json!({ "enableSoftDelete": false }), Err("only for creating new vault"));
-    let soft = json!({ "enableSoftDelete": true });
-    check(json!({ "enableSoftDelete": false }), soft.clone(), Ok(soft));
+    let off = json!({ "enableSoftDelete": false });
+    check(off.clone(), off.clone(), Ok(off.clone()));
+    let soft = json!({ "enableSoftDelete": "true" });
+    check(off.clone(), soft, Ok(json!({ "enableSoftDelete": true })));
+    check(off, json!({ "enablePurgeProtection": true }), Err("needs \"enableSoftDelete\""));
+    let shut = json!({ "networkAcls": {
+        "bypass": "None", "defaultAction": "Deny",
+        "ipRules": [{ "value": "198.51.100.7" }, { "value": "203.0.113.0/24" }],
+    } });
+    let rules = json!({
+        "bypass": "None",
+        "defaultAction": "Deny",
+        "ipRules": [{ "value": "198.51.100.7/32" }, { "value": "203.0.113.0/24" }],
+        "virtualNetworkRules": [],
+    });
+    check(shut, json!({}), Ok(json!({ "networkAcls": rules })));
+    let closed = json!({ "publicNetworkAccess": "disabled" });
+    check(closed, json!({}), Ok(json!({ "publicNetworkAccess": "Disabled" })));
     check(
         json!({}),
         json!({ "enablePurgeProtection": true }),
@@ -139,6 +168,16 @@ fn what_cannot_be_taken_back_stays() {
     let policies = json!({ "enableRbacAuthorization": false });
     check(policies.clone(), json!({ "networkAcls": { "bypass": "None" } }), Ok(policies));
     check(json!({}), json!({ "createMode": "recover" }), Ok(json!({ "enableSoftDelete": true })));
+}
+
+#[test]
+fn a_key_vault_is_shown_under_the_name_it_is_reached_by() {
+    let plane = plane();
+    plane.put(&vault("Kv-1"), body(json!({}))).unwrap();
+    let mut request = plane.request(Verb::Read, &vault("Kv-1"), Value::Null);
+    request.hosts.key_vaults = "vault.example:8443".to_owned();
+    let shown = plane.send(&request).unwrap().body.unwrap();
+    assert_eq!(shown["properties"]["vaultUri"], "https://kv-1.vault.example:8443/");
 }
 
 #[test]
@@ -316,7 +355,7 @@ fn what_is_being_purged_neither_comes_back_nor_is_purged_twice() {
 #[test]
 fn without_soft_delete_deletion_is_a_purge() {
     let plane = plane();
-    plane.put(&vault("kv1"), body(json!({ "enableSoftDelete": false }))).unwrap();
+    create_before_2026(&plane, json!({ "enableSoftDelete": false }));
     let answer = plane.delete(&vault("kv1")).unwrap();
     assert_eq!(answer.status, 202);
     let operation = plane.store.operation(answer.operation.unwrap()).unwrap().unwrap().operation;
@@ -340,4 +379,92 @@ fn the_key_store_sees_the_same_key_vault_before_and_after_deletion() {
     let record = plane.record(&deleted("kv1")).unwrap();
     let gone = Stored::<DeletedKeyVaultKind>::read(&record).unwrap();
     assert_eq!(deleted_key_vault_ref(&gone).unwrap(), live);
+}
+
+fn hsm(name: &str) -> String {
+    vault(name).replace("/vaults/", "/managedHSMs/")
+}
+
+fn hsm_body(properties: &Value) -> Value {
+    let mut whole = json!({ "location": "local", "sku": { "family": "B", "name": "Standard_B1" } });
+    whole["properties"] = json!({ "initialAdminObjectIds": [TENANT] });
+    for (name, value) in properties.as_object().unwrap() {
+        whole["properties"][name] = value.clone();
+    }
+    whole
+}
+
+#[test]
+fn a_managed_hsm_is_active_once_it_is_made() {
+    let plane = plane();
+    let made = plane.put(&hsm("Hsm-1"), hsm_body(&json!({}))).unwrap();
+    assert_eq!(made.status, 200, "the client takes no 201");
+    let body = made.body.unwrap();
+    assert_eq!(body["sku"], json!({ "family": "B", "name": "Standard_B1" }));
+    assert_eq!(
+        body["properties"],
+        json!({
+            "tenantId": TENANT,
+            "initialAdminObjectIds": [TENANT],
+            "enableSoftDelete": true,
+            "softDeleteRetentionInDays": 90,
+            "publicNetworkAccess": "Enabled",
+            "hsmUri": "https://hsm-1.managedhsm.custody.localhost/",
+            "statusMessage": "The Managed HSM is provisioned and ready to use.",
+            "regions": [],
+            "privateEndpointConnections": [],
+            "securityDomainProperties": {
+                "activationStatus": "Active",
+                "activationStatusMessage": "The security domain is kept by the platform's seal.",
+            },
+            "provisioningState": "Succeeded",
+        })
+    );
+    let taken = plane.put(&vault("hsm-1"), json!({ "location": "local" })).unwrap_err();
+    assert_eq!(taken.code, "VaultAlreadyExists", "key vaults share the names");
+}
+
+#[test]
+fn a_managed_hsm_follows_the_rules() {
+    let check = |change: Value, expected: Result<u16, &str>| {
+        let outcome = plane().put(&hsm("hsm1"), change.clone());
+        match (outcome.map(|answer| answer.status).map_err(|refusal| refusal.message), expected) {
+            (Ok(status), Ok(wanted)) => assert_eq!(status, wanted, "{change}"),
+            (Err(text), Err(part)) => assert!(text.contains(part), "{change}: {text}"),
+            (outcome, _) => panic!("{change}: {outcome:?}"),
+        }
+    };
+    check(hsm_body(&json!({ "enablePurgeProtection": "true" })), Ok(200));
+    check(hsm_body(&json!({ "enableSoftDelete": false })), Err("cannot be false"));
+    check(hsm_body(&json!({ "softDeleteRetentionInDays": 6 })), Err("from 7 to 90"));
+    check(hsm_body(&json!({ "initialAdminObjectIds": [] })), Err("1 to 1000 principals"));
+    check(json!({ "location": "local", "properties": {} }), Err("sku is missing"));
+    let mut wrong = hsm_body(&json!({}));
+    wrong["sku"]["family"] = "A".into();
+    check(wrong, Err("must be B or C"));
+    let plane = plane();
+    plane.put(&hsm("hsm1"), hsm_body(&json!({}))).unwrap();
+    let other = json!({ "properties": { "initialAdminObjectIds": [] } });
+    assert!(plane.patch(&hsm("hsm1"), other).unwrap_err().message.contains("fixed when"));
+    let kept = plane.patch(&hsm("hsm1"), json!({ "tags": { "a": "b" } })).unwrap().body.unwrap();
+    assert_eq!((&kept["sku"]["name"], &kept["tags"]["a"]), (&json!("Standard_B1"), &json!("b")));
+}
+
+#[test]
+fn a_deleted_managed_hsm_comes_back_or_is_purged() {
+    let plane = plane();
+    plane.put(&hsm("Hsm1"), hsm_body(&json!({}))).unwrap();
+    assert_eq!(plane.delete(&hsm("hsm1")).unwrap().status, 200);
+    let deleted = deleted("hsm1").replace("deletedVaults", "deletedManagedHSMs");
+    let shown = plane.read(&deleted).unwrap();
+    assert_eq!(shown["properties"]["mhsmId"], hsm("Hsm1"));
+    assert_eq!(shown["properties"].get("vaultId"), None);
+    let taken = plane.put(&vault("hsm1"), body(json!({ "createMode": "recover" }))).unwrap_err();
+    assert_eq!(taken.code, "ConflictError", "it was no key vault");
+    let recover = hsm_body(&json!({ "createMode": "recover" }));
+    plane.put(&hsm("Hsm1"), recover).unwrap();
+    plane.delete(&hsm("hsm1")).unwrap();
+    let purge = plane.act(&deleted, "purge", Value::Null).unwrap();
+    let operation = plane.store.operation(purge.operation.unwrap()).unwrap().unwrap().operation;
+    assert_eq!(operation.task.input, json!({ "tenantId": TENANT, "keyVault": "hsm1" }));
 }

@@ -32,17 +32,16 @@ pub(super) fn dependants(ask: &Ask<'_>) -> Answered {
 }
 
 fn rewrap_item(ask: &Ask<'_>, item: &Value) -> Result<RewrapItem, Fault> {
-    let version: KeyVersion = match item.get("version").and_then(Value::as_str) {
-        Some(version) => version.parse()?,
-        None => {
-            let kid = body::text(item, "kid")?;
-            let (key, version) = kid.rsplit_once('/').unwrap_or_default();
-            let name = ask.name()?.as_str();
-            if !key.rsplit('/').next().is_some_and(|key| key.eq_ignore_ascii_case(name)) {
-                return Err(bad_parameter("kid is not a version of this key"));
-            }
-            version.parse()?
+    let version: KeyVersion = if let Some(version) = item.get("version").and_then(Value::as_str) {
+        version.parse()?
+    } else {
+        let kid = body::text(item, "kid")?;
+        let (key, version) = kid.rsplit_once('/').unwrap_or_default();
+        let name = ask.name()?.as_str();
+        if !key.rsplit('/').next().is_some_and(|key| key.eq_ignore_ascii_case(name)) {
+            return Err(bad_parameter("kid is not a version of this key"));
         }
+        version.parse()?
     };
     Ok(RewrapItem { version, wrapped: body::binary(item, "value")? })
 }

@@ -15,16 +15,18 @@ mod routes;
 use std::sync::Arc;
 
 use custody_access::Principal;
+use custody_directory::principal_of;
 use custody_key_vault::{
     KeyAnswer, KeyOperation, KeyVaultError, KeyVaultRef, NewKey, RequestContext,
 };
 use custody_names::{InvalidName, KeyName, KeyUri, KeyVaultName, KeyVersion};
 use custody_resources::Refusal;
-use custody_worker::{KeyVaultFacts, Platform, overview, principal_of};
+use custody_worker::{KeyVaultFacts, Platform, overview};
 use http::{HeaderValue, Response};
 use serde_json::{Value, json};
 
 use self::render::Places;
+use crate::base::HostKind;
 use crate::reply::{self, Body};
 use crate::server::Call;
 
@@ -35,36 +37,22 @@ const KITS_HEADER: &str = "x-custody-recovery-kits";
 /// The api-version of what Key Vault does not have.
 const OWN_API_VERSION: &str = "custody-1";
 
-/// The kinds of host that keys live behind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum KeyHost {
-    /// `NAME.vault.SUFFIX`
-    KeyVault,
-    /// `NAME.managedhsm.SUFFIX`
-    ManagedHsm,
-}
-
 /// Answers one request to the key vault or managed HSM `name`.
-pub(crate) fn answer(
-    platform: &Arc<Platform>,
-    host: KeyHost,
-    name: &str,
-    call: &Call<'_>,
-) -> Response<Body> {
-    match try_answer(platform, host, name, call) {
+pub(crate) fn answer(platform: &Arc<Platform>, name: &str, call: &Call<'_>) -> Response<Body> {
+    match try_answer(platform, name, call) {
         Ok(reply) => reply.into_response(),
         Err(Fault::Key(error)) => key_error(&error),
         Err(Fault::Other(refusal)) => reply::refusal(&refusal),
     }
 }
 
-fn try_answer(platform: &Arc<Platform>, host: KeyHost, name: &str, call: &Call<'_>) -> Answered {
+fn try_answer(platform: &Arc<Platform>, name: &str, call: &Call<'_>) -> Answered {
     let name: KeyVaultName = name.parse()?;
     check_api_version(call)?;
     let (handler, target) = routes::find(call)?;
-    let facts = match host {
-        KeyHost::KeyVault => platform.key_vault(&name, target.name.as_ref())?,
-        KeyHost::ManagedHsm => platform.managed_hsm(&name, target.name.as_ref())?,
+    let facts = match call.host {
+        HostKind::ManagedHsm(_) => platform.managed_hsm(&name, target.name.as_ref())?,
+        _ => platform.key_vault(&name, target.name.as_ref())?,
     };
     let facts = facts.ok_or(KeyVaultError::VaultNotFound(name))?;
     let caller = principal_of(&call.caller);

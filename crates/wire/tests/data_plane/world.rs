@@ -64,7 +64,12 @@ impl World {
         world.key_vault("kv1", &json!({}));
         let group = world.group.clone();
         let hsm = format!("{group}/providers/Microsoft.KeyVault/managedHSMs/hsm1");
-        world.record(&hsm, json!({ "softDeleteRetentionInDays": 7 }), json!({}));
+        let properties =
+            json!({ "initialAdminObjectIds": [administrator], "softDeleteRetentionInDays": 7 });
+        let sku = json!({ "family": "B", "name": "Standard_B1" });
+        let body = json!({ "location": "local", "sku": sku, "properties": properties });
+        let made = world.arm(Method::PUT, &hsm, "2026-02-01", &body);
+        assert!(made.status < 300, "{}", made.body);
         let officer = "14b46e9e-c2b7-41b4-b07b-48a6ebf60603";
         world.grant(&group, officer, &administrator, 1);
         // Local roles of a managed HSM: they are no business of ARM.

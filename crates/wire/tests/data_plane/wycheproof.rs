@@ -132,7 +132,7 @@ fn rsa_oaep() {
             }
         }
     }
-    vectors.report(150);
+    vectors.report(130);
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn rsa_pkcs1_decrypt() {
             }
         }
     }
-    vectors.report(150);
+    vectors.report(130);
 }
 
 #[test]
@@ -306,7 +306,7 @@ fn aes_gcm() {
             vectors.opened(&answer, test.result, &test.pt, &format!("GCM {}", test.tc_id));
         }
     }
-    vectors.report(150);
+    vectors.report(130);
 }
 
 #[test]
@@ -336,7 +336,7 @@ fn aes_cbc() {
             }
         }
     }
-    vectors.report(150);
+    vectors.report(130);
 }
 
 #[test]

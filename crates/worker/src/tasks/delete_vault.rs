@@ -6,9 +6,10 @@ use std::path::Path;
 
 use custody_directory::principal_of;
 use custody_key_vault::{
-    DeletedKeyVaultKind, RequestContext, VaultOperation, deleted_key_vault_ref,
+    DeletedKeyVaultKind, DeletedManagedHsmKind, KeyVaultKind, RequestContext, VaultOperation,
+    deleted_key_vault_ref, key_vault_ref,
 };
-use custody_resources::{Refusal, Write};
+use custody_resources::{Kind as _, Refusal, Write};
 use serde_json::json;
 
 use crate::error::TaskError;
@@ -29,12 +30,20 @@ pub(super) fn run(job: &Job<'_>) -> Result<Outcome, TaskError> {
     })
 }
 
-/// Erases the keys of a soft-deleted key vault, then its record.
+/// Erases the keys of a key vault that was deleted, softly or for good, then its record.
 pub(super) fn purge_key_vault(job: &Job<'_>) -> Result<Outcome, TaskError> {
     let platform = job.platform;
-    let deleted = platform.stored::<DeletedKeyVaultKind>(job.resource())?;
+    let id = job.resource().clone();
     job.phase("purge")?;
-    let vault = deleted_key_vault_ref(&deleted)?;
+    let kind = id.resource_type();
+    let is = |wanted: &str| kind.as_str().eq_ignore_ascii_case(wanted);
+    let vault = if is(DeletedKeyVaultKind::TYPE) {
+        deleted_key_vault_ref(&platform.stored::<DeletedKeyVaultKind>(&id)?)?
+    } else if is(DeletedManagedHsmKind::TYPE) {
+        deleted_key_vault_ref(&platform.stored::<DeletedManagedHsmKind>(&id)?)?
+    } else {
+        key_vault_ref(&platform.stored::<KeyVaultKind>(&id)?)?
+    };
     let context = RequestContext {
         now: platform.clock.now(),
         correlation: job.operation.correlation,
@@ -48,7 +57,6 @@ pub(super) fn purge_key_vault(job: &Job<'_>) -> Result<Outcome, TaskError> {
         .key_vaults
         .perform_on_vault(&caller, &vault, VaultOperation::Purge, &context)
         .map_err(|error| Refusal::new(error.answer().status, error.code(), error.to_string()))?;
-    let id = deleted.record.id.clone();
     Ok(Outcome {
         result: json!({ "purged": id }),
         writes: Box::new(move |_| Ok(vec![Write::Remove(id.clone())])),

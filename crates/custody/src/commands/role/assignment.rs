@@ -188,8 +188,11 @@ fn matching(
     };
     let mut found =
         context.client()?.list(&Addresses::collection(&scope, kinds::ROLE_ASSIGNMENT))?;
+    // The server shows what holds at a scope, inherited ones too.
+    let within = |one: &Value| property(one, "scope").parse().is_ok_and(|at| scope.contains(&at));
     found.retain(|one| {
-        principal.as_ref().is_none_or(|principal| is(one, "principalId", principal))
+        within(one)
+            && principal.as_ref().is_none_or(|principal| is(one, "principalId", principal))
             && role.as_ref().is_none_or(|role| ends(one, "roleDefinitionId", role))
     });
     Ok(found.into_iter().map(|one| shown(one, definitions)).collect())

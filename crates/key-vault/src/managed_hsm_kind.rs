@@ -1,0 +1,242 @@
+//! Managed HSMs as ARM resources: `Microsoft.KeyVault/managedHSMs`.
+//!
+//! A managed HSM is a key vault with roles of its own, assigned within it, and with symmetric keys.
+//! Of Azure's activation nothing is left to do here: the security domain is what the seal is, so a
+//! managed HSM is active once it is created. Its name is one of the key vaults' names: a key's
+//! canonical URI tells key vaults and managed HSMs apart by name alone.
+
+use custody_names::{KeyVaultName, PrincipalId, ResourceId, TenantId};
+use custody_resources::{
+    Answers, Change, Kind, Place, Plan, Refusal, Removal, Request, Stop, Stored, World, Write,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::deleted_vault_kind::{self, KeyHolder};
+use crate::vault_kind::{CreateMode, key_vault_claim};
+use crate::vault_network::{NetworkAcls, PublicNetworkAccess};
+use crate::vault_rules::{self, SOFT_DELETE_DAYS_DEFAULT, bad};
+use crate::{KeyVaultRef, Strictness};
+
+/// Most administrators that a new managed HSM is given.
+const ADMINISTRATORS_MAX: usize = 1_000;
+
+/// A managed HSM.
+pub struct ManagedHsmKind;
+
+/// What a client may write of a managed HSM.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ManagedHsmSpec {
+    /// The tenant whose principals use it: the caller's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant_id: Option<TenantId>,
+    /// What it would cost; beside the properties on the wire.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sku: Option<HsmSku>,
+    /// Who administers it from the start; fixed when it is created.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub initial_admin_object_ids: Option<Vec<PrincipalId>>,
+    /// Always on.
+    #[serde(deserialize_with = "custody_resources::flag", skip_serializing_if = "Option::is_none")]
+    pub enable_soft_delete: Option<bool>,
+    /// For how long what is deleted can be recovered, in days (7–90); fixed when it is created.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub soft_delete_retention_in_days: Option<u32>,
+    /// Whether nothing may be purged before that time. Never off again once on.
+    #[serde(deserialize_with = "custody_resources::flag", skip_serializing_if = "Option::is_none")]
+    pub enable_purge_protection: Option<bool>,
+    /// From where its keys may be used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network_acls: Option<NetworkAcls>,
+    /// Whether anybody but trusted services may use them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub public_network_access: Option<PublicNetworkAccess>,
+    /// Whether a PUT makes a new one or brings a deleted one back. Never stored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub create_mode: Option<CreateMode>,
+}
+
+/// The price tier; there is no difference here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HsmSku {
+    /// `B` or `C`.
+    pub family: String,
+    /// `Standard_B1` for example.
+    pub name: String,
+}
+
+/// What only the server writes: nothing that is not said by the rest.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManagedHsmStatus {}
+
+impl KeyHolder for ManagedHsmKind {
+    const DELETED: &'static str = "Microsoft.KeyVault/locations/deletedManagedHSMs";
+    const DELETED_ID: &'static str = "mhsmId";
+
+    fn vault_ref(stored: &Stored<Self>) -> Result<KeyVaultRef, Refusal> {
+        managed_hsm_ref(stored)
+    }
+}
+
+/// The managed HSM as the key store takes it.
+pub fn managed_hsm_ref(stored: &Stored<ManagedHsmKind>) -> Result<KeyVaultRef, Refusal> {
+    let unknown = || Refusal::bug(format!("{} has no tenant", stored.record.id));
+    let location = stored.record.location.as_ref().map(ToString::to_string).unwrap_or_default();
+    Ok(KeyVaultRef {
+        tenant: stored.spec.tenant_id.ok_or_else(unknown)?,
+        vault: vault_rules::name(&stored.record.id)?,
+        resource: stored.record.id.clone(),
+        soft_delete_days: stored.spec.soft_delete_days(),
+        purge_protection: stored.spec.enable_purge_protection == Some(true),
+        managed_hsm: true,
+        geography: location.clone(),
+        location,
+        strictness: Strictness::of_tags(&stored.record.tags),
+    })
+}
+
+impl ManagedHsmSpec {
+    fn soft_delete_days(&self) -> u32 {
+        self.soft_delete_retention_in_days.unwrap_or(SOFT_DELETE_DAYS_DEFAULT)
+    }
+}
+
+impl Kind for ManagedHsmKind {
+    const TYPE: &'static str = "Microsoft.KeyVault/managedHSMs";
+    const PLACE: Place = Place::Below("Microsoft.Resources/subscriptions/resourceGroups");
+    const TRACKED: bool = true;
+    // The client takes no 201.
+    const ANSWERS: Answers = Answers { created: 200, replaced: 200, deleted: 200 };
+
+    type Spec = ManagedHsmSpec;
+    type Status = ManagedHsmStatus;
+
+    fn plan(change: Change<'_, Self>, world: &World) -> Result<Plan<Self>, Stop> {
+        let name = vault_rules::name(&change.request.id)?;
+        let recover = change.spec.create_mode == Some(CreateMode::Recover);
+        match change.before {
+            Some(stored) if recover => Ok(Plan::done(stored.spec.clone(), ManagedHsmStatus {})),
+            Some(stored) => {
+                Ok(Plan::done(settle(&change, Some(&stored.spec))?, ManagedHsmStatus {}))
+            }
+            None if recover => deleted_vault_kind::recovered(&change, &name, world),
+            None => create(&change, &name, world),
+        }
+    }
+
+    /// Softly, as a key vault: its local roles go with it.
+    fn plan_delete(
+        current: &Stored<Self>,
+        request: &Request<'_>,
+        _world: &World,
+    ) -> Result<Removal, Stop> {
+        let deleted = deleted_vault_kind::deleted(current, request)?;
+        Ok(Removal { task: None, writes: vec![Write::RaiseRevocation, deleted] })
+    }
+
+    fn dress(stored: &Stored<Self>, request: &Request<'_>, body: &mut Map<String, Value>) {
+        let name = stored.record.id.name().unwrap_or_default().to_ascii_lowercase();
+        body.insert("sku".into(), json!(stored.spec.sku));
+        let Some(Value::Object(properties)) = body.get_mut("properties") else { return };
+        properties.remove("sku");
+        let address = format!("https://{name}.{}/", request.hosts.managed_hsms);
+        properties.insert("hsmUri".into(), address.into());
+        let ready = "The Managed HSM is provisioned and ready to use.";
+        properties.insert("statusMessage".into(), ready.into());
+        properties.insert("regions".into(), json!([]));
+        properties.insert("privateEndpointConnections".into(), json!([]));
+        let active = json!({
+            "activationStatus": "Active",
+            "activationStatusMessage": "The security domain is kept by the platform's seal.",
+        });
+        properties.insert("securityDomainProperties".into(), active);
+    }
+
+    fn claim(id: &ResourceId) -> Option<String> {
+        vault_rules::name(id).ok().map(|name| key_vault_claim(&name))
+    }
+}
+
+fn create(
+    change: &Change<'_, ManagedHsmKind>,
+    name: &KeyVaultName,
+    world: &World,
+) -> Result<Plan<ManagedHsmKind>, Stop> {
+    if let Some(holder) = world.claimant(&key_vault_claim(name))? {
+        return Err(vault_rules::name_taken(name, holder).into());
+    }
+    let spec = settle(change, None)?;
+    Ok(Plan::done(spec, ManagedHsmStatus {}))
+}
+
+/// What is asked, with what was left out filled in: from what is stored, else with the defaults.
+fn settle(
+    change: &Change<'_, ManagedHsmKind>,
+    stored: Option<&ManagedHsmSpec>,
+) -> Result<ManagedHsmSpec, Refusal> {
+    let asked = &change.spec;
+    let tenant = change.request.caller.tenant;
+    if asked.tenant_id.is_some_and(|asked| asked != tenant) {
+        return Err(bad("properties.tenantId must be the tenant of the subscription"));
+    }
+    if asked.enable_soft_delete == Some(false) {
+        return Err(bad("The property \"enableSoftDelete\" of a managed HSM cannot be false."));
+    }
+    let fixed = stored.map(ManagedHsmSpec::soft_delete_days);
+    let days = vault_rules::retention(asked.soft_delete_retention_in_days, fixed)?;
+    let protected = stored.is_some_and(|stored| stored.enable_purge_protection == Some(true));
+    let protection = vault_rules::purge_protection(asked.enable_purge_protection, protected, true)?;
+    let rules = stored.and_then(|stored| stored.network_acls.as_ref());
+    Ok(ManagedHsmSpec {
+        tenant_id: Some(tenant),
+        sku: Some(sku(change, stored)?),
+        initial_admin_object_ids: Some(administrators(asked, stored)?),
+        enable_soft_delete: Some(true),
+        soft_delete_retention_in_days: Some(days),
+        enable_purge_protection: protection.then_some(true),
+        network_acls: vault_rules::network_acls(asked.network_acls.clone(), rules)?,
+        public_network_access: asked
+            .public_network_access
+            .or_else(|| stored.and_then(|stored| stored.public_network_access))
+            .or_else(|| Some(PublicNetworkAccess::default())),
+        create_mode: None,
+    })
+}
+
+/// It stands beside the properties.
+fn sku(
+    change: &Change<'_, ManagedHsmKind>,
+    stored: Option<&ManagedHsmSpec>,
+) -> Result<HsmSku, Refusal> {
+    let asked = change.request.body.get("sku").filter(|sku| !sku.is_null());
+    let Some(asked) = asked else {
+        let kept = stored.and_then(|stored| stored.sku.clone());
+        return kept
+            .ok_or_else(|| bad("sku is missing: {\"family\":\"B\",\"name\":\"Standard_B1\"}"));
+    };
+    let sku = HsmSku::deserialize(asked).map_err(|error| bad(format!("sku: {error}")))?;
+    if matches!(sku.family.as_str(), "B" | "C") {
+        return Ok(sku);
+    }
+    Err(bad("sku.family of a managed HSM must be B or C"))
+}
+
+/// Somebody must administer it: nobody's role above it reaches into it.
+fn administrators(
+    asked: &ManagedHsmSpec,
+    stored: Option<&ManagedHsmSpec>,
+) -> Result<Vec<PrincipalId>, Refusal> {
+    let fixed = stored.and_then(|stored| stored.initial_admin_object_ids.clone());
+    match (&asked.initial_admin_object_ids, fixed) {
+        (Some(asked), Some(fixed)) if *asked != fixed => Err(bad(
+            "The property \"initialAdminObjectIds\" is fixed when the managed HSM is created; \
+             assign roles within it instead.",
+        )),
+        (_, Some(fixed)) => Ok(fixed),
+        (Some(asked), None) if (1..=ADMINISTRATORS_MAX).contains(&asked.len()) => Ok(asked.clone()),
+        _ => Err(bad(format!(
+            "The property \"initialAdminObjectIds\" must name 1 to {ADMINISTRATORS_MAX} principals."
+        ))),
+    }
+}

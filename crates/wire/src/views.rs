@@ -1,0 +1,171 @@
+//! ARM paths that show something else than one record or the records of one kind.
+
+use custody_directory::CustomRole;
+use custody_names::ResourceId;
+use custody_resources::{Kind as _, Refusal, Request, Stop, Verb, World};
+use custody_worker::{Platform, fault};
+use http::{Method, Response};
+
+use crate::reply::{self, Body};
+use crate::server::Call;
+use crate::{
+    activity_log, arm, authorization, inventory, management, name_checks, providers, tenancy,
+};
+
+/// A view under way: the platform, the request and the place that it is about.
+pub(crate) struct View<'v> {
+    pub(crate) platform: &'v Platform,
+    pub(crate) call: &'v Call<'v>,
+    pub(crate) place: ResourceId,
+}
+
+/// Where the record of a request stands that names it by another path: a custom role is one,
+/// whatever scope it is named below.
+pub(crate) fn record_of(
+    platform: &Platform,
+    call: &Call<'_>,
+    id: ResourceId,
+) -> Result<ResourceId, Refusal> {
+    if !id.resource_type().as_str().eq_ignore_ascii_case(CustomRole::TYPE) {
+        return Ok(id);
+    }
+    let name = id.name().unwrap_or_default().to_owned();
+    let view = View { platform, call, place: id };
+    let found = authorization::record_of(&view, &name)?;
+    Ok(found.unwrap_or(view.place))
+}
+
+/// Answers if the path is one of a view.
+pub(crate) fn answer(
+    platform: &Platform,
+    call: &Call<'_>,
+) -> Result<Option<Response<Body>>, Refusal> {
+    let segments: Vec<&str> = call.path.split('/').filter(|part| !part.is_empty()).collect();
+    let lower: Vec<String> = segments.iter().map(|part| part.to_ascii_lowercase()).collect();
+    let words: Vec<&str> = lower.iter().map(String::as_str).collect();
+    // Every view is named by its last words; what stands before them is its place.
+    let at = |length: usize| -> Result<View<'_>, Refusal> {
+        let place = segments.get(..segments.len().saturating_sub(length)).unwrap_or_default();
+        let place = format!("/{}", place.join("/"));
+        let place = place.parse().map_err(|error: custody_names::InvalidName| {
+            Refusal::new(400, "InvalidResourceId", error.to_string())
+        })?;
+        Ok(View { platform, call, place })
+    };
+    let body = match (call.method, words.as_slice()) {
+        (&Method::GET, ["tenants"]) => tenancy::tenants(&at(1)?)?,
+        (&Method::GET, ["subscriptions"]) => tenancy::subscriptions(&at(1)?)?,
+        (&Method::GET, ["subscriptions", _, "locations"]) => tenancy::locations(&at(1)?)?,
+        (&Method::GET, ["providers"] | ["subscriptions", _, "providers"]) => {
+            providers::list(&at(1)?)?
+        }
+        (&Method::GET, ["providers", name] | ["subscriptions", _, "providers", name]) => {
+            providers::show(&at(2)?, name)?
+        }
+        (&Method::POST, ["subscriptions", _, "providers", name, "register" | "unregister"]) => {
+            providers::show(&at(3)?, name)?
+        }
+        (
+            &Method::GET,
+            ["subscriptions", _, "resources"]
+            | ["subscriptions", _, "resourcegroups", _, "resources"],
+        ) => inventory::resources(&at(1)?)?,
+        (&Method::GET, ["subscriptions", _, "resourcegroups"])
+            if call.parameter("$filter").is_some() =>
+        {
+            inventory::groups(&at(1)?)?
+        }
+        (&Method::GET, ["subscriptions", _, "tagnames"]) => inventory::tag_names(&at(1)?)?,
+        (&Method::GET, [.., "providers", "microsoft.authorization", "roledefinitions"]) => {
+            authorization::role_definitions(&at(3)?)?
+        }
+        (&Method::GET, [.., "providers", "microsoft.authorization", "roledefinitions", name]) => {
+            authorization::role_definition(&at(4)?, name)?
+        }
+        (&Method::GET, [.., "providers", "microsoft.authorization", "roleassignments"]) => {
+            authorization::role_assignments(&at(3)?)?
+        }
+        (&Method::GET, [.., "providers", "microsoft.authorization", "permissions"]) => {
+            authorization::permissions(&at(3)?)?
+        }
+        (&Method::GET, ["providers", "microsoft.management", "managementgroups", _])
+            if call.parameter("$expand").is_some() =>
+        {
+            management::expanded(&at(0)?)?
+        }
+        (&Method::GET, ["providers", "microsoft.management", "managementgroups", _, word])
+            if ["descendants", "subscriptions"].contains(word) =>
+        {
+            management::descendants(&at(1)?, *word == "descendants")?
+        }
+        (
+            &Method::POST,
+            ["subscriptions", _, "providers", "microsoft.keyvault", "checknameavailability"],
+        ) => name_checks::check(&at(3)?, "")?,
+        (
+            &Method::POST,
+            ["subscriptions", _, "providers", "microsoft.keyvault", "checkmhsmnameavailability"],
+        ) => name_checks::check(&at(3)?, "Mhsm")?,
+        (
+            &Method::GET,
+            [
+                "subscriptions",
+                _,
+                "providers",
+                "microsoft.insights",
+                "eventtypes",
+                "management",
+                "values",
+            ],
+        ) => activity_log::events(&at(5)?)?,
+        _ => return Ok(None),
+    };
+    Ok(Some(reply::json(200, Some(&body))))
+}
+
+impl<'v> View<'v> {
+    /// Looks at the records, if the caller has the permission at the place.
+    pub(crate) fn look<T>(
+        &self,
+        permission: &str,
+        mut look: impl FnMut(&World) -> Result<T, Stop>,
+    ) -> Result<T, Refusal> {
+        self.look_freely(|world| {
+            self.platform.engine.permit(&self.call.caller, permission, &self.place, world)?;
+            look(world)
+        })
+    }
+
+    /// Looks at the records where what is shown depends on what the caller may see.
+    pub(crate) fn look_freely<T>(
+        &self,
+        mut look: impl FnMut(&World) -> Result<T, Stop>,
+    ) -> Result<T, Refusal> {
+        let mut found = None;
+        let looked = self.platform.records.view(&mut |world| {
+            found = Some(look(world)?);
+            Ok(())
+        });
+        looked.map_err(fault::of_apply)?;
+        found.ok_or_else(|| Refusal::bug("a view looked and saw nothing"))
+    }
+
+    /// Whether the caller may do this there.
+    pub(crate) fn may(
+        &self,
+        permission: &str,
+        scope: &ResourceId,
+        world: &World,
+    ) -> Result<bool, Stop> {
+        match self.platform.engine.permit(&self.call.caller, permission, scope, world) {
+            Ok(()) => Ok(true),
+            Err(Stop::Refused(_)) => Ok(false),
+            Err(needs) => Err(needs),
+        }
+    }
+
+    /// The request that records are shown for.
+    pub(crate) fn request(&self) -> Result<Request<'v>, Refusal> {
+        arm::request(self.platform, self.call, self.place.clone(), None, Verb::Read)
+    }
+}

@@ -1,0 +1,191 @@
+//! Tenants, subscriptions, locations, providers, groups, resources and tags.
+
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::world::World;
+
+const KEY_VAULTS: &str = "S/resourceGroups/G/providers/Microsoft.KeyVault/vaults";
+
+fn with_group() -> World {
+    let world = World::new();
+    world.put("S/resourcegroups/G", json!({ "location": "West Europe", "tags": { "team": "a" } }));
+    world
+}
+
+#[test]
+fn a_subscription_is_shown_in_its_own_shape() {
+    let world = World::new();
+    let id = world.subscription.rsplit('/').next().unwrap().to_owned();
+    let expected = json!({
+        "id": world.subscription,
+        "authorizationSource": "RoleBased",
+        "managedByTenants": [],
+        "subscriptionId": id,
+        "tenantId": world.tenant,
+        "displayName": "custody",
+        "state": "Enabled",
+        "subscriptionPolicies": {
+            "locationPlacementId": "Public_2014-09-01",
+            "quotaId": "Custody",
+            "spendingLimit": "Off",
+        },
+    });
+    assert_eq!(world.get("S").body, expected);
+    assert_eq!(world.get("/subscriptions").body, json!({ "value": [expected] }));
+    let tenants = world.get("/tenants").body;
+    assert_eq!(tenants["value"][0]["tenantId"], world.tenant.as_str());
+    assert_eq!(tenants["value"][0]["id"], format!("/tenants/{}", world.tenant));
+    let absent = world.get("/subscriptions/00000000-0000-0000-0000-00000000000f");
+    assert_eq!(absent.error(), (404, "SubscriptionNotFound"));
+}
+
+#[test]
+fn locations_are_those_of_azure_and_ones_own() {
+    let world = World::new();
+    let all = world.get("S/locations").body;
+    let named = |name: &str| {
+        all["value"].as_array().unwrap().iter().find(|one| one["name"] == name).unwrap().clone()
+    };
+    assert_eq!(
+        named("eastus"),
+        json!({
+            "id": format!("{}/locations/eastus", world.subscription),
+            "name": "eastus",
+            "type": "Region",
+            "displayName": "East US",
+            "regionalDisplayName": "(US) East US",
+            "metadata": {
+                "regionType": "Physical",
+                "regionCategory": "Other",
+                "geography": "United States",
+                "geographyGroup": "US",
+                "pairedRegion": [
+                    { "name": "westus", "id": format!("{}/locations/westus", world.subscription) },
+                ],
+            },
+        })
+    );
+    assert_eq!(named("local")["metadata"]["regionCategory"], "Recommended");
+}
+
+#[test]
+fn providers_come_from_the_registry() {
+    let world = World::new();
+    for (method, path) in [
+        (Method::GET, "S/providers/microsoft.keyvault"),
+        (Method::POST, "S/providers/Microsoft.KeyVault/register"),
+    ] {
+        let shown = world.send(method, path, None).body;
+        assert_eq!(shown["namespace"], "Microsoft.KeyVault");
+        assert_eq!(shown["registrationState"], "Registered");
+        let types = shown["resourceTypes"].as_array().unwrap();
+        let vaults = types.iter().find(|one| one["resourceType"] == "vaults").unwrap();
+        assert!(vaults["locations"].as_array().unwrap().contains(&"West Europe".into()));
+        assert!(vaults["apiVersions"].as_array().unwrap().contains(&"2026-02-01".into()));
+    }
+    let absent = world.get("S/providers/Microsoft.Nothing");
+    assert_eq!(absent.error(), (404, "InvalidResourceNamespace"));
+    let all = world.get("S/providers").body;
+    let spaces: Vec<&str> = all["value"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["namespace"].as_str().unwrap())
+        .collect();
+    assert!(spaces.contains(&"Microsoft.ManagedIdentity"), "{spaces:?}");
+}
+
+#[test]
+fn a_group_is_made_found_and_removed() {
+    let world = World::new();
+    let body = json!({ "location": "East US" });
+    let created = world.put("S/resourcegroups/My-Group", body.clone());
+    assert_eq!(created.status, 201);
+    assert_eq!(
+        created.body,
+        json!({
+            "id": format!("{}/resourceGroups/My-Group", world.subscription),
+            "name": "My-Group",
+            "type": "Microsoft.Resources/resourceGroups",
+            "location": "eastus",
+            "tags": {},
+            "properties": { "provisioningState": "Succeeded" },
+        })
+    );
+    assert_eq!(world.put("S/resourceGroups/my-group", body).status, 200);
+    assert_eq!(world.get("S/RESOURCEGROUPS/MY-GROUP").body["name"], "My-Group");
+    assert_eq!(world.send(Method::HEAD, "S/resourcegroups/my-group", None).status, 204);
+    assert_eq!(world.send(Method::HEAD, "S/resourcegroups/other", None).status, 404);
+    let moved = world.put("S/resourcegroups/my-group", json!({ "location": "westus" }));
+    assert_eq!(moved.error(), (409, "InvalidResourceGroupLocation"));
+    let patched = world.send(
+        Method::PATCH,
+        "S/resourcegroups/my-group",
+        Some(json!({ "tags": { "team": "b" } })),
+    );
+    assert_eq!((patched.status, &patched.body["tags"]), (200, &json!({ "team": "b" })));
+    world.put("S/resourcegroups/second", json!({ "location": "westus", "tags": { "team": "c" } }));
+    let check = |filter: &str, expected: &[&str]| {
+        let path = format!("S/resourcegroups?$filter={filter}");
+        assert_eq!(world.names(&path), expected, "{filter}");
+    };
+    check("tagName eq 'team' and tagValue eq 'b'", &["My-Group"]);
+    check("tagName eq 'TEAM'", &["My-Group", "second"]);
+    check("tagName eq 'none'", &[]);
+    assert_eq!(world.names("S/resourcegroups"), ["custody", "My-Group", "second"]);
+    assert_eq!(world.delete("S/resourcegroups/second").status, 200);
+    assert_eq!(world.delete("S/resourcegroups/second").status, 204);
+    let absent = world.get("S/resourcegroups/second");
+    assert_eq!(absent.error(), (404, "ResourceGroupNotFound"));
+    assert_eq!(absent.headers["x-ms-failure-cause"], "gateway");
+}
+
+#[test]
+fn resources_are_found_by_filter() {
+    let world = with_group();
+    for (name, tags) in [("kv-one", json!({ "env": "test" })), ("kv-two", json!({}))] {
+        let body = json!({ "location": "westeurope", "tags": tags, "properties": {} });
+        assert_eq!(world.put(&format!("{KEY_VAULTS}/{name}"), body).status, 201);
+    }
+    let check = |filter: &str, expected: &[&str]| {
+        let path = format!("S/resources?$filter={filter}&api-version=2015-11-01");
+        assert_eq!(world.names(&path), expected, "{filter}");
+    };
+    check("resourceType eq 'Microsoft.KeyVault/vaults' and name eq 'KV-ONE'", &["kv-one"]);
+    check("resourceType eq 'microsoft.keyvault/vaults'", &["kv-one", "kv-two"]);
+    check("resourceType ne 'microsoft.keyvault/vaults'", &[]);
+    check("resourceGroup eq 'g' and location eq 'West Europe'", &["kv-one", "kv-two"]);
+    check("substringof('two', name)", &["kv-two"]);
+    check("tagName eq 'env' and tagValue eq 'test'", &["kv-one"]);
+    check("name eq 'kv-three'", &[]);
+    let refused = world.get("S/resources?$filter=colour eq 'red'");
+    assert_eq!(refused.error(), (400, "InvalidFilterInQueryString"));
+    let shown =
+        world.get("S/resourceGroups/g/resources?$expand=createdTime,provisioningState").body;
+    assert_eq!(
+        shown["value"][0],
+        json!({
+            "id": format!("{}/resourceGroups/G/providers/Microsoft.KeyVault/vaults/kv-one", world.subscription),
+            "name": "kv-one",
+            "type": "Microsoft.KeyVault/vaults",
+            "location": "westeurope",
+            "sku": { "family": "A", "name": "standard" },
+            "tags": { "env": "test" },
+            "createdTime": "2026-03-01T12:00:00Z",
+            "provisioningState": "Succeeded",
+        })
+    );
+    let first = world.get("S/resources?$top=1&$filter=resourceGroup eq 'g'").body;
+    let link = first["nextLink"].as_str().unwrap();
+    assert_eq!(world.names(link), ["kv-two"]);
+    assert_eq!(world.get(link).body.get("nextLink"), None);
+    let tags = world.get("S/tagNames").body;
+    let shown: Vec<(&str, &Value)> = tags["value"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| (one["tagName"].as_str().unwrap(), &one["values"][0]["tagValue"]))
+        .collect();
+    assert_eq!(shown, [("env", &json!("test")), ("team", &json!("a"))]);
+}
