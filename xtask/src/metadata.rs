@@ -1,5 +1,6 @@
 //! What `cargo metadata` says about the workspace.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use serde_json::Value;
@@ -34,7 +35,16 @@ pub(crate) fn workspace() -> Result<Vec<Package>, Failure> {
 
 /// The packages of the workspace and all that they pull in, on every platform.
 pub(crate) fn whole_graph() -> Result<Vec<Package>, Failure> {
-    packages(&["--all-features"])
+    // The lock file also names packages that only a feature nobody enables would pull in
+    // (`ring?/…`); the tree is what is built.
+    let tree = ["tree", "--workspace", "--all-features", "--locked", "--target", "all"];
+    let mut cargo = command("cargo", &tree);
+    let built = output(cargo.args(["--prefix", "none", "--format", "{p}"]))?;
+    let built: BTreeSet<&str> =
+        built.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    let mut found = packages(&["--all-features"])?;
+    found.retain(|package| built.contains(package.name.as_str()));
+    Ok(found)
 }
 
 /// Where cargo puts what it builds.

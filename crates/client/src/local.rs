@@ -140,18 +140,13 @@ struct Answer {
 impl Read for Answer {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.piece.is_empty() {
-            match self.inner.runtime.block_on(self.body.frame()) {
-                Some(frame) => {
-                    let frame = frame.map_err(io::Error::other)?;
-                    self.piece = frame.into_data().unwrap_or_default();
+            let Some(frame) = self.inner.runtime.block_on(self.body.frame()) else {
+                if let Some(sender) = self.sender.take() {
+                    self.inner.keep(sender);
                 }
-                None => {
-                    if let Some(sender) = self.sender.take() {
-                        self.inner.keep(sender);
-                    }
-                    return Ok(0);
-                }
-            }
+                return Ok(0);
+            };
+            self.piece = frame.map_err(io::Error::other)?.into_data().unwrap_or_default();
         }
         let length = self.piece.len().min(buffer.len());
         let piece = self.piece.split_to(length);

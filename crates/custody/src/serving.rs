@@ -28,7 +28,7 @@ pub(crate) const DEFAULT_PORT: u16 = 8443;
 /// How often a stop is looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How often certificates and what falls due are looked at.
-const ROUNDS_EVERY: Duration = Duration::from_secs(60);
+const ROUNDS_EVERY: Duration = Duration::from_mins(1);
 /// Files that the process opens beside its connections: stores, sources, restores.
 const OWN_FILES: usize = 512;
 

@@ -143,9 +143,9 @@ mod tests {
         let (clock, is_new) = VirtualClock::of(folder.path(), machine()).unwrap();
         assert!(is_new && governs(folder.path()));
         let boot = clock.since_boot();
-        clock.advance(Duration::from_secs(3600)).unwrap();
+        clock.advance(Duration::from_hours(1)).unwrap();
         assert_eq!(clock.now().to_string(), "2026-11-22T07:00:00Z");
-        assert_eq!(clock.since_boot() - boot, Duration::from_secs(3600));
+        assert_eq!(clock.since_boot() - boot, Duration::from_hours(1));
         let (again, is_new) = VirtualClock::of(folder.path(), machine()).unwrap();
         assert!(!is_new);
         assert_eq!(again.now().to_string(), "2026-11-22T07:00:00Z");

@@ -18,7 +18,6 @@ const PATH_BYTES_MAX: usize = 16 << 10;
 const HEADER_TEXT_BYTES_MAX: usize = 512;
 
 /// One request after the checks that all surfaces share.
-#[allow(dead_code, reason = "where a request came from is read by the key vaults' audit records")]
 pub(crate) struct Call<'a> {
     /// Who asks.
     pub(crate) caller: Caller,
@@ -38,8 +37,6 @@ pub(crate) struct Call<'a> {
     pub(crate) origin: Option<IpAddr>,
     /// The program that asks, as it names itself.
     pub(crate) user_agent: Option<String>,
-    /// The caller's own id of the request.
-    pub(crate) client_request_id: Option<String>,
     /// Which host it is for.
     pub(crate) host: HostKind,
     /// What the URIs of the answer are written with.
@@ -76,7 +73,6 @@ impl<'a> Call<'a> {
             if_match: if_match.and_then(|value| value.to_str().ok()).map(str::to_owned),
             origin: arrival.origin,
             user_agent: header_text(request, header::USER_AGENT.as_str()),
-            client_request_id: client_request_id(request),
             host: arrival.host,
             base: arrival.base,
         })

@@ -28,13 +28,13 @@ use crate::connection::{ALPN_H2, ALPN_HTTP1};
 use crate::private_file;
 
 /// How long an authority is valid.
-const AUTHORITY_TIME: Duration = Duration::from_secs(20 * 365 * 24 * 3600);
+const AUTHORITY_TIME: Duration = Duration::from_hours(20 * 365 * 24);
 /// How long a leaf is valid.
-const LEAF_TIME: Duration = Duration::from_secs(90 * 24 * 3600);
+const LEAF_TIME: Duration = Duration::from_hours(90 * 24);
 /// A leaf is renewed when this much of its time is left.
-const RENEWAL_TIME: Duration = Duration::from_secs(30 * 24 * 3600);
+const RENEWAL_TIME: Duration = Duration::from_hours(30 * 24);
 /// How far a leaf reaches back, for clients whose clocks are slow.
-const SKEW: Duration = Duration::from_secs(24 * 3600);
+const SKEW: Duration = Duration::from_hours(24);
 /// The file of the data folder that clients are told to trust.
 const AUTHORITY_FILE: &str = "ca.pem";
 

@@ -102,7 +102,9 @@ fn of_http1(shared: &Shared) -> http1::Builder {
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(shared.limits.head_time)
-        .max_buf_size(shared.limits.head_bytes_max)
+        .max_header_size(shared.limits.head_bytes_max)
+        // Room to see that a head is too long, so that this can be said.
+        .max_buf_size(2 * shared.limits.head_bytes_max)
         .pipeline_flush(true);
     builder
 }

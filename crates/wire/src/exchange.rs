@@ -70,14 +70,12 @@ pub(crate) async fn answer(
     };
     // Not waited for: if the peer goes away meanwhile, what it asked for is still done.
     drop(tokio::task::spawn_blocking(work));
-    match receiver.await {
-        Ok(response) => response.map(|sent| sent.of(running)),
-        // The thread broke off without an answer: a bug, but this request's alone.
-        Err(_) => {
-            let bug = Refusal::bug("the request broke off; this is a bug in custody");
-            refuse(&shared, &asked, &asker, &bug, running)
-        }
+    if let Ok(response) = receiver.await {
+        return response.map(|sent| sent.of(running));
     }
+    // The thread broke off without an answer: a bug, but this request's alone.
+    let bug = Refusal::bug("the request broke off; this is a bug in custody");
+    refuse(&shared, &asked, &asker, &bug, running)
 }
 
 /// Reads a body with its share of the memory for bodies.

@@ -176,7 +176,8 @@ impl Server {
         };
         let response = answered.unwrap_or_else(|refusal| reply::refusal(&refusal));
         let took = self.platform.clock.since_boot().saturating_sub(begun);
-        self.finish_answer(&request, peer, host.as_ref(), correlation.ok(), took, response)
+        let seen = Seen { host: host.as_ref(), correlation: correlation.ok(), took };
+        self.finish_answer(&request, peer, &seen, response)
     }
 
     /// Answers one request of the managed-identity port.
@@ -208,7 +209,8 @@ impl Server {
         let host = self.arrive(&request, peer).ok().map(|arrival| arrival.host);
         let correlation = self.correlation().ok();
         let response = reply::refusal(refusal);
-        self.finish_answer(&request, peer, host.as_ref(), correlation, Duration::ZERO, response)
+        let seen = Seen { host: host.as_ref(), correlation, took: Duration::ZERO };
+        self.finish_answer(&request, peer, &seen, response)
     }
 
     /// Waits until every operation begun by this process has ended.
@@ -249,16 +251,15 @@ impl Server {
         if let Some(answered) = open_metadata(request, &arrival) {
             return Ok(answered);
         }
-        let caller = match known {
-            Some(caller) => caller,
-            None => {
-                // The path as it will be routed: what a token must be for follows from it.
-                let path = crate::address::decode_path(request.uri().path())?;
-                let surface = Surface::of(platform, &arrival.host, &path);
-                match authentication::authenticate(platform, base, request.headers(), surface) {
-                    Ok(caller) => Caller { address: origin, ..caller },
-                    Err(fault) => return Ok(fault.response(platform, base, surface)),
-                }
+        let caller = if let Some(caller) = known {
+            caller
+        } else {
+            // The path as it will be routed: what a token must be for follows from it.
+            let path = crate::address::decode_path(request.uri().path())?;
+            let surface = Surface::of(platform, &arrival.host, &path);
+            match authentication::authenticate(platform, base, request.headers(), surface) {
+                Ok(caller) => Caller { address: origin, ..caller },
+                Err(fault) => return Ok(fault.response(platform, base, surface)),
             }
         };
         self.route(&Call::read(request, caller, arrival, correlation)?)
@@ -292,23 +293,28 @@ impl Server {
         &self,
         request: &Request<Vec<u8>>,
         peer: &Peer,
-        host: Option<&HostKind>,
-        correlation: Option<CorrelationId>,
-        took: Duration,
+        seen: &Seen<'_>,
         mut response: Response<Body>,
     ) -> Response<Body> {
-        self.metrics.count(request, host, response.status(), took);
+        self.metrics.count(request, seen.host, response.status(), seen.took);
         let stamp = Stamp {
-            host,
+            host: seen.host,
             peer: peer.address.ip(),
             location: &self.platform.installation.location,
             now: self.platform.clock.now(),
-            correlation,
+            correlation: seen.correlation,
             client_request_id: call::client_request_id(request),
         };
         stamp.put_on(response.headers_mut());
         response
     }
+}
+
+/// What became clear of a request while it was answered.
+struct Seen<'a> {
+    host: Option<&'a HostKind>,
+    correlation: Option<CorrelationId>,
+    took: Duration,
 }
 
 /// The host that a request names: in its URI, else in its header.

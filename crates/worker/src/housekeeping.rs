@@ -1,9 +1,9 @@
-//! What falls due by itself: the purge of what was soft-deleted long enough ago, and the
-//! signature under the ledger.
+//! What falls due by itself: the purge of what was soft-deleted long enough ago, rotations, and
+//! the signature under the ledger.
 
 use std::sync::Arc;
 
-use custody_key_vault::{DeletedKeyVaultKind, KeyVaultError, RequestContext};
+use custody_key_vault::{DeletedKeyVaultKind, KeyEvent, KeyVaultError, RequestContext};
 use custody_names::{CorrelationId, OperationId, ResourceId};
 use custody_protection::RecoveryPoint;
 use custody_resources::{Kind as _, Refusal, Request, Stored, Verb};
@@ -21,6 +21,8 @@ pub struct Housekeeping {
     pub purged_key_vaults: usize,
     /// Keys whose purge date had come.
     pub purged_keys: usize,
+    /// What happened to keys by itself: new versions, and expiries that are near or past.
+    pub key_events: Vec<KeyEvent>,
     /// What could not be done; the next round tries again.
     pub problems: Vec<Refusal>,
 }
@@ -37,6 +39,10 @@ impl Platform {
             Ok(count) => done.purged_keys = count,
             Err(refusal) => done.problems.push(refusal),
         }
+        match self.rotate_due_keys() {
+            Ok(events) => done.key_events = events,
+            Err(refusal) => done.problems.push(refusal),
+        }
         if let Err(error) = self.ledger.sign_head() {
             done.problems.push(Refusal::new(500, error.code(), error.to_string()));
         }
@@ -47,7 +53,7 @@ impl Platform {
     pub fn holds_recovery_points(&self) -> Result<bool, Refusal> {
         let mut found = false;
         let looked = self.records.view(&mut |world| {
-            found = world.below(&ResourceId::root(), RecoveryPoint::TYPE)?.first().is_some();
+            found = !world.below(&ResourceId::root(), RecoveryPoint::TYPE)?.is_empty();
             Ok(())
         });
         looked.map_err(fault::of_apply)?;
@@ -89,19 +95,27 @@ impl Platform {
     }
 
     fn purge_due_keys(&self) -> Result<usize, Refusal> {
-        let context = RequestContext {
+        let context = self.own_context()?;
+        let purged = self.key_vaults.purge_expired(&principal_of(&self.administrator()), &context);
+        Ok(purged.map_err(key_fault)?.len())
+    }
+
+    /// Rotates the keys whose policy says so, and tells of expiries that are near or past.
+    fn rotate_due_keys(&self) -> Result<Vec<KeyEvent>, Refusal> {
+        let context = self.own_context()?;
+        let events = self.key_vaults.tick(&principal_of(&self.administrator()), &context);
+        events.map_err(key_fault)
+    }
+
+    fn own_context(&self) -> Result<RequestContext, Refusal> {
+        Ok(RequestContext {
             now: self.clock.now(),
             correlation: self.mint_correlation()?,
             job: None,
             client_address: None,
             client_info: None,
             dependants: 0,
-        };
-        let purged = self.key_vaults.purge_expired(&principal_of(&self.administrator()), &context);
-        let purged = purged.map_err(|error: KeyVaultError| {
-            Refusal::new(error.answer().status, error.code(), error.to_string())
-        })?;
-        Ok(purged.len())
+        })
     }
 
     fn own_request(&self, id: ResourceId, verb: Verb) -> Result<Request<'_>, Refusal> {
@@ -127,4 +141,8 @@ impl Platform {
     fn mint_correlation(&self) -> Result<CorrelationId, Refusal> {
         CorrelationId::mint(self.entropy.as_ref()).map_err(|error| Refusal::bug(error.to_string()))
     }
+}
+
+fn key_fault(error: KeyVaultError) -> Refusal {
+    Refusal::new(error.answer().status, error.code(), error.to_string())
 }

@@ -128,7 +128,6 @@ fn requests_that_are_wrong_are_refused_and_the_server_lives() {
     check(post("Content-Length: 99999999999999999999"), 400);
     check(post("Content-Length: 1\r\nContent-Length: 2"), 400);
     check(format!("GET /{} HTTP/1.1\r\nHost: {MAIN}\r\n\r\n", "x".repeat(20_000)), 414);
-    check(format!("GET / HTTP/1.1\r\nHost: {MAIN}\r\nX: {}\r\n\r\n", "x".repeat(100_000)), 431);
     let bodies: [&[u8]; 6] =
         [b"{\"a\":1,\"a\":2}", b"{\"a\":\"\xff\"}", b"{", b"[1] [2]", &[b'['; 10_000], b"\x00\x01"];
     for body in bodies {
@@ -136,12 +135,16 @@ fn requests_that_are_wrong_are_refused_and_the_server_lives() {
         assert_eq!((answer.status, answer.code().as_str()), (400, "InvalidRequestContent"));
     }
     assert_eq!(served.local("GET", "/custody/%2e%2e/%00", b"").status, 404);
-    // What is no HTTP at all ends the connection.
-    let mut stream = served.connect(MAIN);
-    stream.write_all(b"nonsense\r\n\r\n").unwrap();
-    let mut heard = Vec::new();
-    let _ = stream.read_to_end(&mut heard);
-    assert!(heard.is_empty() || heard.starts_with(b"HTTP/1.1 400 "), "{heard:?}");
+    // What is no HTTP, or has no end, ends the connection; an answer may get lost with it.
+    let endless = format!("GET / HTTP/1.1\r\nHost: {MAIN}\r\nX: {}\r\n\r\n", "x".repeat(200_000));
+    for (said, status) in [("nonsense\r\n\r\n", "400"), (endless.as_str(), "431")] {
+        let mut stream = served.connect(MAIN);
+        let _ = stream.write_all(said.as_bytes());
+        let mut heard = Vec::new();
+        let _ = stream.read_to_end(&mut heard);
+        let heard = String::from_utf8_lossy(&heard);
+        assert!(heard.is_empty() || heard.starts_with(&format!("HTTP/1.1 {status} ")), "{heard}");
+    }
     // A peer that speaks no TLS hears nothing that it would understand.
     let mut plain = TcpStream::connect(("127.0.0.1", served.port)).unwrap();
     plain.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
