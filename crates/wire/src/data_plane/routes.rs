@@ -101,6 +101,11 @@ fn not_served(call: &Call<'_>) -> Fault {
     Refusal::new(404, "NotFound", text).into()
 }
 
+/// The error for what Key Vault has and custody has not.
+pub(super) fn not_supported(text: &'static str) -> Fault {
+    KeyVaultError::NotSupported(text).into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,9 +138,4 @@ mod tests {
             assert_eq!(first, Some(place), "{method} {path}");
         }
     }
-}
-
-/// The error for what Key Vault has and custody has not.
-pub(super) fn not_supported(text: &'static str) -> Fault {
-    KeyVaultError::NotSupported(text).into()
 }
