@@ -66,6 +66,7 @@ impl Vectors {
         }
     }
 
+    #[expect(clippy::print_stdout, reason = "how much was compared is what this test is read for")]
     fn report(self, at_least: usize) {
         println!(
             "{}: {} vectors compared, {} keys imported",
