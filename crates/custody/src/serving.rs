@@ -166,18 +166,16 @@ fn certificates(
     context: &Context<'_>,
     server: &Server,
 ) -> Result<Certificates, CliError> {
-    Ok(match &settings.given {
-        Some((chain, key)) => Certificates::given(chain, key)?,
-        None => {
-            let authority = Authority {
-                key_folder: context.place.seal_folder.clone(),
-                data_folder: server.data_folder(),
-                installation: server.installation_id().to_string(),
-                suffix: settings.suffix.clone(),
-            };
-            Certificates::own(authority, Arc::clone(&context.world.clock))?
-        }
-    })
+    if let Some((chain, key)) = &settings.given {
+        return Ok(Certificates::given(chain, key)?);
+    }
+    let authority = Authority {
+        key_folder: context.place.seal_folder.clone(),
+        data_folder: server.data_folder(),
+        installation: server.installation_id().to_string(),
+        suffix: settings.suffix.clone(),
+    };
+    Ok(Certificates::own(authority, Arc::clone(&context.world.clock))?)
 }
 
 /// No more connections than the machine gives files for.
