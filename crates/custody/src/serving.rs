@@ -29,6 +29,8 @@ pub(crate) const DEFAULT_PORT: u16 = 8443;
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How often certificates and what falls due are looked at.
 const ROUNDS_EVERY: Duration = Duration::from_mins(1);
+/// How often audit records are sent on.
+const DELIVERY_EVERY: Duration = Duration::from_secs(1);
 /// Files that the process opens beside its connections: stores, sources, restores.
 const OWN_FILES: usize = 512;
 
@@ -197,7 +199,7 @@ fn greet(context: &Context<'_>, base: &Base, certificates: &Certificates) {
 /// Looks after what changes by itself until a signal says stop.
 fn wait_for_stop(context: &Context<'_>, server: &Server, certificates: &Certificates) {
     let clock = &context.world.clock;
-    let mut looked = None;
+    let (mut looked, mut delivered) = (None, None);
     while (context.world.interrupts)() == 0 {
         let now = clock.since_boot();
         if looked.is_none_or(|looked| now.saturating_sub(looked) >= ROUNDS_EVERY) {
@@ -207,6 +209,13 @@ fn wait_for_stop(context: &Context<'_>, server: &Server, certificates: &Certific
                 context.warn(&terminal::line(&error.to_string()));
             }
             for problem in server.housekeep().problems {
+                context.warn(&terminal::line(&problem.to_string()));
+            }
+        }
+        if delivered.is_none_or(|delivered| now.saturating_sub(delivered) >= DELIVERY_EVERY) {
+            delivered = Some(now);
+            // What a destination refused is in its state (`custody audit status`) and is sent again.
+            if let Err(problem) = server.deliver_audit_records() {
                 context.warn(&terminal::line(&problem.to_string()));
             }
         }

@@ -111,6 +111,9 @@ pub struct RequestContext {
     pub client_address: Option<IpAddr>,
     /// What the client says it is (`User-Agent`).
     pub client_info: Option<String>,
+    /// Whether a vault asks from within as its system-assigned identity: then the key vault's
+    /// network rules may let it pass. No token makes a caller trusted.
+    pub trusted: bool,
     /// How many vaults hang on the key, where that is to be looked at before it goes.
     pub dependants: usize,
 }

@@ -1,10 +1,13 @@
 //! What can go wrong, grouped by who must act.
 
+use std::net::IpAddr;
+
 use custody_access::{Denial, Principal};
 use custody_ambient::EntropyUnavailable;
 use custody_envelope::KekFault;
 use custody_names::{KeyName, KeyVaultName, KeyVersionUri, ResourceId};
 
+use crate::vault_network::Barrier;
 use crate::{AuditUnavailable, KeyUse};
 
 // Codes of custody's own, beside those of Key Vault.
@@ -60,6 +63,9 @@ pub enum KeyVaultError {
     /// The caller has no grant for it.
     #[error("{}", denied(.0))]
     Denied(Box<DeniedAccess>),
+    /// The key vault's network rules keep the caller out.
+    #[error("{}", barred(.0))]
+    Barred(Box<BarredCall>),
     /// The key is disabled: no cryptographic operation is allowed.
     #[error("Operation {0} is not allowed on a disabled key.")]
     KeyDisabled(KeyUse),
@@ -167,6 +173,21 @@ pub enum KeyVaultError {
     Bug(&'static str),
 }
 
+/// Who was kept out by which rule, for the message and the record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BarredCall {
+    /// The rule.
+    pub barrier: Barrier,
+    /// Where the call came from; none if from this process.
+    pub address: Option<IpAddr>,
+    /// Who asked.
+    pub caller: Principal,
+    /// The key vault.
+    pub vault: KeyVaultName,
+    /// Where that is.
+    pub location: String,
+}
+
 /// Who was denied what, for the message and the record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeniedAccess {
@@ -221,6 +242,7 @@ impl KeyVaultError {
             Self::KeyHasDependants(_) => (409, "Conflict", Some(KEY_HAS_DEPENDANTS)),
             Self::ReleaseRefused(_) => (403, "Forbidden", Some(RELEASE_REFUSED)),
             Self::Denied(denied) => (403, "Forbidden", Some(denied.inner_code())),
+            Self::Barred(call) => (403, "Forbidden", Some(call.barrier.inner_code())),
             Self::KeyDisabled(_) => (403, "Forbidden", Some("KeyDisabled")),
             Self::KeyNotYetValid(_) => (403, "Forbidden", Some("KeyNotYetValid")),
             Self::KeyExpired(_) => (403, "Forbidden", Some("KeyExpired")),
@@ -273,12 +295,28 @@ impl DeniedAccess {
     }
 }
 
+/// The text of Key Vault.
+fn barred(call: &BarredCall) -> String {
+    let address = call.address.map_or_else(|| "this machine".to_owned(), |from| from.to_string());
+    format!(
+        "{}\r\nClient address: {address}\r\nCaller: {}\r\nVault: {};location={}",
+        call.barrier,
+        caller_text(&call.caller),
+        call.vault,
+        call.location
+    )
+}
+
+/// A caller as Key Vault's texts name it.
+fn caller_text(caller: &Principal) -> String {
+    let application =
+        caller.application().map(|client| format!("appid={client};")).unwrap_or_default();
+    format!("{application}oid={};iss=https://custody.localhost/{}/", caller.id, caller.tenant)
+}
+
 /// The two texts of Key Vault, which operators and tools match by word.
 fn denied(denied: &DeniedAccess) -> String {
-    let application =
-        denied.caller.application().map(|client| format!("appid={client};")).unwrap_or_default();
-    let (id, tenant) = (denied.caller.id, denied.caller.tenant);
-    let caller = format!("{application}oid={id};iss=https://custody.localhost/{tenant}/");
+    let caller = caller_text(&denied.caller);
     let vault = format!("{};location={}", denied.vault, denied.location);
     match &denied.denial {
         Denial::Role { action } => format!(

@@ -15,7 +15,7 @@ use crate::authority::ReleaseAuthority;
 use crate::backup;
 use crate::crypto::{self, KeyPair};
 use crate::erase::PurgedKey;
-use crate::error::{DeniedAccess, KeyVaultError, Result};
+use crate::error::{BarredCall, DeniedAccess, KeyVaultError, Result};
 use crate::key::KeyOrigin;
 use crate::key_rows::Birth;
 use crate::key_store::KeyStore;
@@ -107,6 +107,16 @@ impl KeyVaults {
         context: &RequestContext,
     ) -> Result<KeyAnswer> {
         let request = Request::to_key(caller, vault, operation, context);
+        if let Err(barrier) = vault.network.admit(context.client_address, context.trusted) {
+            let call = BarredCall {
+                barrier,
+                address: context.client_address,
+                caller: caller.clone(),
+                vault: vault.vault.clone(),
+                location: vault.location.clone(),
+            };
+            return self.refuse(&request, None, KeyVaultError::Barred(Box::new(call)));
+        }
         let granted = match authorise(caller, vault, grants, operation) {
             Ok(granted) => granted,
             Err(error) => return self.refuse(&request, None, error),

@@ -65,7 +65,7 @@ pub use deleted_vault_kind::{
     DeletedManagedHsmKind, KeyHolder, deleted_key_vault_ref,
 };
 pub use erase::PurgedKey;
-pub use error::{DeniedAccess, ErrorAnswer, KeyVaultError};
+pub use error::{BarredCall, DeniedAccess, ErrorAnswer, KeyVaultError};
 pub use jwk::{ImportedKey, RsaComponents};
 pub use key::{
     AttributeChange, Change, DeletedKey, DeletedKeyItem, Key, KeyAttributes, KeyItem, KeyOrigin,
@@ -105,8 +105,8 @@ pub use vault_kind::{
     key_vault_ref,
 };
 pub use vault_network::{
-    AddressRule, Barrier, Bypass, NetworkAcls, NetworkAction, PublicNetworkAccess,
-    VirtualNetworkRule, firewall,
+    AddressRule, Barrier, Bypass, NetworkAcls, NetworkAction, NetworkRules, PublicNetworkAccess,
+    VirtualNetworkRule,
 };
 pub use vault_policies::{Permissions, PolicyChange, PolicyEntry, change_policies};
 pub use vault_purge::{PurgeKeyVault, TASK_PURGE_KEY_VAULT};

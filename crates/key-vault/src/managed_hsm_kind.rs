@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 use crate::deleted_vault_kind::{self, KeyHolder};
 use crate::local_role_kind::first_administrators;
 use crate::vault_kind::{CreateMode, key_vault_claim};
-use crate::vault_network::{NetworkAcls, PublicNetworkAccess};
+use crate::vault_network::{NetworkAcls, NetworkRules, PublicNetworkAccess};
 use crate::vault_rules::{self, SOFT_DELETE_DAYS_DEFAULT, bad};
 use crate::{KeyVaultRef, Strictness};
 
@@ -96,6 +96,10 @@ pub fn managed_hsm_ref(stored: &Stored<ManagedHsmKind>) -> Result<KeyVaultRef, R
         geography: location.clone(),
         location,
         strictness: Strictness::of_tags(&stored.record.tags),
+        network: NetworkRules::new(
+            stored.spec.network_acls.as_ref(),
+            stored.spec.public_network_access,
+        ),
     })
 }
 

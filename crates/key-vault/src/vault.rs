@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use custody_ambient::Timestamp;
 use custody_names::{KeyVaultName, ResourceId, TenantId};
 
+use crate::vault_network::NetworkRules;
+
 /// Shortest time that a soft-deleted key or key vault is kept, in days.
 pub const SOFT_DELETE_DAYS_MIN: u32 = 7;
 /// Longest time that a soft-deleted key or key vault is kept, in days; the default.
@@ -32,6 +34,8 @@ pub struct KeyVaultRef {
     pub geography: String,
     /// What its owner lets it refuse beyond Azure.
     pub strictness: Strictness,
+    /// From where its keys may be used.
+    pub network: NetworkRules,
 }
 
 /// What a key vault refuses because its owner set it to, by tags.

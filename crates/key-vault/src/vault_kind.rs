@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::deleted_vault_kind::{self, KeyHolder};
-use crate::vault_network::{NetworkAcls, PublicNetworkAccess};
+use crate::vault_network::{NetworkAcls, NetworkRules, PublicNetworkAccess};
 use crate::vault_policies::{PolicyChange, PolicyEntry, change_policies};
 use crate::vault_rules::{self, SOFT_DELETE_DAYS_DEFAULT};
 use crate::{KeyVaultRef, PurgeKeyVault, Strictness};
@@ -159,6 +159,10 @@ pub fn key_vault_ref(stored: &Stored<KeyVaultKind>) -> Result<KeyVaultRef, Refus
         geography: location.clone(),
         location,
         strictness: Strictness::of_tags(&stored.record.tags),
+        network: NetworkRules::new(
+            stored.spec.network_acls.as_ref(),
+            stored.spec.public_network_access,
+        ),
     })
 }
 

@@ -7,8 +7,6 @@ use custody_names::ResourceId;
 use custody_resources::Refusal;
 use serde::{Deserialize, Serialize};
 
-use crate::KeyVaultSpec;
-
 /// Most address rules of a key vault (Azure's limit).
 const ADDRESS_RULES_MAX: usize = 1_000;
 /// Most virtual network rules of a key vault (Azure's limit).
@@ -106,29 +104,40 @@ impl Barrier {
     }
 }
 
-/// Whether a call reaches the keys. `address` is where it comes from; a call of the platform's own
-/// has none. `trusted` is a property of the worker's call path, never of a token: only a vault that
-/// uses its system-assigned identity from within has it (rules 37, 39, 40).
-pub fn firewall(
-    vault: &KeyVaultSpec,
-    address: Option<IpAddr>,
-    trusted: bool,
-) -> Result<(), Barrier> {
-    let open = NetworkAcls::default();
-    let rules = vault.network_acls.as_ref().unwrap_or(&open);
-    if trusted && rules.bypass == Bypass::AzureServices {
-        return Ok(());
+/// From where the keys of one key vault may be used, as its record says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NetworkRules {
+    acls: NetworkAcls,
+    public_access: PublicNetworkAccess,
+}
+
+impl NetworkRules {
+    /// What a record says; where it says nothing everybody passes.
+    pub fn new(acls: Option<&NetworkAcls>, public_access: Option<PublicNetworkAccess>) -> Self {
+        Self {
+            acls: acls.cloned().unwrap_or_default(),
+            public_access: public_access.unwrap_or_default(),
+        }
     }
-    if vault.public_network_access == Some(PublicNetworkAccess::Disabled) {
-        return Err(Barrier::PublicAccessDisabled);
-    }
-    if rules.default_action == NetworkAction::Allow {
-        return Ok(());
-    }
-    let ranges = rules.ip_rules.iter().filter_map(|rule| rule.value.parse::<Range>().ok());
-    match address {
-        Some(address) if ranges.into_iter().any(|range| range.covers(address)) => Ok(()),
-        _ => Err(Barrier::AddressNotAllowed),
+
+    /// Whether a call reaches the keys. `address` is where it comes from; a call from within the
+    /// process has none. `trusted` is a property of the worker's call path, never of a token: only
+    /// a vault that uses its system-assigned identity from within has it (rules 37, 39, 40).
+    pub fn admit(&self, address: Option<IpAddr>, trusted: bool) -> Result<(), Barrier> {
+        if trusted && self.acls.bypass == Bypass::AzureServices {
+            return Ok(());
+        }
+        if self.public_access == PublicNetworkAccess::Disabled {
+            return Err(Barrier::PublicAccessDisabled);
+        }
+        if self.acls.default_action == NetworkAction::Allow {
+            return Ok(());
+        }
+        let ranges = self.acls.ip_rules.iter().filter_map(|rule| rule.value.parse::<Range>().ok());
+        match address {
+            Some(address) if ranges.into_iter().any(|range| range.covers(address)) => Ok(()),
+            _ => Err(Barrier::AddressNotAllowed),
+        }
     }
 }
 

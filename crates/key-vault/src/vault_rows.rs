@@ -12,6 +12,7 @@ use crate::seal::RootKey;
 use crate::sealed_box::{self, cbor};
 use crate::session::{PLACE, Session, parsed};
 use crate::vault::{KeyVaultRef, SOFT_DELETE_DAYS_MAX, Strictness};
+use crate::vault_network::NetworkRules;
 
 /// A key vault as a row of `vault`.
 pub(crate) struct VaultRow {
@@ -145,6 +146,7 @@ impl VaultRow {
             location: self.location.clone(),
             geography: self.geography.clone(),
             strictness: Strictness::STRICTEST,
+            network: NetworkRules::default(),
         })
     }
 

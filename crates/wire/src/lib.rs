@@ -16,6 +16,7 @@ mod base;
 mod call;
 mod certificates;
 mod connection;
+mod courier;
 mod data_plane;
 mod exchange;
 mod filter;

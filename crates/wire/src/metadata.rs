@@ -25,8 +25,9 @@ pub(crate) fn answer(
     path: &str,
     query: &[(String, String)],
 ) -> Option<Result<Response<Body>, Refusal>> {
-    let path = path.trim_end_matches('/');
-    if method != Method::GET || !path.eq_ignore_ascii_case("/metadata/endpoints") {
+    // A client that is told `https://HOST/` asks for `//metadata/endpoints`.
+    let words: Vec<&str> = path.split('/').filter(|word| !word.is_empty()).collect();
+    if method != Method::GET || !words.join("/").eq_ignore_ascii_case("metadata/endpoints") {
         return None;
     }
     let body = api_version::check(query).map(|version| match version {

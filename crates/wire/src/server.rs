@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use custody_names::{ClientId, CorrelationId, InstallationId, PrincipalId};
@@ -14,6 +14,7 @@ use http::{Request, Response, header};
 use crate::authentication::Surface;
 use crate::base::{Base, HostKind};
 use crate::call::{self, Arrival};
+use crate::courier::WebCourier;
 use crate::metrics::Metrics;
 use crate::reply::{self, Body};
 use crate::stamp::Stamp;
@@ -29,6 +30,8 @@ pub struct Server {
     pub(crate) platform: Arc<Platform>,
     pub(crate) metrics: Metrics,
     pub(crate) network: Option<Network>,
+    /// Made when there is first something to post.
+    courier: OnceLock<WebCourier>,
 }
 
 /// How a server is reached, for answers that say so.
@@ -86,7 +89,7 @@ impl Server {
     }
 
     fn over(platform: Arc<Platform>) -> Self {
-        Self { platform, metrics: Metrics::default(), network: None }
+        Self { platform, metrics: Metrics::default(), network: None, courier: OnceLock::new() }
     }
 
     /// The same server, reached over the network.
@@ -113,6 +116,16 @@ impl Server {
     /// Does what is due by now; see [`Platform::housekeep`].
     pub fn housekeep(&self) -> Housekeeping {
         self.platform.housekeep()
+    }
+
+    /// Sends audit records where diagnostic settings say; see
+    /// [`Platform::deliver_audit_records`]. `true` if somebody lacks more.
+    pub fn deliver_audit_records(&self) -> Result<bool, Refusal> {
+        if let Some(courier) = self.courier.get() {
+            return self.platform.deliver_audit_records(courier);
+        }
+        let courier = WebCourier::new().map_err(|error| Refusal::bug(error.to_string()))?;
+        self.platform.deliver_audit_records(self.courier.get_or_init(|| courier))
     }
 
     /// Whether any recovery point was made here.

@@ -49,9 +49,10 @@ pub struct Delivery {
 impl Platform {
     /// Sends every destination what it lacks, one batch each. `true` if somebody lacks more.
     pub fn deliver_audit_records(&self, courier: &dyn Courier) -> Result<bool, Refusal> {
+        let head = self.ledger.head().map_err(ledger_fault)?.map_or(0, |head| head.sequence);
         let mut more = false;
         for destination in self.audit_destinations()? {
-            more |= self.deliver_to(&destination, courier)?;
+            more |= self.deliver_to(&destination, head, courier)?;
         }
         Ok(more)
     }
@@ -80,10 +81,14 @@ impl Platform {
     fn deliver_to(
         &self,
         destination: &Stored<AuditDestination>,
+        head: u64,
         courier: &dyn Courier,
     ) -> Result<bool, Refusal> {
         let known = self.delivery(&destination.record.id)?;
         let came_to = known.as_ref().map_or(0, |delivery| delivery.sequence);
+        if came_to >= head {
+            return Ok(false);
+        }
         let batch = self.batch_for(destination, came_to)?;
         let sent = match batch.records.as_slice() {
             [] => Ok(()),

@@ -114,6 +114,7 @@ impl Platform {
             job: None,
             client_address: None,
             client_info: None,
+            trusted: true,
             dependants: 0,
         })
     }

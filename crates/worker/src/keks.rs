@@ -49,6 +49,10 @@ impl VaultKeks {
             }
             Some(settings) => speaker(vault, settings, tenant)?,
         };
+        let identity = settings.and_then(|settings| settings.kek_identity.as_ref());
+        let trusted =
+            identity.is_some_and(|named| named.identity_type == IdentityType::SystemAssigned);
+        let cause = Cause { trusted, ..cause };
         Ok(Self { platform: Arc::clone(platform), speaker, cause })
     }
 
@@ -120,6 +124,13 @@ impl VaultKeks {
                 let role = format!("--assignee {assignee} --role \"{GRANT_ROLE}\" --scope {scope}");
                 (MISSING_PERMISSION, Some(format!("custody role assignment create {role}")))
             }
+            KeyVaultError::Barred(_) => (
+                AUTH_FAILURE,
+                Some(format!(
+                    "let the vault use its system-assigned identity, or open the key vault: az \
+                     keyvault update --name {vault} --default-action Allow"
+                )),
+            ),
             KeyVaultError::KeyDisabled(_) => ("UserErrorCMKKeyDisabled", set("--enabled true")),
             KeyVaultError::KeyExpired(_) => {
                 ("UserErrorCMKKeyExpired", set("--expires 2030-01-01T00:00:00Z"))

@@ -4,8 +4,8 @@ use custody_access::{Grants, Principal, PrincipalKind, RoleAssignment};
 use custody_directory::{geography, grants_for};
 use custody_key_vault::{
     KeyAnswer, KeyOperation, KeyVaultError, KeyVaultKind, KeyVaultRef, ManagedHsmKind,
-    RequestContext, SOFT_DELETE_DAYS_MAX, Strictness, key_vault_claim, key_vault_ref, local_grants,
-    managed_hsm_ref,
+    NetworkRules, RequestContext, SOFT_DELETE_DAYS_MAX, Strictness, key_vault_claim, key_vault_ref,
+    local_grants, managed_hsm_ref,
 };
 use custody_names::{
     ClientId, CorrelationId, KeyName, KeyVaultName, Location, OperationId, PrincipalId, ResourceId,
@@ -33,6 +33,9 @@ pub struct Cause {
     pub correlation: CorrelationId,
     /// The job that needs the key.
     pub job: Option<OperationId>,
+    /// Whether a vault asks as its system-assigned identity: a trusted service to the key vault's
+    /// network rules.
+    pub trusted: bool,
 }
 
 impl Platform {
@@ -121,6 +124,7 @@ impl Platform {
             location: self.installation.location.to_string(),
             geography: self.installation.location.to_string(),
             strictness: Strictness { refuses_rsa15: true, guards_dependants: false },
+            network: NetworkRules::default(),
         };
         let grants = Grants { assignments: vec![assignment, service], ..Grants::default() };
         Ok(KeyVaultFacts { vault, grants })
@@ -140,6 +144,7 @@ impl Platform {
             job: cause.job,
             client_address: None,
             client_info: None,
+            trusted: cause.trusted,
             dependants: 0,
         };
         self.key_vaults.perform(principal, &facts.vault, &facts.grants, operation, &context)

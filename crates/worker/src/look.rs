@@ -116,7 +116,8 @@ fn open(
 ) -> Result<(Stored<BackupInstance>, VaultSession, Repository), Refusal> {
     let item = platform.stored::<BackupInstance>(&request.id)?;
     let vault = platform.vault_of(&request.id)?;
-    let cause = Cause { correlation: request.correlation, job: None::<OperationId> };
+    let cause =
+        Cause { correlation: request.correlation, job: None::<OperationId>, trusted: false };
     let session = VaultSession::open(platform, &vault, cause)?;
     let repository = session.repository(platform, &vault)?;
     Ok((item, session, repository))

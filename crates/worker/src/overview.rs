@@ -93,7 +93,7 @@ pub fn dependants(
         Refusal::new(404, "VaultNotFound", text)
     })?;
     let caller = principal_of(&platform.administrator());
-    let cause = Cause { correlation, job: None };
+    let cause = Cause { correlation, job: None, trusted: false };
     let whole = KeyOperation::ListVersions { name: &key.key, page: Page::WHOLE };
     let answer = platform
         .ask_key_vault(&caller, &facts, &whole, cause)

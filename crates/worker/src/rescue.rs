@@ -256,7 +256,8 @@ fn take_in_points(platform: &Arc<Platform>, vault_id: &ResourceId) -> Result<(),
     let vault = platform.stored::<BackupVault>(vault_id)?;
     let correlation = CorrelationId::mint(platform.entropy.as_ref())
         .map_err(|error| Refusal::bug(error.to_string()))?;
-    let session = VaultSession::open(platform, &vault, Cause { correlation, job: None })?;
+    let session =
+        VaultSession::open(platform, &vault, Cause { correlation, job: None, trusted: false })?;
     let repository = session.repository(platform, &vault)?;
     let view = PointsView::read(&repository).map_err(|error| fault::of_task(&error))?;
     let mut writes = Vec::new();

@@ -10,7 +10,7 @@ use custody_ambient::{Entropy, Timestamp};
 use custody_envelope::SecretBytes;
 use custody_key_vault::{
     AttributeChange, AuditRecord, AuditSink, AuditUnavailable, EncryptionAlgorithm, FileSeal, Key,
-    KeyAnswer, KeyOperation, KeyStore, KeyVaultError, KeyVaultRef, KeyVaults, NewKey,
+    KeyAnswer, KeyOperation, KeyStore, KeyVaultError, KeyVaultRef, KeyVaults, NetworkRules, NewKey,
     RequestContext, RsaSize, Seal, Strictness,
 };
 use custody_names::{CorrelationId, KeyName, KeyVersion, PrincipalId, TenantId};
@@ -128,6 +128,7 @@ impl Bench {
             job: None,
             client_address: None,
             client_info: None,
+            trusted: false,
             dependants: 0,
         }
     }
@@ -200,6 +201,7 @@ pub(crate) fn vault(name: &str) -> KeyVaultRef {
         location: "westeurope".into(),
         geography: "Europe".into(),
         strictness: Strictness::default(),
+        network: NetworkRules::default(),
     }
 }
 

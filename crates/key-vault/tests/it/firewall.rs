@@ -1,6 +1,6 @@
 //! From where a key vault's keys may be used.
 
-use custody_key_vault::{Barrier, KeyVaultSpec, firewall};
+use custody_key_vault::{Barrier, KeyVaultSpec, NetworkRules};
 use serde_json::{Value, json};
 
 #[test]
@@ -8,7 +8,8 @@ fn addresses_and_trusted_services_pass_as_the_rules_say() {
     let check = |vault: &Value, address: &str, trusted: bool, expected: Result<(), Barrier>| {
         let spec: KeyVaultSpec = serde_json::from_value(vault.clone()).unwrap();
         let address = address.parse().ok();
-        assert_eq!(firewall(&spec, address, trusted), expected, "{vault} {address:?} {trusted}");
+        let rules = NetworkRules::new(spec.network_acls.as_ref(), spec.public_network_access);
+        assert_eq!(rules.admit(address, trusted), expected, "{vault} {address:?} {trusted}");
     };
     let outside = Err(Barrier::AddressNotAllowed);
     let closed = Err(Barrier::PublicAccessDisabled);

@@ -92,6 +92,7 @@ impl Ask<'_> {
             job: None,
             client_address: self.call.origin,
             client_info: self.call.user_agent.clone(),
+            trusted: false,
             dependants,
         };
         let (vault, grants) = (&self.facts.vault, &self.facts.grants);

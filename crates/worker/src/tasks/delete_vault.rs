@@ -50,6 +50,7 @@ pub(super) fn purge_key_vault(job: &Job<'_>) -> Result<Outcome, TaskError> {
         job: Some(job.id()),
         client_address: None,
         client_info: None,
+        trusted: true,
         dependants: 0,
     };
     let caller = principal_of(&job.operation.caller);

@@ -68,6 +68,7 @@ fn ask(site: &Site, vault: &KeyVaultName) {
     let cause = Cause {
         correlation: CorrelationId::mint(site.platform.entropy.as_ref()).unwrap(),
         job: None,
+        trusted: false,
     };
     let caller = principal_of(&site.platform.administrator());
     let asked = KeyOperation::Get { name: &key, version: None };
