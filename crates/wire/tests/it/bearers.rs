@@ -21,15 +21,11 @@ fn a_token_stands_for_its_principal() {
     let subscription = answer.body["value"][0]["id"].as_str().unwrap();
     let group = format!("{subscription}/resourceGroups/g1");
     let place = json!({ "location": "local" });
-    let made = site.ask(
-        "PUT",
-        &format!("{group}?api-version=2024-11-01"),
-        Some(&token),
-        place.clone(),
-    );
+    let made =
+        site.ask("PUT", &format!("{group}?api-version=2024-11-01"), Some(&token), place.clone());
     assert_eq!(made.status, 201, "{made:?}");
     let identity = format!(
-        "{group}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/i1\
+        "{group}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/one\
          ?api-version=2024-11-30"
     );
     let made = site.ask("PUT", &identity, Some(&token), place);
