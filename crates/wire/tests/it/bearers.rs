@@ -25,7 +25,7 @@ fn a_token_stands_for_its_principal() {
         site.ask("PUT", &format!("{group}?api-version=2024-11-01"), Some(&token), place.clone());
     assert_eq!(made.status, 201, "{made:?}");
     let identity = format!(
-        "{group}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/i1\
+        "{group}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/one\
          ?api-version=2024-11-30"
     );
     let made = site.ask("PUT", &identity, Some(&token), place);
