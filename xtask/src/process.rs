@@ -38,8 +38,13 @@ pub(crate) fn output(command: &mut Command) -> Result<String, Failure> {
 /// Whether this program can be found.
 pub(crate) fn is_installed(program: &str) -> bool {
     let find = format!("command -v {program}");
-    let found = Command::new("sh").args(["-c", &find]).stdout(Stdio::null()).status();
-    found.is_ok_and(|status| status.success())
+    runs(Command::new("sh").args(["-c", &find]))
+}
+
+/// Whether it succeeds; what it says is not shown.
+pub(crate) fn runs(command: &mut Command) -> bool {
+    let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
+    status.is_ok_and(|status| status.success())
 }
 
 /// The command as it would be typed.

@@ -1,4 +1,4 @@
-//! `test`: all tests, after making sure of the Debian packages they need.
+//! `test`: all tests, after making sure of the Debian packages and Python clients they need.
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
@@ -6,13 +6,17 @@ use std::process::Stdio;
 use crate::failure::{Failure, Trying};
 use crate::packages::{self, Package};
 use crate::process::{command, line};
+use crate::python;
 
-/// What tests call: extended attributes and access lists are compared with the system's own tools.
-const PACKAGES: [Package; 3] = [("getfattr", "attr"), ("getfacl", "acl"), ("python3", "python3")];
+/// What tests call: extended attributes and access lists are compared with the system's own tools,
+/// clients are Python programs, and one of them imports a key that openssl made.
+const PACKAGES: [Package; 4] =
+    [("getfattr", "attr"), ("getfacl", "acl"), ("python3", "python3"), ("openssl", "openssl")];
 
 /// Runs all tests of the workspace and prints how many passed.
 pub(crate) fn run() -> Result<(), Failure> {
     packages::ensure(&PACKAGES)?;
+    python::ensure()?;
     let mut cargo = command("cargo", &["test", "--workspace", "--locked", "--no-fail-fast"]);
     let cargo_line = line(&cargo);
     let mut child = cargo.stdout(Stdio::piped()).spawn().trying(&cargo_line)?;

@@ -43,6 +43,7 @@ mod providers;
 mod reply;
 mod server;
 mod stamp;
+mod tags;
 mod tenancy;
 mod tokens;
 mod views;

@@ -12,7 +12,7 @@ use crate::views::View;
 /// The api-versions that are named; any other well-formed one is taken as well.
 const API_VERSIONS: [&str; 4] = ["2026-02-01", "2024-11-01", "2022-04-01", "2018-11-30"];
 /// Types that are no kinds of the registry, because they are views or stand elsewhere.
-const VIEWS: [&str; 12] = [
+const VIEWS: [&str; 13] = [
     "Microsoft.Authorization/permissions",
     "Microsoft.Insights/eventtypes",
     "Microsoft.KeyVault/checkMhsmNameAvailability",
@@ -24,6 +24,7 @@ const VIEWS: [&str; 12] = [
     "Microsoft.Resources/providers",
     "Microsoft.Resources/resources",
     "Microsoft.Resources/subscriptions/locations",
+    "Microsoft.Resources/tags",
     "Microsoft.Resources/tenants",
 ];
 

@@ -1,5 +1,7 @@
 //! ARM paths that show something else than one record or the records of one kind.
 
+use std::sync::Arc;
+
 use custody_directory::CustomRole;
 use custody_names::ResourceId;
 use custody_resources::{Kind as _, Refusal, Request, Stop, Verb, World};
@@ -10,12 +12,12 @@ use serde_json::Value;
 use crate::reply::{self, Body};
 use crate::server::Call;
 use crate::{
-    activity_log, arm, authorization, inventory, management, name_checks, providers, tenancy,
+    activity_log, arm, authorization, inventory, management, name_checks, providers, tags, tenancy,
 };
 
 /// A view under way: the platform, the request and the place that it is about.
 pub(crate) struct View<'v> {
-    pub(crate) platform: &'v Platform,
+    pub(crate) platform: &'v Arc<Platform>,
     pub(crate) call: &'v Call<'v>,
     pub(crate) place: ResourceId,
 }
@@ -23,7 +25,7 @@ pub(crate) struct View<'v> {
 /// Where the record of a request stands that names it by another path: a custom role is one,
 /// whatever scope it is named below.
 pub(crate) fn record_of(
-    platform: &Platform,
+    platform: &Arc<Platform>,
     call: &Call<'_>,
     id: ResourceId,
 ) -> Result<ResourceId, Refusal> {
@@ -38,7 +40,7 @@ pub(crate) fn record_of(
 
 /// Answers if the path is one of a view.
 pub(crate) fn answer(
-    platform: &Platform,
+    platform: &Arc<Platform>,
     call: &Call<'_>,
 ) -> Result<Option<Response<Body>>, Refusal> {
     let segments: Vec<&str> = call.path.split('/').filter(|part| !part.is_empty()).collect();
@@ -126,6 +128,10 @@ fn of_providers(
         {
             management::descendants(&at(1)?, *word == "descendants")?
         }
+        (
+            &Method::GET | &Method::PUT | &Method::PATCH | &Method::DELETE,
+            [.., "providers", "microsoft.resources", "tags", "default"],
+        ) => tags::answer(&at(4)?)?,
         (
             &Method::POST,
             ["subscriptions", _, "providers", "microsoft.keyvault", "checknameavailability"],

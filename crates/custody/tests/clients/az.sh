@@ -60,22 +60,21 @@ group=/subscriptions/$subscription/resourceGroups/az
 vault=$group/providers/Microsoft.KeyVault/vaults/az-keys
 
 # --- the cloud, signing in ---
-is "" cloud register -n custody --endpoint-resource-manager "$arm"
+is "" cloud register -n custody --endpoint-resource-manager "$arm/"
 is "" config set core.instance_discovery=false
 is "" cloud set -n custody
 is ".$suffix" cloud show --query suffixes.keyvaultDns
 refused 1 AADSTS7000215 login --service-principal -u "$client" -p wrong --tenant "$tenant"
 is "$subscription	$tenant	custody" login --service-principal -u "$client" -p "$secret" \
     --tenant "$tenant" --query '[].[id,tenantId,cloudName]'
-is "$subscription" account show --query id
-is "$tenant" account tenant list --query '[].tenantId'
+is "$tenant" account show --query tenantId
 is "local	northeurope	westeurope" account list-locations \
     --query "sort([?contains(['local','westeurope','northeurope'],name)].name)|[join('	',@)]"
 is "Bearer" account get-access-token --query tokenType
 
 # --- groups, tags, identities ---
 is "Succeeded	test" group create -n az -l local --tags purpose=test \
-    --query '[properties.provisioningState,tags.purpose]'
+    --query '[[properties.provisioningState,tags.purpose]]'
 is "az" group show -n az --query name
 is "true" group exists -n az
 is "az" group list --query "[?name=='az'].name"
@@ -85,11 +84,12 @@ is "reader" identity list -g az --query '[].name'
 is "officer" tag create --resource-id "$group" --tags owner=officer --query properties.tags.owner
 is "officer" tag list --resource-id "$group" --query properties.tags.owner
 is "b" tag update --resource-id "$group" --operation Merge --tags a=b --query properties.tags.a
+is "officer" tag list --query "[?tagName=='owner'].values[0].tagValue"
 is "" tag delete --resource-id "$group" --yes
 
 # --- a key vault whose roles decide ---
-is "az-keys	true	https://az-keys.$suffix/" keyvault create -n az-keys -g az -l local \
-    --query '[name,properties.enableRbacAuthorization,properties.vaultUri]'
+is "az-keys	True	https://az-keys.$suffix/" keyvault create -n az-keys -g az -l local \
+    --query '[[name,properties.enableRbacAuthorization,properties.vaultUri]]'
 trust_hosts
 refused 1 "already exists" keyvault create -n az-keys -g az -l local
 is "90" keyvault show -n az-keys --query properties.softDeleteRetentionInDays
@@ -109,16 +109,16 @@ officer=$(value role assignment create --role "Key Vault Crypto Officer" --scope
     --assignee-object-id "$object" --assignee-principal-type ServicePrincipal --query id)
 is "Key Vault Crypto Officer" role assignment list --scope "$vault" \
     --assignee-object-id "$object" --query '[].roleDefinitionName'
-is "Reader" role assignment create --role Reader --scope "$group" \
+is "$identity" role assignment create --role Reader --scope "$group" \
     --assignee-object-id "$identity" --assignee-principal-type ServicePrincipal \
-    --query "roleDefinitionName || 'Reader'"
+    --query principalId
 is "Reader" role assignment list -g az --assignee "$identity" --query '[].roleDefinitionName'
 is "" role assignment delete --assignee "$identity" --role Reader --scope "$group"
 is "" role assignment list -g az --assignee "$identity" --query '[].roleDefinitionName'
 
 # --- keys ---
-is "RSA	true" keyvault key create --vault-name az-keys -n box --kty RSA --size 3072 \
-    --query '[key.kty,attributes.enabled]'
+is "RSA	True" keyvault key create --vault-name az-keys -n box --kty RSA --size 3072 \
+    --query '[[key.kty,attributes.enabled]]'
 is "P-384" keyvault key create --vault-name az-keys -n pen --kty EC --curve P-384 --query key.crv
 first=$(value keyvault key show --vault-name az-keys -n box --query key.kid)
 is "box pen" keyvault key list --vault-name az-keys --query "sort([].name)|[join(' ',@)]"
@@ -139,7 +139,7 @@ is "P90D" keyvault key rotation-policy show --vault-name az-keys -n box \
     --query "lifetimeActions[?to_string(action)!='notify'].timeAfterCreate"
 sealed=$(value keyvault key encrypt --vault-name az-keys -n box -a RSA-OAEP-256 \
     --data-type plaintext --value "the only copy" --query result)
-is "the only copy" keyvault key decrypt --vault-name az-keys -n box -a RSA-OAEP-256 \
+is "b'the only copy'" keyvault key decrypt --vault-name az-keys -n box -a RSA-OAEP-256 \
     --data-type plaintext --value "$sealed" --query result
 digest=$(head -c 48 /dev/zero | base64 -w 0)
 signature=$(value keyvault key sign --vault-name az-keys -n pen -a ES384 --digest "$digest" \
@@ -166,16 +166,17 @@ refused 1 ObjectIsDeletedButRecoverable keyvault key create --vault-name az-keys
 is "pen" keyvault key list-deleted --vault-name az-keys --query '[].name'
 is "P-384" keyvault key show-deleted --vault-name az-keys -n pen --query key.crv
 is "P-384" keyvault key recover --vault-name az-keys -n pen --query key.crv
-is "$(printf 'pen')" keyvault key delete --vault-name az-keys -n pen --query "'pen'"
-refused 1 "" keyvault key restore --vault-name az-keys -f "$work/pen.backup"
+is "https://az-keys.$suffix/deletedkeys/pen" keyvault key delete --vault-name az-keys -n pen \
+    --query recoveryId
+refused 1 Conflict keyvault key restore --vault-name az-keys -f "$work/pen.backup"
 is "" keyvault key purge --vault-name az-keys -n pen
 is "P-384" keyvault key restore --vault-name az-keys -f "$work/pen.backup" --query key.crv
-refused 3 "" keyvault secret show --vault-name az-keys -n none
+refused 3 "secrets" keyvault secret show --vault-name az-keys -n none
 
 # --- a key vault whose access policies decide ---
-is "false	$object" keyvault create -n az-policies -g az -l local --retention-days 7 \
+is "False	$object" keyvault create -n az-policies -g az -l local --retention-days 7 \
     --enable-rbac-authorization false \
-    --query '[properties.enableRbacAuthorization,properties.accessPolicies[0].objectId]'
+    --query '[[properties.enableRbacAuthorization,properties.accessPolicies[0].objectId]]'
 trust_hosts
 is "get	wrapKey" keyvault set-policy -n az-policies --object-id "$identity" \
     --key-permissions get wrapKey \
@@ -198,8 +199,10 @@ is "" keyvault network-rule remove -n az-policies --ip-address 203.0.113.0/24 \
     --query 'properties.networkAcls.ipRules[].value'
 
 # --- audit settings ---
+"$CUSTODY_TEST_BINARY" audit destination create -n kept --type file >/dev/null
+destination=$("$CUSTODY_TEST_BINARY" audit destination list --query '[0].id' -o tsv)
 is "audit" monitor diagnostic-settings create -n audit --resource "$vault" \
-    --storage-account "$group/providers/Microsoft.Storage/storageAccounts/ledger" \
+    --storage-account "$destination" \
     --logs '[{"category":"AuditEvent","enabled":true}]' --query name
 is "AuditEvent" monitor diagnostic-settings show -n audit --resource "$vault" \
     --query 'logs[].category'
@@ -209,7 +212,7 @@ is "" monitor diagnostic-settings list --resource "$vault" --query '[].name'
 
 # --- applications ---
 value ad sp create-for-rbac -n robot --role "Key Vault Crypto User" --scopes "$vault" \
-    --query '[appId,password,tenant]' | tr '\n' '\t' | read -r robot password of
+    --query '[[appId,password,tenant]]' | IFS=$'\t' read -r robot password of
 [ "$of" = "$tenant" ] || fail "ad sp create-for-rbac" "tenant $of"
 is "robot" ad sp show --id "$robot" --query displayName
 is "robot" ad sp list --display-name robot --query '[].displayName'

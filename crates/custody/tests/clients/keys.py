@@ -43,7 +43,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 FACTS = json.loads(os.environ["CUSTODY_TEST_ENV"])
 VAULT = "sdk-keys"
-GROUP = os.environ["CUSTODY_TEST_GROUP"]
+GROUP = "sdk"
 URL = f"https://{VAULT}.{FACTS['keyVaultSuffix']}"
 ADMINISTRATOR = FACTS["administrator"]
 with open(ADMINISTRATOR["clientSecretFile"], encoding="utf-8") as file:

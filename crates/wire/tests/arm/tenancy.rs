@@ -189,3 +189,33 @@ fn resources_are_found_by_filter() {
         .collect();
     assert_eq!(shown, [("env", &json!("test")), ("team", &json!("a"))]);
 }
+
+#[test]
+fn tags_are_read_and_changed_by_themselves() {
+    let world = with_group();
+    world.put(&format!("{KEY_VAULTS}/kv-one"), json!({ "location": "westeurope" }));
+    for place in ["S/resourceGroups/G", &format!("{KEY_VAULTS}/kv-one")] {
+        let path = format!("{place}/providers/Microsoft.Resources/tags/default");
+        let check = |method: Method, body: Value, expected: Value| {
+            let answer = world.send(method, &path, Some(body));
+            assert_eq!(answer.status, 200, "{answer:?}");
+            assert_eq!(answer.body["properties"]["tags"], expected);
+            assert_eq!(world.get(&path).body, answer.body);
+            assert_eq!(world.get(place).body["tags"], expected);
+        };
+        let tags = |operation: &str, tags: Value| json!({ "operation": operation, "properties": { "tags": tags } });
+        check(Method::PUT, tags("", json!({ "a": "1" })), json!({ "a": "1" }));
+        let merged = tags("Merge", json!({ "A": "2", "b": "3" }));
+        check(Method::PATCH, merged, json!({ "A": "2", "b": "3" }));
+        let gone = tags("Delete", json!({ "a": "2", "b": "other" }));
+        check(Method::PATCH, gone, json!({ "b": "3" }));
+        check(Method::PATCH, tags("Replace", json!({ "c": "4" })), json!({ "c": "4" }));
+        check(Method::DELETE, json!({}), json!({}));
+        let refused = world.send(Method::PATCH, &path, Some(tags("Add", json!({}))));
+        assert_eq!(refused.error(), (400, "InvalidRequestContent"));
+    }
+    let nowhere = "S/resourceGroups/none/providers/Microsoft.Resources/tags/default";
+    assert_eq!(world.get(nowhere).error(), (404, "ResourceGroupNotFound"));
+    let without = "S/providers/Microsoft.Resources/tags/default";
+    assert_eq!(world.get(without).error(), (400, "InvalidRequestContent"));
+}
