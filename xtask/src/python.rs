@@ -39,6 +39,14 @@ fn make(folder: &Path, requirements: &Path) -> Result<(), Failure> {
     }
     run(command("python3", &["-m", "venv", "--clear"]).arg(folder))?;
     let python = folder.join("bin/python").display().to_string();
-    let pip = ["-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps"];
+    let pip = [
+        "-m",
+        "pip",
+        "--disable-pip-version-check",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-compile",
+    ];
     run(command(&python, &pip).arg("--requirement").arg(requirements))
 }

@@ -99,12 +99,12 @@ impl Ledger {
         held(&self.waiting).push(waiting);
         // Whoever gets the lock first writes for all who wait; the others find it done.
         let written = || held(&outcome).take();
-        let locked = self.locked(|state| match written() {
-            Some(outcome) => outcome,
-            None => {
-                self.write_waiting(state);
-                written().unwrap_or_else(|| Err(LedgerError::Lost))
+        let locked = self.locked(|state| {
+            if let Some(outcome) = written() {
+                return outcome;
             }
+            self.write_waiting(state);
+            written().unwrap_or(Err(LedgerError::Lost))
         });
         // Without the lock it was not written: then nobody shall write it later.
         held(&self.waiting).retain(|waiting| !Arc::ptr_eq(&waiting.outcome, &outcome));

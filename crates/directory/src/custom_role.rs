@@ -148,15 +148,14 @@ fn guid(id: &ResourceId) -> Result<RoleDefinitionId, Refusal> {
 
 /// What a role must say; its assignable scopes, read.
 fn check(spec: &CustomRoleSpec) -> Result<Vec<ResourceId>, Refusal> {
-    let wrong = |code: &'static str, text: String| Err(Refusal::new(400, code, text));
     let length = spec.role_name.trim().chars().count();
     if length == 0 || length > NAME_CHARACTERS_MAX {
         let text = format!("A role's name has 1 to {NAME_CHARACTERS_MAX} characters.");
-        return wrong("InvalidRoleDefinitionName", text);
+        return Err(Refusal::new(400, "InvalidRoleDefinitionName", text));
     }
     let [permissions] = spec.permissions.as_slice() else {
         let text = "A custom role has exactly one entry of permissions.".to_owned();
-        return wrong("InvalidRoleDefinitionPermissions", text);
+        return Err(Refusal::new(400, "InvalidRoleDefinitionPermissions", text));
     };
     let lists = [
         &permissions.actions,
@@ -166,7 +165,7 @@ fn check(spec: &CustomRoleSpec) -> Result<Vec<ResourceId>, Refusal> {
     ];
     if lists.iter().map(|list| list.len()).sum::<usize>() > ENTRIES_MAX {
         let text = format!("A role names at most {ENTRIES_MAX} actions.");
-        return wrong("InvalidRoleDefinitionPermissions", text);
+        return Err(Refusal::new(400, "InvalidRoleDefinitionPermissions", text));
     }
     for action in lists.into_iter().flatten() {
         if !is_action(action.as_str()) {
@@ -174,12 +173,12 @@ fn check(spec: &CustomRoleSpec) -> Result<Vec<ResourceId>, Refusal> {
                 "'{}' does not match any of the actions supported by the providers.",
                 action.as_str()
             );
-            return wrong("InvalidActionOrNotAction", text);
+            return Err(Refusal::new(400, "InvalidActionOrNotAction", text));
         }
     }
     if spec.assignable_scopes.is_empty() || spec.assignable_scopes.len() > ENTRIES_MAX {
         let text = format!("A role names 1 to {ENTRIES_MAX} assignable scopes.");
-        return wrong("InvalidAssignableScopes", text);
+        return Err(Refusal::new(400, "InvalidAssignableScopes", text));
     }
     spec.assignable_scopes.iter().map(|scope| assignable(scope)).collect()
 }

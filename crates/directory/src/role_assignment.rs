@@ -176,8 +176,12 @@ fn known_role(
                 "The scope '{scope}' is not among the assignable scopes of the role definition \
                  '{role}' or below them."
             );
-            let code = "RoleAssignmentScopeNotAssignableToRoleDefinition";
-            return Err(Refusal::new(400, code, text).into());
+            return Err(Refusal::new(
+                400,
+                "RoleAssignmentScopeNotAssignableToRoleDefinition",
+                text,
+            )
+            .into());
         }
         return Ok((role, record.id.to_string()));
     }

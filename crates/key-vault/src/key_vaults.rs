@@ -19,6 +19,7 @@ use crate::error::{BarredCall, DeniedAccess, KeyVaultError, Result};
 use crate::key::KeyOrigin;
 use crate::key_rows::Birth;
 use crate::key_store::KeyStore;
+use crate::opened_keys::OpenedKeys;
 use crate::operation::KeyOperation;
 use crate::rotation::{KeyEvent, due_rotations};
 use crate::rotation_policy::RotationPolicy;
@@ -31,6 +32,7 @@ pub struct KeyVaults {
     audit: Arc<dyn AuditSink>,
     release_authorities: Vec<ReleaseAuthority>,
     rsa15_uses: AtomicU64,
+    opened: OpenedKeys,
 }
 
 /// What happens to a whole key vault. Whether the caller may is decided with the ARM resource.
@@ -59,7 +61,7 @@ impl KeyVaults {
     /// Key vaults over this store; every request goes to `audit`.
     pub fn new(store: Arc<KeyStore>, audit: Arc<dyn AuditSink>) -> Self {
         let (release_authorities, rsa15_uses) = (Vec::new(), AtomicU64::new(0));
-        Self { store, audit, release_authorities, rsa15_uses }
+        Self { store, audit, release_authorities, rsa15_uses, opened: OpenedKeys::default() }
     }
 
     /// The same, with authorities whose word counts for the release of keys. Without any, no key
@@ -79,6 +81,10 @@ impl KeyVaults {
 
     pub(crate) fn count_rsa15(&self) {
         self.rsa15_uses.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn opened(&self) -> &OpenedKeys {
+        &self.opened
     }
 
     pub(crate) fn entropy(&self) -> &dyn Entropy {
@@ -274,6 +280,7 @@ impl KeyVaults {
             recorded_success = outcome.is_ok();
             self.record(request, granted, outcome)
         });
+        self.opened.close();
         match outcome {
             Err(error @ KeyVaultError::AuditUnavailable(_)) => Err(error),
             Err(error) if recorded_success => self.refuse(request, granted, error),

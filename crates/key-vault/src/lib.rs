@@ -29,6 +29,7 @@ mod key_vaults;
 mod kit_notes;
 mod local_role_kind;
 mod managed_hsm_kind;
+mod opened_keys;
 mod operation;
 mod passphrase;
 mod private_file;

@@ -3,6 +3,8 @@
 //! The target's token is checked against authorities whose keys were configured beforehand; nothing
 //! in the token makes the server look anywhere else. The key leaves wrapped for the key in the token.
 
+use std::sync::Arc;
+
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{OAEP_SHA1_MGF1SHA1, OAEP_SHA256_MGF1SHA256, OAEP_SHA384_MGF1SHA384};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
@@ -107,10 +109,10 @@ impl KeyVaults {
             return Err(refused("the target does not meet the key's release policy"));
         }
         let target = wrapping_key(&claims)?;
-        let private = found.private.as_ref().ok_or(KeyVaultError::Bug("no private key"))?;
+        let private = found.private.as_ref().ok_or(KeyVaultError::Bug("no private key"))?.bytes();
         let wrapped = self.wrap_for(&target, private, request.algorithm)?;
         let token = self.released_token(&found.key, request, &wrapped)?;
-        Ok(KeyAnswer::Released { key: found.key.id, token })
+        Ok(KeyAnswer::Released { key: found.key.id.clone(), token })
     }
 
     fn wrap_for(
@@ -259,7 +261,7 @@ impl KeyVaults {
         name: &KeyName,
         version: Option<&KeyVersion>,
         context: &RequestContext,
-    ) -> Result<UsableKey> {
+    ) -> Result<Arc<UsableKey>> {
         let found = self.store().read(|session| session.version(vault, name, version))?;
         if !found.key.attributes.exportable {
             return Err(refused("the key is not exportable"));

@@ -64,6 +64,6 @@ impl KeyVaults {
             Rewrapped { from, wrapped }
         });
         let items = items.collect();
-        Ok(KeyAnswer::Rewrapped { key: newest.key.id, items })
+        Ok(KeyAnswer::Rewrapped { key: newest.key.id.clone(), items })
     }
 }

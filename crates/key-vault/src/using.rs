@@ -1,5 +1,7 @@
 //! Cryptographic operations: the key is looked up and opened under the store's lock, used outside.
 
+use std::sync::Arc;
+
 use custody_ambient::Entropy;
 use custody_envelope::SecretBytes;
 use custody_names::{KeyName, KeyVersion};
@@ -7,12 +9,13 @@ use custody_names::{KeyName, KeyVersion};
 use crate::algorithm::{EncryptionAlgorithm, SignatureAlgorithm};
 use crate::answer::KeyAnswer;
 use crate::audit::RequestContext;
-use crate::crypto::{self, Sealed};
+use crate::crypto::{self, PrivateKey, Sealed};
 use crate::error::{KeyVaultError, Result};
 use crate::key::Key;
 use crate::key_shape::KeyShape;
 use crate::key_use::KeyUse;
 use crate::key_vaults::KeyVaults;
+use crate::opened_keys::Handle;
 use crate::operation::KeyOperation;
 use crate::vault::KeyVaultRef;
 
@@ -23,7 +26,7 @@ pub const RANDOM_BYTES_MAX: u32 = 128;
 pub(crate) struct UsableKey {
     pub(crate) key: Key,
     public_der: Vec<u8>,
-    pub(crate) private: Option<SecretBytes>,
+    pub(crate) private: Option<PrivateKey>,
 }
 
 impl KeyVaults {
@@ -44,32 +47,32 @@ impl KeyVaults {
             KeyOperation::Encrypt { name, version, algorithm, plain, beside } => {
                 let found = open(name, *version, KeyUse::Encrypt)?;
                 let sealed = found.encrypt(*algorithm, plain, beside, self.entropy())?;
-                Ok(KeyAnswer::Encrypted { key: found.key.id, sealed })
+                Ok(KeyAnswer::Encrypted { key: found.key.id.clone(), sealed })
             }
             KeyOperation::Decrypt { name, version, algorithm, sealed } => {
                 let found = open(name, *version, KeyUse::Decrypt)?;
                 let plain = found.decrypt(*algorithm, sealed)?;
-                Ok(KeyAnswer::Decrypted { key: found.key.id, plain })
+                Ok(KeyAnswer::Decrypted { key: found.key.id.clone(), plain })
             }
             KeyOperation::Wrap { name, version, algorithm, plain } => {
                 let found = open(name, *version, KeyUse::WrapKey)?;
                 let wrapped = found.wrap(*algorithm, plain, self.entropy())?;
-                Ok(KeyAnswer::Wrapped { key: found.key.id, wrapped })
+                Ok(KeyAnswer::Wrapped { key: found.key.id.clone(), wrapped })
             }
             KeyOperation::Unwrap { name, version, algorithm, wrapped } => {
                 let found = open(name, *version, KeyUse::UnwrapKey)?;
                 let plain = found.unwrap(*algorithm, wrapped)?;
-                Ok(KeyAnswer::Unwrapped { key: found.key.id, plain })
+                Ok(KeyAnswer::Unwrapped { key: found.key.id.clone(), plain })
             }
             KeyOperation::Sign { name, version, algorithm, digest } => {
                 let found = open(name, *version, KeyUse::Sign)?;
                 let signature = found.sign(*algorithm, digest)?;
-                Ok(KeyAnswer::Signed { key: found.key.id, signature })
+                Ok(KeyAnswer::Signed { key: found.key.id.clone(), signature })
             }
             KeyOperation::Verify { name, version, algorithm, digest, signature } => {
                 let found = open(name, *version, KeyUse::Verify)?;
                 let valid = found.verify(*algorithm, digest, signature)?;
-                Ok(KeyAnswer::Verified { key: found.key.id, valid })
+                Ok(KeyAnswer::Verified { key: found.key.id.clone(), valid })
             }
             KeyOperation::Rewrap { name, algorithm, items } => {
                 self.rewrap(vault, name, *algorithm, items, context)
@@ -90,16 +93,22 @@ impl KeyVaults {
         version: Option<&KeyVersion>,
         wanted: KeyUse,
         context: &RequestContext,
-    ) -> Result<UsableKey> {
-        self.store().read(|session| {
-            let row = session.version(vault, name, version)?;
-            row.key.permits(wanted, context.now)?;
-            let public_suffices =
-                !matches!(row.key.shape, KeyShape::Oct(_)) && wanted.needs_public_half_only();
-            let private =
-                (!public_suffices).then(|| session.private_key(vault, &row)).transpose()?;
-            Ok(UsableKey { key: row.key, public_der: row.public_der, private })
-        })
+    ) -> Result<Arc<UsableKey>> {
+        let private = !wanted.needs_public_half_only();
+        let handle = Handle::new(vault, name, version, private);
+        let key = self.opened().get_or_open(handle, self.store().changes()?, || {
+            self.store().read(|session| {
+                let row = session.version(vault, name, version)?;
+                // What may not be used so now is not opened in the first place.
+                row.key.permits(wanted, context.now)?;
+                let opens = private || matches!(row.key.shape, KeyShape::Oct(_));
+                let private = opens.then(|| session.private_key(vault, &row)).transpose()?;
+                let private = private.map(PrivateKey::new);
+                Ok(UsableKey { key: row.key, public_der: row.public_der, private })
+            })
+        })?;
+        key.key.permits(wanted, context.now)?;
+        Ok(key)
     }
 
     /// Counts `RSA1_5`, and refuses it where the key vault does.
@@ -137,7 +146,7 @@ impl UsableKey {
         if !algorithm.encrypts() {
             return Err(unfit(algorithm, "wrapkey and unwrapkey"));
         }
-        let private = self.private.as_ref();
+        let private = self.private.as_ref().map(PrivateKey::bytes);
         crypto::encrypt(&self.public_der, private, algorithm, plain, beside, entropy)
     }
 
@@ -160,7 +169,8 @@ impl UsableKey {
         if !algorithm.wraps() {
             return Err(unfit(algorithm, "encrypt and decrypt"));
         }
-        let (private, nothing) = (self.private.as_ref(), Sealed::default());
+        let private = self.private.as_ref().map(PrivateKey::bytes);
+        let nothing = Sealed::default();
         crypto::encrypt(&self.public_der, private, algorithm, plain, &nothing, entropy)
             .map(|sealed| sealed.bytes)
     }
@@ -191,10 +201,11 @@ impl UsableKey {
         signature: &[u8],
     ) -> Result<bool> {
         algorithm.check(self.key.shape)?;
-        crypto::verify(&self.public_der, self.private.as_ref(), algorithm, digest, signature)
+        let private = self.private.as_ref().map(PrivateKey::bytes);
+        crypto::verify(&self.public_der, private, algorithm, digest, signature)
     }
 
-    fn private(&self) -> Result<&SecretBytes> {
+    fn private(&self) -> Result<&PrivateKey> {
         self.private.as_ref().ok_or(KeyVaultError::Bug("the private key was not opened"))
     }
 }

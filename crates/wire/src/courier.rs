@@ -91,15 +91,64 @@ where
     let opened = http1::handshake(TokioIo::new(stream)).await;
     let (mut sender, connection) = opened.map_err(|error| error.to_string())?;
     let asking = sender.send_request(request);
-    tokio::pin!(connection);
+    tokio::pin!(asking, connection);
     // The connection is driven here until the answer's head is there: nothing outlives the call.
     let answered = tokio::select! {
-        answered = asking => answered,
+        answered = &mut asking => answered,
         ended = &mut connection => match ended {
-            Ok(()) => return Err("the connection ended before an answer".to_owned()),
+            Ok(()) => asking.await, // the answer came with the end
             Err(error) => Err(error),
         },
     };
     let status = answered.map_err(|error| error.to_string())?.status();
     if status.is_success() { Ok(()) } else { Err(format!("it answered {status}")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// A webhook that answers one post so, and what it was sent.
+    fn posted(answer: &'static str) -> (Result<(), String>, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/in?a=b", listener.local_addr().unwrap());
+        let hook = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut sent = Vec::new();
+            let mut piece = [0; 1_024];
+            while !sent.ends_with(b"[1,2]") {
+                let length = stream.read(&mut piece).unwrap();
+                sent.extend_from_slice(&piece[..length]);
+            }
+            stream.write_all(answer.as_bytes()).unwrap();
+            String::from_utf8(sent).unwrap()
+        });
+        let outcome = WebCourier::new().unwrap().post(&url, "application/json", b"[1,2]");
+        (outcome, hook.join().unwrap())
+    }
+
+    #[test]
+    fn a_webhook_takes_or_refuses_what_is_posted() {
+        let (outcome, sent) = posted("HTTP/1.0 204 No Content\r\n\r\n");
+        assert_eq!(outcome, Ok(()));
+        assert!(sent.starts_with("POST /in?a=b HTTP/1.1\r\n"), "{sent}");
+        assert!(sent.contains("content-type: application/json\r\n"), "{sent}");
+        let (outcome, _) = posted("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+        assert_eq!(outcome, Ok(()));
+        let (outcome, _) = posted("HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n");
+        assert!(outcome.unwrap_err().ends_with("it answered 503 Service Unavailable"));
+        let (outcome, _) = posted("");
+        assert!(outcome.is_err());
+    }
+
+    #[test]
+    fn nobody_at_home_is_an_error() {
+        let courier = WebCourier::new().unwrap();
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        assert!(courier.post(&format!("http://{free}/"), "application/json", b"[]").is_err());
+        assert!(courier.post("no url", "application/json", b"[]").is_err());
+    }
 }

@@ -36,7 +36,7 @@ pub(crate) fn answer(view: &View<'_>) -> Result<Value, Refusal> {
 fn found(view: &View<'_>) -> Result<(Tags, String), Refusal> {
     let kind = view.place.resource_type();
     let known = view.platform.engine.registry().find(kind.as_str());
-    if !known.is_some_and(|known| known.tracked()) {
+    if !known.is_some_and(custody_resources::Erased::tracked) {
         return Err(Refusal::bad_request(format!("resources of type {kind} have no tags")));
     }
     view.look("Microsoft.Resources/tags/read", |world: &World| {

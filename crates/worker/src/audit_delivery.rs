@@ -126,14 +126,13 @@ impl Platform {
             if entry.time < destination.record.system.created_at {
                 continue;
             }
-            let wanted = match wanted.get(resource) {
-                Some(known) => *known,
-                None => {
-                    let is_wanted = self.is_sent_to(resource, &destination.record.id)?;
-                    *wanted.entry(resource.to_owned()).or_insert(is_wanted)
-                }
+            let is_wanted = if let Some(known) = wanted.get(resource) {
+                *known
+            } else {
+                let found = self.is_sent_to(resource, &destination.record.id)?;
+                *wanted.entry(resource.to_owned()).or_insert(found)
             };
-            if wanted {
+            if is_wanted {
                 batch.records.push(record.clone());
             }
         }
@@ -222,9 +221,12 @@ fn audit_event(entry: &Entry) -> Option<(&str, &Value)> {
     is_audit.then_some((resource, record))
 }
 
+/// Sends one message over a socket that is connected already.
+type SendMessage = Box<dyn Fn(&[u8]) -> std::io::Result<usize>>;
+
 fn send_to_syslog(address: &str, records: &[Value]) -> Result<(), String> {
     let failed = |error: std::io::Error| format!("{address}: {error}");
-    let send: Box<dyn Fn(&[u8]) -> std::io::Result<usize>> = match SyslogAddress::parse(address) {
+    let send: SendMessage = match SyslogAddress::parse(address) {
         Some(SyslogAddress::Unix(path)) => {
             let socket = UnixDatagram::unbound().map_err(failed)?;
             socket.connect(path).map_err(failed)?;

@@ -185,9 +185,10 @@ impl Platform {
             principal: status.principal_id,
             proof: Proof::Attachment(found.record.id.clone()),
         };
-        let issued = self
-            .issue(subject, request.audience, request.host)
-            .map_err(|error| Refusal::new(error.status(), "TokenUnavailable", error.to_string()))?;
+        let issued = self.issue(subject, request.audience, request.host).map_err(|error| {
+            let (status, text) = (error.status(), error.to_string());
+            Refusal::new(status, "TokenUnavailable", text)
+        })?;
         let record = json!({
             "category": "AuditEvent",
             "operationName": "ManagedIdentityToken",

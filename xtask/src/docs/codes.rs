@@ -9,7 +9,7 @@ const COMMAND: &str = "crates/custody";
 
 /// Every code with the file it was found in. A code is a text in CamelCase that stands
 /// - in the body of a `fn code`,
-/// - in a field `code: "…"` or a constant `CODE`,
+/// - in a field `code: "…"` or a constant `CODE` or `MOVED`,
 /// - anywhere, if it begins with `UserErrorCMK`,
 /// - as the first text that a `Refusal` or `ClientError` is made with, or
 /// - in a constant of a file `error.rs`, `errors.rs` or `codes.rs`.
@@ -34,8 +34,9 @@ pub(crate) fn in_files(files: &[SourceFile]) -> BTreeMap<String, String> {
                 found.extend(literals(near).take(1));
             }
         }
-        for (at, constant) in text.match_indices("const CODE: &'static str = \"") {
-            found.extend(text.get(at + constant.len()..).and_then(|rest| rest.split('"').next()));
+        for constant in ["const CODE: &'static str = \"", "const MOVED: &'static str = \""] {
+            let values = text.split(constant).skip(1);
+            found.extend(values.filter_map(|rest| rest.split('"').next()));
         }
         // The documents' own codes stand wherever their rules do.
         if !file.path.starts_with(COMMAND) {
@@ -103,6 +104,7 @@ mod tests {
         check("crates/x/src/c.rs", "Refusal::new(404, \"NotHere\", text)", &["NotHere"]);
         check("crates/x/src/c.rs", "ClientError::new(\"NotSent\", text)", &["NotSent"]);
         check("crates/x/src/c.rs", "const CODE: &'static str = \"NotMet\";", &["NotMet"]);
+        check("crates/x/src/c.rs", "const MOVED: &'static str = \"IsFixed\";", &["IsFixed"]);
         let constant = "pub const FULL: &str = \"TargetFull\";\nconst SALT: &str = \"salt\";";
         check("crates/x/src/error.rs", constant, &["TargetFull"]);
         check("crates/x/src/lib.rs", constant, &[]);

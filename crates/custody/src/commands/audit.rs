@@ -147,10 +147,8 @@ fn destination(verb: &Destination, context: &Context<'_>) -> Result<Outcome, Cli
     let value = match verb {
         Destination::Create(create) => {
             let location = group::location(context, None)?;
-            let mut properties = json!({ "destinationType": create.sort.word() });
-            if let Some(address) = &create.address {
-                properties["address"] = json!(address);
-            }
+            let properties =
+                json!({ "destinationType": create.sort.word(), "address": create.address });
             let body = json!({ "location": location, "properties": properties });
             flat(
                 client
@@ -191,7 +189,7 @@ fn setting(route: &Route, context: &Context<'_>) -> Result<String, CliError> {
     let group = context.group(route.group.resource_group.as_deref())?;
     let vault = match &route.vault_name {
         Some(name) => name.clone(),
-        None => context.installation()?.defaults.key_vault.to_string(),
+        None => context.installation()?.defaults.key_vault.clone(),
     };
     let vault = context.addresses()?.resource(&group, kinds::KEY_VAULT, &vault)?;
     let settings = Addresses::collection(&vault, kinds::DIAGNOSTIC_SETTING);

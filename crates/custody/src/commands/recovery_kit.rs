@@ -81,7 +81,7 @@ fn next_steps(restored: &Value) -> String {
     let repositories = restored.get("repositories").and_then(Value::as_array);
     let places =
         repositories.into_iter().flatten().filter_map(|known| known.get("place")?.as_str());
-    let steps: String = places
+    let steps: Vec<String> = places
         .map(|place| {
             format!("  custody repair --repository {}\n", terminal::shell_word(place.as_bytes()))
         })
@@ -90,7 +90,8 @@ fn next_steps(restored: &Value) -> String {
         return "the kit names no repository\n".to_owned();
     }
     format!(
-        "to find the recovery points again, give each repository's place as it is now:\n{steps}"
+        "to find the recovery points again, give each repository's place as it is now:\n{}",
+        steps.concat()
     )
 }
 

@@ -2,11 +2,7 @@
 //! What they are, and in which versions, is in `requirements-*.txt`; `cargo xtask test` brings them
 //! below the target folder.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::disallowed_methods,
-    reason = "a test fails by panicking, and this one is outside the process it measures"
-)]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -81,7 +77,6 @@ impl Served {
             .unwrap();
         let said = String::from_utf8_lossy(&output.stdout);
         let complained = String::from_utf8_lossy(&output.stderr);
-        println!("{said}");
         assert!(output.status.success(), "{script}: {}\n{said}\n{complained}", output.status);
     }
 }

@@ -7,6 +7,7 @@ mod der;
 pub(crate) mod ec;
 mod implicit_rejection;
 mod oct;
+mod private_key;
 pub(crate) mod rsa;
 mod rsa_raw;
 
@@ -18,6 +19,8 @@ use crate::algorithm::{EncryptionAlgorithm, Hash, SignatureAlgorithm};
 use crate::error::{KeyVaultError, Result};
 use crate::jwk::ImportedKey;
 use crate::key_shape::{KeyShape, PublicKey};
+
+pub(crate) use private_key::PrivateKey;
 
 /// Most bytes that one request signs with HMAC or encrypts with AES.
 pub(crate) const PLAIN_BYTES_MAX: usize = 256 * 1024;
@@ -92,27 +95,29 @@ pub(crate) fn encrypt(
 
 /// Decrypts or unwraps; `None` if the bytes are not of this key.
 pub(crate) fn decrypt(
-    private: &SecretBytes,
+    private: &PrivateKey,
     algorithm: EncryptionAlgorithm,
     sealed: &Sealed,
 ) -> Result<Option<SecretBytes>> {
     if algorithm.is_rsa() {
         rsa::decrypt(private, algorithm, &sealed.bytes)
     } else {
-        aes::decrypt(private, algorithm, sealed)
+        aes::decrypt(private.bytes(), algorithm, sealed)
     }
 }
 
 /// Signs a digest; with HMAC, the message itself.
 pub(crate) fn sign(
-    private: &SecretBytes,
+    private: &PrivateKey,
     algorithm: SignatureAlgorithm,
     digest: &[u8],
 ) -> Result<Vec<u8>> {
     match algorithm {
-        SignatureAlgorithm::Ecdsa(curve) => ec::sign(private, curve, &imported(algorithm, digest)?),
-        SignatureAlgorithm::Hmac(hash) => oct::authenticate(private, hash, digest),
-        SignatureAlgorithm::RsNull => rsa_raw::sign(private, digest),
+        SignatureAlgorithm::Ecdsa(curve) => {
+            ec::sign(private.bytes(), curve, &imported(algorithm, digest)?)
+        }
+        SignatureAlgorithm::Hmac(hash) => oct::authenticate(private.bytes(), hash, digest),
+        SignatureAlgorithm::RsNull => rsa_raw::sign(private.bytes(), digest),
         SignatureAlgorithm::Pkcs1(_) | SignatureAlgorithm::Pss(_) => {
             rsa::sign(private, algorithm, &imported(algorithm, digest)?)
         }

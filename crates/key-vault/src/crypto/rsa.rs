@@ -5,7 +5,7 @@ use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::rsa::{
     KeyPair as RsaKeyPair, KeyPairComponents, KeySize, OAEP_SHA1_MGF1SHA1, OAEP_SHA256_MGF1SHA256,
     OaepAlgorithm, OaepPrivateDecryptingKey, OaepPublicEncryptingKey, Pkcs1PrivateDecryptingKey,
-    Pkcs1PublicEncryptingKey, PrivateDecryptingKey, PublicEncryptingKey, PublicKeyComponents,
+    Pkcs1PublicEncryptingKey, PublicEncryptingKey, PublicKeyComponents,
 };
 use aws_lc_rs::signature::{
     KeyPair as _, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384,
@@ -16,7 +16,7 @@ use aws_lc_rs::signature::{
 use custody_envelope::SecretBytes;
 use zeroize::Zeroizing;
 
-use super::{KeyPair, damaged, implicit_rejection};
+use super::{KeyPair, PrivateKey, damaged, implicit_rejection};
 use crate::algorithm::{EncryptionAlgorithm, Hash, SignatureAlgorithm};
 use crate::error::{KeyVaultError, Result};
 use crate::jwk::RsaComponents;
@@ -98,13 +98,12 @@ pub(crate) fn oaep_encrypt(
 
 /// Decrypts with a private key (PKCS#8 DER); `None` if the bytes are not of this key.
 pub(super) fn decrypt(
-    private: &SecretBytes,
+    private: &PrivateKey,
     algorithm: EncryptionAlgorithm,
     sealed: &[u8],
 ) -> Result<Option<SecretBytes>> {
     let bad_key = |_| damaged("a private key in keys.db");
-    let key = PrivateDecryptingKey::from_pkcs8(private.expose())
-        .map_err(|_| damaged("a private key in keys.db"))?;
+    let key = private.decrypting()?.clone();
     let mut buffer = Zeroizing::new(vec![0; key.key_size_bytes()]);
     if let Some(oaep) = oaep(algorithm) {
         let key = OaepPrivateDecryptingKey::new(key).map_err(bad_key)?;
@@ -115,7 +114,7 @@ pub(super) fn decrypt(
         return Ok(None);
     }
     // Bad padding is answered with other bytes, never with an error.
-    let mut other = implicit_rejection::synthetic(private.expose(), sealed)?;
+    let mut other = implicit_rejection::synthetic(private.bytes().expose(), sealed)?;
     let key = Pkcs1PrivateDecryptingKey::new(key).map_err(bad_key)?;
     let plain = match key.decrypt(sealed, &mut buffer) {
         Ok(plain) => Zeroizing::new(plain.to_vec()),
@@ -125,12 +124,11 @@ pub(super) fn decrypt(
 }
 
 pub(super) fn sign(
-    private: &SecretBytes,
+    private: &PrivateKey,
     algorithm: SignatureAlgorithm,
     digest: &Digest,
 ) -> Result<Vec<u8>> {
-    let key = RsaKeyPair::from_pkcs8(private.expose())
-        .map_err(|_| damaged("a private key in keys.db"))?;
+    let key = private.signing()?;
     let encoding: &'static dyn RsaEncoding = match algorithm {
         SignatureAlgorithm::Pkcs1(Hash::Sha256) => &RSA_PKCS1_SHA256,
         SignatureAlgorithm::Pkcs1(Hash::Sha384) => &RSA_PKCS1_SHA384,

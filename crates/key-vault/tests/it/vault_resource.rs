@@ -61,7 +61,7 @@ fn a_new_key_vault_has_the_defaults() {
     );
     // The default of the permission model is dated.
     let mut request = plane.request(Verb::Put, &vault("kv-2"), body(json!({})));
-    request.api_version = "2024-11-01".to_owned();
+    "2024-11-01".clone_into(&mut request.api_version);
     let older = plane.send(&request).unwrap().body.unwrap();
     assert_eq!(older["properties"]["enableRbacAuthorization"], false);
 }
@@ -110,7 +110,7 @@ fn a_new_key_vault_follows_the_rules() {
 /// Creates `kv1` with an api-version that still allows to be without soft delete.
 fn create_before_2026(plane: &ControlPlane, properties: Value) {
     let mut request = plane.request(Verb::Put, &vault("kv1"), body(properties));
-    request.api_version = "2024-11-01".to_owned();
+    "2024-11-01".clone_into(&mut request.api_version);
     plane.send(&request).unwrap();
 }
 
@@ -387,12 +387,10 @@ fn hsm(name: &str) -> String {
 }
 
 fn hsm_body(properties: &Value) -> Value {
-    let mut whole = json!({ "location": "local", "sku": { "family": "B", "name": "Standard_B1" } });
-    whole["properties"] = json!({ "initialAdminObjectIds": [TENANT] });
-    for (name, value) in properties.as_object().unwrap() {
-        whole["properties"][name] = value.clone();
-    }
-    whole
+    let mut all = json!({ "initialAdminObjectIds": [TENANT] });
+    all.as_object_mut().unwrap().extend(properties.as_object().unwrap().clone());
+    let sku = json!({ "family": "B", "name": "Standard_B1" });
+    json!({ "location": "local", "sku": sku, "properties": all })
 }
 
 #[test]

@@ -19,8 +19,16 @@ fn a_token_stands_for_its_principal() {
         assert_eq!(site.ask("GET", LIST, Some(&token), Value::Null).status, 200, "{resource}");
     }
     let subscription = answer.body["value"][0]["id"].as_str().unwrap();
-    let group = format!("{subscription}/resourceGroups/g1?api-version=2024-11-01");
-    let made = site.ask("PUT", &group, Some(&token), json!({ "location": "local" }));
+    let group = format!("{subscription}/resourceGroups/g1");
+    let place = json!({ "location": "local" });
+    let made =
+        site.ask("PUT", &format!("{group}?api-version=2024-11-01"), Some(&token), place.clone());
+    assert_eq!(made.status, 201, "{made:?}");
+    let identity = format!(
+        "{group}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/one\
+         ?api-version=2024-11-30"
+    );
+    let made = site.ask("PUT", &identity, Some(&token), place);
     assert_eq!(made.status, 201, "{made:?}");
     assert_eq!(made.body["systemData"]["createdBy"], site.client, "{made:?}");
 }
