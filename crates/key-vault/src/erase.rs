@@ -8,7 +8,7 @@ use rusqlite::{Connection, params};
 
 use crate::error::{KeyVaultError, Result};
 use crate::key::not_found;
-use crate::key_store::{KeyStore, seal_server_secret};
+use crate::key_store::{KeyStore, seal_server_secret, take_turn};
 use crate::kit_notes::KitNote;
 use crate::seal::{RootKey, Seal};
 use crate::sealed_box;
@@ -174,8 +174,13 @@ impl KeyStore {
     /// # Errors
     /// [`KeyVaultError::EraseUnfinished`] while another process reads an older state.
     pub fn finish_erase(&self) -> Result<()> {
-        if self.seal.unseal()?.len() < 2 {
+        if self.is_erased()? {
             return Ok(());
+        }
+        // SQLite does not wait for another process's checkpoint, it refuses.
+        let _turn = take_turn(self.path())?;
+        if self.is_erased()? {
+            return Ok(()); // by another process, meanwhile
         }
         let root_key_id = self.read(|session| Ok(session.root_key_id()))?;
         {
@@ -191,6 +196,13 @@ impl KeyStore {
             }
             Ok(())
         })
+    }
+}
+
+impl KeyStore {
+    /// Whether only the present root key is in the seal.
+    fn is_erased(&self) -> Result<bool> {
+        Ok(self.seal.unseal()?.len() < 2)
     }
 }
 

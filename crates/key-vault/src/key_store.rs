@@ -1,5 +1,6 @@
 //! The store of sealed keys, `keys.db`, opened with its seal.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -23,6 +24,19 @@ pub struct KeyStore {
     connection: Mutex<Connection>,
     pub(crate) seal: Arc<dyn Seal>,
     pub(crate) entropy: Arc<dyn Entropy>,
+}
+
+/// Waits for one's turn at what processes must do one by one, until the handle is dropped. The lock
+/// is on the folder of `keys.db`, since closing a second handle on the file itself would end
+/// SQLite's own locks on it.
+pub(crate) fn take_turn(path: &Path) -> Result<File> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or_else(|| Path::new("."));
+    let failed = |error| KeyVaultError::storage(folder.display().to_string(), error);
+    let turn = File::open(folder).map_err(failed)?;
+    let lock = || rustix::fs::flock(&turn, rustix::fs::FlockOperation::LockExclusive);
+    rustix::io::retry_on_intr(lock).map_err(|errno| failed(errno.into()))?;
+    Ok(turn)
 }
 
 impl KeyStore {
@@ -49,6 +63,8 @@ impl KeyStore {
     /// Opens the store at `path`, and makes what is missing of a new one: the seal, the file, its
     /// tables. Several processes may do so at once; a store with content never gets a new seal.
     pub fn create(path: &Path, seal: Arc<dyn Seal>, entropy: Arc<dyn Entropy>) -> Result<Self> {
+        // SQLite does not wait where two processes choose the journal of a new file: it refuses.
+        let turn = take_turn(path)?;
         schema::create_file(path)?;
         let store = Self::attach(path, Arc::clone(&seal), Arc::clone(&entropy))?;
         {
@@ -72,6 +88,7 @@ impl KeyStore {
             rows.commit()?;
         }
         drop(store);
+        drop(turn);
         Self::open(path, seal, entropy)
     }
 
