@@ -29,7 +29,7 @@ const FIXED_WORDS: [&str; 3] = ["subscriptions", "resourceGroups", "providers"];
 
 /// Reads method and (decoded) path.
 pub(crate) fn parse(method: &Method, path: &str) -> Result<Address, Refusal> {
-    let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+    let segments = segments(path);
     match *method {
         Method::GET | Method::HEAD => read_or_list(path, &segments),
         Method::PUT => match access_policy_verb(&segments) {
@@ -130,6 +130,11 @@ pub(crate) fn spelled(id: &ResourceId, registry: &Registry) -> ResourceId {
         }
     }
     format!("/{}", spelled.join("/")).parse().unwrap_or_else(|_| id.clone())
+}
+
+/// The words of a path: clients double slashes and leave versions empty (`/keys/k1//unwrapkey`).
+pub(crate) fn segments(path: &str) -> Vec<&str> {
+    path.split('/').filter(|segment| !segment.is_empty()).collect()
 }
 
 /// Decodes percent escapes; refuses what is no UTF-8 or hides a separator or control character.

@@ -34,7 +34,7 @@ struct Ask<'a> {
 
 /// Answers if the path is one of local roles.
 pub(crate) fn answer(platform: &Platform, name: &str, call: &Call<'_>) -> Option<Response<Body>> {
-    let segments: Vec<&str> = call.path.split('/').filter(|part| !part.is_empty()).collect();
+    let segments = crate::address::segments(&call.path);
     let at = segments.windows(2).position(|pair| {
         matches!(pair, [word, namespace] if word.eq_ignore_ascii_case("providers")
             && namespace.eq_ignore_ascii_case("Microsoft.Authorization"))

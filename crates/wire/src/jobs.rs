@@ -24,7 +24,7 @@ pub(crate) fn answer(
     platform: &Platform,
     call: &Call<'_>,
 ) -> Result<Option<Response<Body>>, Refusal> {
-    let segments: Vec<&str> = call.path.split('/').filter(|part| !part.is_empty()).collect();
+    let segments = crate::address::segments(&call.path);
     let body = match (call.method, segments.as_slice()) {
         (&Method::GET, [.., status, id]) if status.eq_ignore_ascii_case("operationStatus") => {
             operation_status(platform, call, id)?

@@ -26,7 +26,7 @@ pub(crate) fn answer(
     query: &[(String, String)],
 ) -> Option<Result<Response<Body>, Refusal>> {
     // A client that is told `https://HOST/` asks for `//metadata/endpoints`.
-    let words: Vec<&str> = path.split('/').filter(|word| !word.is_empty()).collect();
+    let words = crate::address::segments(path);
     if method != Method::GET || !words.join("/").eq_ignore_ascii_case("metadata/endpoints") {
         return None;
     }

@@ -43,7 +43,7 @@ pub(crate) fn answer(
     platform: &Arc<Platform>,
     call: &Call<'_>,
 ) -> Result<Option<Response<Body>>, Refusal> {
-    let segments: Vec<&str> = call.path.split('/').filter(|part| !part.is_empty()).collect();
+    let segments = crate::address::segments(&call.path);
     let lower: Vec<String> = segments.iter().map(|part| part.to_ascii_lowercase()).collect();
     let words: Vec<&str> = lower.iter().map(String::as_str).collect();
     // Every view is named by its last words; what stands before them is its place.

@@ -49,7 +49,7 @@ const ROUTES: &[(Method, &str, Handler)] = &[
 
 /// Who answers the call, and what its path names.
 pub(super) fn find(call: &Call<'_>) -> Result<(Handler, Target), Fault> {
-    let segments: Vec<&str> = call.path.split('/').filter(|part| !part.is_empty()).collect();
+    let segments = crate::address::segments(&call.path);
     let mut other_method = false;
     for (method, path, handler) in ROUTES {
         let Some((name, version)) = matched(path, &segments) else { continue };
@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn paths_have_forms() {
         let check = |form: &str, path: &str, expected: Option<(Option<&str>, Option<&str>)>| {
-            let segments: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+            let segments = crate::address::segments(path);
             assert_eq!(matched(form, &segments), expected, "{form} {path}");
         };
         check("keys", "/keys/", Some((None, None)));
