@@ -5,6 +5,8 @@ use custody_resources::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::web_address::is_web_address;
+
 /// Longest address of a destination, in bytes.
 const ADDRESS_BYTES_MAX: usize = 2_048;
 
@@ -90,17 +92,6 @@ fn check_address(spec: &AuditDestinationSpec) -> Result<(), Refusal> {
         (DestinationType::Webhook, _) => {
             refuse("an https:// URL is needed (http:// for localhost alone)")
         }
-    }
-}
-
-/// Records name people and addresses: they leave the machine encrypted or not at all.
-fn is_web_address(url: &str) -> bool {
-    let host = |rest: &str| rest.split(['/', ':', '?']).next().unwrap_or_default().to_owned();
-    let local = |rest: &str| matches!(host(rest).as_str(), "localhost" | "127.0.0.1");
-    match (url.strip_prefix("https://"), url.strip_prefix("http://")) {
-        (Some(rest), _) => !host(rest).is_empty(),
-        (_, Some(rest)) => local(rest),
-        _ => false,
     }
 }
 

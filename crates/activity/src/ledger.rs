@@ -4,6 +4,7 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use custody_ambient::{Clock, Timestamp};
@@ -50,6 +51,7 @@ pub struct Ledger {
     lock: File,
     waiting: Mutex<Vec<Waiting>>,
     state: Mutex<State>,
+    failed: AtomicU64,
 }
 
 /// A record that is to be written by whoever writes next, and where that one says how it went.
@@ -80,6 +82,21 @@ impl Ledger {
     /// returns, it has outlived any crash. Records that come while others are being written share
     /// the next write: many threads cost one sync, not one each.
     pub fn append(
+        &self,
+        record: &impl Serialize,
+        importance: Importance,
+    ) -> Result<Position, LedgerError> {
+        let appended = self.append_durably(record, importance);
+        self.failed.fetch_add(u64::from(appended.is_err()), Ordering::Relaxed);
+        appended
+    }
+
+    /// How many appends by this handle have failed: so many acts were refused for want of a record.
+    pub fn failed_appends(&self) -> u64 {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    fn append_durably(
         &self,
         record: &impl Serialize,
         importance: Importance,
@@ -160,7 +177,9 @@ impl Ledger {
         let lock = private_file(&path).map_err(LedgerError::io("open", &path))?;
         let state = State { tail: None, reserve: Reserve::in_folder(folder) };
         let (waiting, state) = (Mutex::default(), Mutex::new(state));
-        let ledger = Self { folder: folder.to_owned(), signer, clock, disk, lock, waiting, state };
+        let (folder_path, failed) = (folder.to_owned(), AtomicU64::new(0));
+        let ledger =
+            Self { folder: folder_path, signer, clock, disk, lock, waiting, state, failed };
         ledger.locked(|state| {
             state.reserve.refill(&*ledger.disk);
             ledger.tail(state).map(drop)
@@ -393,7 +412,7 @@ fn private_file(path: &Path) -> io::Result<File> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
 
     use custody_test_world::FixedClock;
     use serde_json::json;

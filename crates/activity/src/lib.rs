@@ -12,6 +12,7 @@ mod audit_destination;
 mod diagnostic_setting;
 mod disk;
 mod error;
+mod event_subscription;
 mod head;
 mod ledger;
 mod line;
@@ -20,6 +21,7 @@ mod reserve;
 mod segment;
 mod tail;
 mod verify;
+mod web_address;
 
 pub use audit_destination::{
     AuditDestination, AuditDestinationSpec, DestinationType, SyslogAddress,
@@ -28,6 +30,10 @@ pub use diagnostic_setting::{
     AUDIT_EVENT, DiagnosticSetting, DiagnosticSettingSpec, LogSetting, destinations_of,
 };
 pub use error::LedgerError;
+pub use event_subscription::{
+    DeliverySchema, EventDestination, EventFilter, EventSubscription, EventSubscriptionSpec,
+    RetryPolicy, Webhook,
+};
 pub use head::{HeadFile, Signer};
 pub use ledger::{Importance, Ledger};
 pub use line::{Content, Entry, Fault, LineHash, Note, Position};

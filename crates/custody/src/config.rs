@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use custody_wire::AddressRange;
 use serde::Deserialize;
 
 use crate::error::CliError;
@@ -29,6 +30,10 @@ pub(crate) struct Config {
     pub seal: SealConfig,
     /// What `custody up` serves.
     pub server: ServerConfig,
+    /// Where it posts to.
+    pub webhooks: WebhooksConfig,
+    /// Whose word counts for the release of keys.
+    pub release_authority: Vec<ReleaseAuthorityConfig>,
 }
 
 /// The `[seal]` part.
@@ -59,6 +64,24 @@ pub(crate) struct ServerConfig {
     pub managed_identity: Option<u16>,
     /// Most connections at once.
     pub connections_max: Option<usize>,
+}
+
+/// The `[webhooks]` part.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub(crate) struct WebhooksConfig {
+    /// Addresses inside a network that may be posted to all the same.
+    pub allow_addresses: Vec<AddressRange>,
+}
+
+/// One `[[release-authority]]` part.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct ReleaseAuthorityConfig {
+    /// Its URL, as release policies and the `iss` of its tokens name it.
+    pub url: String,
+    /// The file with the keys it signs with, a JWK set.
+    pub keys_file: PathBuf,
 }
 
 impl Config {
@@ -111,6 +134,13 @@ mod tests {
         check("[server]\nlisten-on = \"x\"\n", Err("line 2: unknown field `listen-on`"));
         check("[server]\nport = 65536\n", Err("line 2: "));
         check("[seal]\nkind = 3\n", Err("line 2: "));
+        check("[webhooks]\nallow-addresses = [\"10.0.0.0/8\", \"fd00::1\"]\n", Ok(()));
+        check("[webhooks]\nallow-addresses = [\"intranet\"]\n", Err("line 2: it is neither"));
+        check("[webhooks]\nallow-all = true\n", Err("line 2: unknown field `allow-all`"));
+        let authority = "[[release-authority]]\nurl = \"https://a.example\"\n";
+        check(&format!("{authority}keys-file = \"a.json\"\n"), Ok(()));
+        check(authority, Err("line 1: missing field `keys-file`"));
+        check(&format!("{authority}keys-url = \"a\"\n"), Err("line 3: unknown field"));
         check("output = \n", Err("line 1: "));
         check("\u{0}\u{1}", Err("line 1: "));
     }

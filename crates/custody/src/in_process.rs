@@ -12,8 +12,9 @@ use custody_wire::{PlatformOptions, SealChoice, SecretBytes, Server, StartError}
 use serde_json::Value;
 use zeroize::Zeroizing;
 
+use crate::config::ReleaseAuthorityConfig;
 use crate::error::CliError;
-use crate::{local_socket, terminal, virtual_clock};
+use crate::{local_socket, release_authority, terminal, virtual_clock};
 
 /// Where an installation is and how it is opened.
 #[derive(Clone, Debug)]
@@ -26,6 +27,8 @@ pub struct Place {
     pub seal: SealKind,
     /// Where the seal's file is, outside the data folder.
     pub seal_folder: PathBuf,
+    /// Whose word counts for the release of keys.
+    pub(crate) release_authorities: Vec<ReleaseAuthorityConfig>,
 }
 
 /// A repository that is opened without an installation's records.
@@ -223,6 +226,10 @@ fn options(
         clock: Arc::clone(&machine.clock),
         entropy: Arc::clone(&machine.entropy),
         os_user: machine.user.clone(),
+        release_authorities: release_authority::read(
+            &place.release_authorities,
+            &place.data_folder,
+        )?,
     })
 }
 

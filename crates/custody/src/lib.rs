@@ -24,6 +24,7 @@ pub mod machine;
 mod output;
 mod principal;
 mod progress;
+mod release_authority;
 mod serving;
 mod set_up;
 mod surroundings;

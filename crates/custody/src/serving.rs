@@ -99,6 +99,7 @@ pub(crate) fn serve(settings: &Settings, context: &Context<'_>) -> Result<(), Cl
     let (server, clock) = open(settings, context)?;
     let administrator = administrator::ensure(context, &server, settings.renew_secret)?;
     let certificates = certificates(settings, context, &server)?;
+    let server = server.posting_to(context.config.webhooks.allow_addresses.clone());
     let server = Arc::new(server.reached_by(Network {
         base: base.clone(),
         address,
@@ -214,8 +215,8 @@ fn wait_for_stop(context: &Context<'_>, server: &Server, certificates: &Certific
         }
         if delivered.is_none_or(|delivered| now.saturating_sub(delivered) >= DELIVERY_EVERY) {
             delivered = Some(now);
-            // What a destination refused is in its state (`custody audit status`) and is sent again.
-            if let Err(problem) = server.deliver_audit_records() {
+            // What a receiver refused is in its state (`custody audit status`) and is sent again.
+            for problem in server.send_on() {
                 context.warn(&terminal::line(&problem.to_string()));
             }
         }

@@ -96,6 +96,12 @@ pub struct AuditProperties {
     /// The role assignment or `access policy` that allowed it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub granted_by: Option<String>,
+    /// `nbf` of the version that was made or told of, in seconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nbf: Option<i64>,
+    /// `exp` of the version that was made or told of, in seconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exp: Option<i64>,
 }
 
 /// What a request brings along besides what it asks for.

@@ -51,7 +51,7 @@ impl KeyShape {
         }
     }
 
-    /// Whether a key like this can be used so at all.
+    /// Whether a key like this can be used so at all: no EC key wraps a data key (rule 12).
     pub(crate) fn can(self, wanted: KeyUse) -> bool {
         match self {
             Self::Rsa(_) | Self::Oct(_) => true,
@@ -83,7 +83,7 @@ impl KeyShape {
     }
 }
 
-/// The sizes of RSA keys.
+/// The sizes of RSA keys: what encrypts a vault has 2048 bits at least (rules 12, 15, 16).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RsaSize {
     /// 2048 bits.

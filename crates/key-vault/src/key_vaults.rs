@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use custody_access::{Decision, Grant, Grants, KeyPermission, Principal, Question, Wanted, decide};
-use custody_ambient::Entropy;
+use custody_ambient::{Entropy, Timestamp};
 use custody_names::{KeyName, KeyUri, ResourceId, ResourceName};
 
 use crate::answer::KeyAnswer;
@@ -17,11 +17,12 @@ use crate::crypto::{self, KeyPair};
 use crate::erase::PurgedKey;
 use crate::error::{BarredCall, DeniedAccess, KeyVaultError, Result};
 use crate::key::KeyOrigin;
+use crate::key_event::{KeyEvent, Lifetime};
 use crate::key_rows::Birth;
 use crate::key_store::KeyStore;
 use crate::opened_keys::OpenedKeys;
 use crate::operation::KeyOperation;
-use crate::rotation::{KeyEvent, due_rotations};
+use crate::rotation::due_rotations;
 use crate::rotation_policy::RotationPolicy;
 use crate::session::Session;
 use crate::vault::KeyVaultRef;
@@ -55,6 +56,8 @@ struct Request<'a> {
     algorithm: Option<&'static str>,
     id: String,
     uri: String,
+    /// Of the version that an event is about.
+    lifetime: Option<Lifetime>,
 }
 
 impl KeyVaults {
@@ -306,6 +309,11 @@ impl KeyVaults {
         outcome: std::result::Result<&KeyAnswer, &KeyVaultError>,
     ) -> Result<()> {
         let version = outcome.ok().and_then(KeyAnswer::version);
+        let lifetime = match outcome {
+            Ok(KeyAnswer::Key(key)) => Lifetime::of_made(request.name, key),
+            Ok(_) => request.lifetime,
+            Err(_) => None,
+        };
         let record = AuditRecord {
             time: request.context.now,
             resource_id: request.resource.as_str().to_uppercase(),
@@ -326,6 +334,8 @@ impl KeyVaults {
                 algorithm: request.algorithm,
                 job_id: request.context.job,
                 granted_by: granted.map(grant_text),
+                nbf: lifetime.and_then(|lifetime| lifetime.not_before).map(Timestamp::as_second),
+                exp: lifetime.and_then(|lifetime| lifetime.expires).map(Timestamp::as_second),
             },
         };
         Ok(self.audit.record(&record)?)
@@ -498,7 +508,8 @@ impl<'a> Request<'a> {
         };
         let uri = format!("{host}{}", operation.path());
         let (name, algorithm) = (operation.audit_name(), operation.algorithm());
-        Self { caller, context, resource: &vault.resource, name, algorithm, id, uri }
+        let resource = &vault.resource;
+        Self { caller, context, resource, name, algorithm, id, uri, lifetime: None }
     }
 
     fn to_vault(
@@ -514,13 +525,14 @@ impl<'a> Request<'a> {
         };
         let (resource, id) = (&vault.resource, vault.vault.uri());
         let uri = resource.to_string();
-        Self { caller, context, resource, name, algorithm: None, id, uri }
+        Self { caller, context, resource, name, algorithm: None, id, uri, lifetime: None }
     }
 
     fn of_event(caller: &'a Principal, event: &'a KeyEvent, context: &'a RequestContext) -> Self {
         let id = event.key.to_string();
-        let (resource, uri, name) = (&event.vault, id.clone(), event.kind.audit_name());
-        Self { caller, context, resource, name, algorithm: None, id, uri }
+        let (resource, uri, name) = (&event.vault, id.clone(), event.kind.recorded_as());
+        let lifetime = Some(event.lifetime);
+        Self { caller, context, resource, name, algorithm: None, id, uri, lifetime }
     }
 
     fn of_expiry(
@@ -530,6 +542,7 @@ impl<'a> Request<'a> {
     ) -> Self {
         let id = purged.key.to_string();
         let (resource, uri) = (&purged.vault, id.clone());
-        Self { caller, context, resource, name: "KeyPurge", algorithm: None, id, uri }
+        let name = "KeyPurge";
+        Self { caller, context, resource, name, algorithm: None, id, uri, lifetime: None }
     }
 }

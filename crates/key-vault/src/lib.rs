@@ -20,6 +20,7 @@ mod erase;
 mod error;
 mod jwk;
 mod key;
+mod key_event;
 mod key_list;
 mod key_rows;
 mod key_shape;
@@ -72,6 +73,7 @@ pub use key::{
     AttributeChange, Change, DeletedKey, DeletedKeyItem, Key, KeyAttributes, KeyItem, KeyOrigin,
     NewKey, Standing, TAG_CHARS_MAX, TAGS_MAX,
 };
+pub use key_event::{KeyEvent, KeyEventKind, Lifetime};
 pub use key_list::{PAGE_ENTRIES_MAX, Page};
 pub use key_rows::{KEYS_MAX, VERSIONS_MAX};
 pub use key_shape::{Curve, KeyShape, OctSize, PublicKey, RsaSize};
@@ -90,7 +92,7 @@ pub use recovery_kit::{KIT_BYTES_MAX, KitRepository, RecoveryKit};
 pub use release::{ReleaseAlgorithm, ReleaseRequest};
 pub use release_policy::{RELEASE_POLICY_BYTES_MAX, ReleasePolicy};
 pub use rewrap::{REWRAP_ITEMS_MAX, RewrapItem, Rewrapped};
-pub use rotation::{DueRotation, KeyEvent, KeyEventKind, due_rotations};
+pub use rotation::{DueRotation, due_rotations};
 pub use rotation_policy::{
     ActionKind, ActionType, EXPIRY_DAYS_MIN, LifetimeAction, Period, ROTATION_DAYS_MIN,
     RotationAttributes, RotationPolicy, Trigger,
@@ -106,8 +108,8 @@ pub use vault_kind::{
     key_vault_ref,
 };
 pub use vault_network::{
-    AddressRule, Barrier, Bypass, NetworkAcls, NetworkAction, NetworkRules, PublicNetworkAccess,
-    VirtualNetworkRule,
+    AddressRange, AddressRule, Barrier, Bypass, NetworkAcls, NetworkAction, NetworkRules,
+    NoAddressRange, PublicNetworkAccess, VirtualNetworkRule,
 };
 pub use vault_policies::{Permissions, PolicyChange, PolicyEntry, change_policies};
 pub use vault_purge::{PurgeKeyVault, TASK_PURGE_KEY_VAULT};

@@ -80,7 +80,7 @@ impl Kind for LocalRoleKind {
     }
 }
 
-/// The local roles of a managed HSM, as decisions take them.
+/// The local roles of a managed HSM, as decisions take them: they alone reach its keys (rule 44).
 pub fn local_grants(hsm: &ResourceId, world: &World) -> Result<Vec<RoleAssignment>, Stop> {
     let mut all = Vec::new();
     for record in world.children(hsm, LocalRoleKind::TYPE)? {

@@ -1,12 +1,12 @@
 //! Rotation policies at work: which keys are due, and what their owners are told.
 
 use custody_ambient::Timestamp;
-use custody_names::{KeyName, KeyVersionUri, ResourceId};
+use custody_names::KeyName;
 use rusqlite::{OptionalExtension, params};
-use serde_json::{Value, json};
 
 use crate::error::Result;
-use crate::key::{Key, KeyItem, KeyOrigin, not_found};
+use crate::key::{KeyItem, KeyOrigin, not_found};
+use crate::key_event::{KeyEvent, KeyEventKind};
 use crate::key_rows::{json, read_item};
 use crate::rotation_policy::RotationPolicy;
 use crate::session::Session;
@@ -17,123 +17,6 @@ use crate::vault_rows::VaultRow;
 const TOLD_NOTHING: i64 = 0;
 const TOLD_NEAR_EXPIRY: i64 = 1;
 const TOLD_EXPIRED: i64 = 2;
-
-/// What happens to a key by itself, or with it, that others want to know.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyEvent {
-    /// What.
-    pub kind: KeyEventKind,
-    /// The version it is about.
-    pub key: KeyVersionUri,
-    /// The ARM id of its key vault.
-    pub vault: ResourceId,
-    /// `nbf` of the version.
-    pub not_before: Option<Timestamp>,
-    /// `exp` of the version.
-    pub expires: Option<Timestamp>,
-    /// When.
-    pub time: Timestamp,
-}
-
-/// The kinds of event, as Event Grid names them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeyEventKind {
-    /// A version was made.
-    NewVersionCreated,
-    /// The newest version expires soon.
-    NearExpiry,
-    /// The newest version has expired.
-    Expired,
-}
-
-impl KeyEventKind {
-    /// `eventType` of Event Grid.
-    pub fn event_type(self) -> &'static str {
-        match self {
-            Self::NewVersionCreated => "Microsoft.KeyVault.KeyNewVersionCreated",
-            Self::NearExpiry => "Microsoft.KeyVault.KeyNearExpiry",
-            Self::Expired => "Microsoft.KeyVault.KeyExpired",
-        }
-    }
-
-    /// Its name in the log (`operationName`).
-    pub(crate) fn audit_name(self) -> &'static str {
-        match self {
-            Self::NewVersionCreated => "KeyNewVersionCreatedEventGridNotification",
-            Self::NearExpiry => "KeyNearExpiryEventGridNotification",
-            Self::Expired => "KeyExpiredEventGridNotification",
-        }
-    }
-}
-
-impl KeyEvent {
-    /// That a version was made: what creating, importing, rotating and restoring are answered with.
-    pub fn new_version(key: &Key, vault: &KeyVaultRef) -> Self {
-        Self {
-            kind: KeyEventKind::NewVersionCreated,
-            key: key.id.clone(),
-            vault: vault.resource.clone(),
-            not_before: key.attributes.not_before,
-            expires: key.attributes.expires,
-            time: key.attributes.created,
-        }
-    }
-
-    /// The event in the schema of Event Grid.
-    pub fn to_event_grid(&self, id: &str) -> Value {
-        json!({
-            "id": id,
-            "topic": self.vault.as_str(),
-            "subject": self.key.key.as_str(),
-            "eventType": self.kind.event_type(),
-            "eventTime": self.time,
-            "data": self.data(),
-            "dataVersion": "1",
-            "metadataVersion": "1",
-        })
-    }
-
-    /// The event in the schema of CloudEvents 1.0.
-    pub fn to_cloud_event(&self, id: &str) -> Value {
-        json!({
-            "id": id,
-            "source": self.vault.as_str(),
-            "subject": self.key.key.as_str(),
-            "type": self.kind.event_type(),
-            "time": self.time,
-            "data": self.data(),
-            "specversion": "1.0",
-        })
-    }
-
-    fn data(&self) -> Value {
-        json!({
-            "Id": self.key.to_string(),
-            "VaultName": self.key.vault.as_str(),
-            "ObjectType": "Key",
-            "ObjectName": self.key.key.as_str(),
-            "Version": self.key.version.as_str(),
-            "NBF": self.not_before.map(Timestamp::as_second),
-            "EXP": self.expires.map(Timestamp::as_second),
-        })
-    }
-
-    pub(crate) fn about(
-        kind: KeyEventKind,
-        key: &KeyItem,
-        vault: &KeyVaultRef,
-        now: Timestamp,
-    ) -> Self {
-        Self {
-            kind,
-            key: key.id.clone(),
-            vault: vault.resource.clone(),
-            not_before: key.attributes.not_before,
-            expires: key.attributes.expires,
-            time: now,
-        }
-    }
-}
 
 /// A key whose rotation policy wants a new version.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -230,7 +230,8 @@ impl RotationPolicy {
         Ok(())
     }
 
-    /// When a version that was made and expires then shall be followed by a new one.
+    /// When a version that was made and expires then shall be followed by a new one: so long after
+    /// it was made, for example (rule 93).
     pub(crate) fn rotates(
         &self,
         created: Timestamp,

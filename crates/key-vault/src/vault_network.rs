@@ -133,7 +133,8 @@ impl NetworkRules {
         if self.acls.default_action == NetworkAction::Allow {
             return Ok(());
         }
-        let ranges = self.acls.ip_rules.iter().filter_map(|rule| rule.value.parse::<Range>().ok());
+        let ranges =
+            self.acls.ip_rules.iter().filter_map(|rule| rule.value.parse::<AddressRange>().ok());
         match address {
             Some(address) if ranges.into_iter().any(|range| range.covers(address)) => Ok(()),
             _ => Err(Barrier::AddressNotAllowed),
@@ -152,7 +153,7 @@ pub(crate) fn settle(mut rules: NetworkAcls) -> Result<NetworkAcls, Refusal> {
         return refuse(text);
     }
     for rule in &mut rules.ip_rules {
-        let Ok(range) = rule.value.parse::<Range>() else {
+        let Ok(range) = rule.value.parse::<AddressRange>() else {
             return refuse(format!(
                 "The value '{}' of properties.networkAcls.ipRules is neither an IP address nor a \
                  range in CIDR form.",
@@ -167,14 +168,16 @@ pub(crate) fn settle(mut rules: NetworkAcls) -> Result<NetworkAcls, Refusal> {
 }
 
 /// Addresses with the same first `bits` bits; a single one has all of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Range {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct AddressRange {
     start: IpAddr,
     bits: u8,
 }
 
-impl Range {
-    fn covers(self, address: IpAddr) -> bool {
+impl AddressRange {
+    /// Whether the address lies in it; `::ffff:10.0.0.1` is `10.0.0.1`.
+    pub fn covers(self, address: IpAddr) -> bool {
         match (self.start, address.to_canonical()) {
             (IpAddr::V4(start), IpAddr::V4(address)) => {
                 let differ = start.to_bits() ^ address.to_bits();
@@ -190,31 +193,41 @@ impl Range {
 }
 
 /// The text is neither an address nor a range.
-#[derive(Debug)]
-struct NoRange;
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it is neither an IP address nor a range in CIDR form")]
+pub struct NoAddressRange;
 
-impl FromStr for Range {
-    type Err = NoRange;
+impl TryFrom<String> for AddressRange {
+    type Error = NoAddressRange;
 
-    fn from_str(text: &str) -> Result<Self, NoRange> {
+    fn try_from(text: String) -> Result<Self, NoAddressRange> {
+        text.parse()
+    }
+}
+
+impl FromStr for AddressRange {
+    type Err = NoAddressRange;
+
+    fn from_str(text: &str) -> Result<Self, NoAddressRange> {
         let (start, bits) = match text.split_once('/') {
             Some((start, bits)) => (start, Some(bits)),
             None => (text, None),
         };
-        let start: IpAddr = start.parse().map_err(|_| NoRange)?;
+        let start: IpAddr = start.parse().map_err(|_| NoAddressRange)?;
         let most = match start {
             IpAddr::V4(_) => Ipv4Addr::BITS,
             IpAddr::V6(_) => Ipv6Addr::BITS,
         };
-        let most = u8::try_from(most).map_err(|_| NoRange)?;
+        let most = u8::try_from(most).map_err(|_| NoAddressRange)?;
         // `parse` would take "+8" too.
         let digits = |text: &&str| text.bytes().all(|byte| byte.is_ascii_digit());
         let bits = match bits {
-            Some(bits) => {
-                Some(bits).filter(digits).and_then(|bits| bits.parse().ok()).ok_or(NoRange)?
-            }
+            Some(bits) => Some(bits)
+                .filter(digits)
+                .and_then(|bits| bits.parse().ok())
+                .ok_or(NoAddressRange)?,
             None => most,
         };
-        if bits <= most { Ok(Self { start, bits }) } else { Err(NoRange) }
+        if bits <= most { Ok(Self { start, bits }) } else { Err(NoAddressRange) }
     }
 }

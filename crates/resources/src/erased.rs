@@ -256,7 +256,10 @@ fn shell<K: Kind>(
 }
 
 fn spec<K: Kind>(request: &Request<'_>, before: Option<&Stored<K>>) -> Result<K::Spec, Stop> {
-    let asked = request.body.get("properties").cloned();
+    let asked = match &request.verb {
+        Verb::Patch if K::PATCH_IS_FLAT => Some(request.body.clone()),
+        _ => request.body.get("properties").cloned(),
+    };
     let asked = asked.unwrap_or_else(|| Value::Object(Map::new()));
     let whole = match (before, &request.verb) {
         (Some(stored), Verb::Patch) => {

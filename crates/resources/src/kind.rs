@@ -182,6 +182,8 @@ pub trait Kind: Sized + Send + Sync + 'static {
     const MOVED: &'static str = "InvalidResourceLocation";
     /// Its POST verbs.
     const ACTIONS: &'static [Action] = &[];
+    /// Whether the body of a PATCH is the properties themselves.
+    const PATCH_IS_FLAT: bool = false;
 
     /// What a client may write.
     type Spec: Clone + Serialize + DeserializeOwned + Send;

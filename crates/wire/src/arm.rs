@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use custody_names::{OperationId, ResourceId};
-use custody_resources::{Answer, Hosts, Refusal, Request, Verb};
+use custody_resources::{Answer, Refusal, Request, Verb};
 use custody_worker::{Platform, look};
 use http::{Method, Response};
 use serde_json::{Value, json};
@@ -78,10 +78,7 @@ pub(crate) fn request<'a>(
         operation: OperationId::mint(entropy).map_err(|error| Refusal::bug(error.to_string()))?,
         owner: platform.owner.clone(),
         now: platform.clock.now(),
-        hosts: Hosts {
-            key_vaults: format!("vault.{}", call.base.authority()),
-            managed_hsms: format!("managedhsm.{}", call.base.authority()),
-        },
+        hosts: call.base.hosts(),
         entropy,
     })
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use custody_resources::Hosts;
+
 /// The suffix that canonical URIs are written with.
 pub const CANONICAL_SUFFIX: &str = "custody.localhost";
 /// The port that https URIs leave out.
@@ -63,6 +65,14 @@ impl Base {
     /// What tokens for managed HSMs are issued for.
     pub fn managed_hsms(&self) -> String {
         format!("https://managedhsm.{}", self.authority())
+    }
+
+    /// The domains of key vaults and managed HSMs, as the platform is told them.
+    pub(crate) fn hosts(&self) -> Hosts {
+        Hosts {
+            key_vaults: format!("vault.{}", self.authority()),
+            managed_hsms: format!("managedhsm.{}", self.authority()),
+        }
     }
 
     /// Host and port.

@@ -1,6 +1,7 @@
 //! What is answered without a token: whether the server lives, whether it can work, and figures.
 
 use std::io::Cursor;
+use std::sync::atomic::Ordering;
 
 use custody_names::CorrelationId;
 use custody_record_store::OperationFilter;
@@ -9,6 +10,7 @@ use custody_worker::fault;
 use http::{Method, Request, Response, StatusCode, header};
 use serde_json::json;
 
+use crate::metrics::Standing;
 use crate::reply::{self, Body};
 use crate::server::{Peer, Server};
 
@@ -61,8 +63,8 @@ fn ready(server: &Server) -> Result<(), Refusal> {
 }
 
 fn metrics(server: &Server) -> Response<Body> {
-    let unfinished =
-        server.platform.records.operations(&OperationFilter::Unfinished, OPERATIONS_MAX);
+    let platform = &server.platform;
+    let unfinished = platform.records.operations(&OperationFilter::Unfinished, OPERATIONS_MAX);
     let mut running: Vec<(String, u64)> = Vec::new();
     for tracked in unfinished.unwrap_or_default() {
         let name = tracked.operation.task.name;
@@ -71,7 +73,12 @@ fn metrics(server: &Server) -> Response<Body> {
             None => running.push((name, 1)),
         }
     }
-    let text = server.metrics.render(&running);
+    let text = server.metrics.render(&Standing {
+        running,
+        rsa15_uses: platform.key_vaults.rsa15_uses(),
+        audit_write_failures: platform.ledger.failed_appends(),
+        events_dropped: platform.events_dropped.load(Ordering::Relaxed),
+    });
     let mut response = Response::new(Box::new(Cursor::new(text.into_bytes())) as Body);
     *response.status_mut() = StatusCode::OK;
     let kind = header::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");

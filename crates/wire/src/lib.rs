@@ -40,6 +40,7 @@ mod own;
 mod own_directory;
 mod private_file;
 mod providers;
+mod reach;
 mod reply;
 mod server;
 mod stamp;
@@ -51,6 +52,7 @@ mod views;
 pub use base::{Base, CANONICAL_SUFFIX, HostKind};
 pub use certificates::{Authority, CertificateError, Certificates};
 pub use custody_envelope::SecretBytes;
+pub use custody_key_vault::{AddressRange, ReleaseAuthority};
 pub use custody_worker::rescue::{LoneRepository, restore_kit};
 pub use custody_worker::{
     AdministratorApplication, Housekeeping, PlatformOptions, SealChoice, StartError,

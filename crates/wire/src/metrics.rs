@@ -45,6 +45,19 @@ struct Counted {
     unready: BTreeMap<String, u64>,
 }
 
+/// What is not counted by requests but read where it stands.
+#[derive(Default)]
+pub(crate) struct Standing {
+    /// The operations that have not ended, by task.
+    pub(crate) running: Vec<(String, u64)>,
+    /// Requests for `RSA1_5` since the start.
+    pub(crate) rsa15_uses: u64,
+    /// Records that could not be written since the start.
+    pub(crate) audit_write_failures: u64,
+    /// Events that were given up since the start.
+    pub(crate) events_dropped: u64,
+}
+
 #[derive(Default)]
 struct Histogram {
     buckets: [u64; BOUNDS_MS.len()],
@@ -96,8 +109,8 @@ impl Metrics {
         *self.lock().unready.entry(code.to_owned()).or_default() += 1;
     }
 
-    /// All figures; `running` are the operations that have not ended, by task.
-    pub(crate) fn render(&self, running: &[(String, u64)]) -> String {
+    /// All figures.
+    pub(crate) fn render(&self, standing: &Standing) -> String {
         let counted = self.lock();
         let mut page = Page::default();
         page.family("custody_requests_total", "counter", "Answered requests.");
@@ -126,9 +139,19 @@ impl Metrics {
             page.sample("custody_unready_total", &format!("code=\"{code}\""), count);
         }
         page.family("custody_operations_running", "gauge", "Operations that have not ended.");
-        for (task, count) in running {
+        for (task, count) in &standing.running {
             page.sample("custody_operations_running", &format!("task=\"{task}\""), count);
         }
+        let total = |page: &mut Page, name: &str, help: &str, count: u64| {
+            page.family(name, "counter", help);
+            page.sample(name, "", &count);
+        };
+        let text = "Requests for RSA1_5, which is to disappear.";
+        total(&mut page, "custody_rsa15_uses_total", text, standing.rsa15_uses);
+        let text = "Acts refused because their record could not be written.";
+        total(&mut page, "custody_audit_write_failures_total", text, standing.audit_write_failures);
+        let text = "Events that no subscriber took in time.";
+        total(&mut page, "custody_events_dropped_total", text, standing.events_dropped);
         page.0
     }
 
@@ -218,7 +241,9 @@ mod tests {
         count("/keys/k//unwrapkey", vault(), StatusCode::TOO_MANY_REQUESTS, 1);
         count("/keys", vault(), StatusCode::UNAUTHORIZED, 1);
         count("/subscriptions", HostKind::Main, StatusCode::OK, 30_000);
-        let text = metrics.render(&[("backup".to_owned(), 2)]);
+        let running = vec![("backup".to_owned(), 2)];
+        let standing = Standing { running, rsa15_uses: 3, ..Standing::default() };
+        let text = metrics.render(&standing);
         for line in [
             "custody_requests_total{surface=\"keyvault\",status=\"200\"} 1",
             "custody_request_seconds_bucket{surface=\"keyvault\",le=\"0.001\"} 2",
@@ -230,6 +255,8 @@ mod tests {
             "custody_key_operations_total{operation=\"unwrapkey\",result=\"refused\"} 1",
             "custody_throttled_total 1",
             "custody_operations_running{task=\"backup\"} 2",
+            "custody_rsa15_uses_total 3",
+            "custody_audit_write_failures_total 0",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is missing:\n{text}");
         }

@@ -85,11 +85,19 @@ pub(crate) fn answer(platform: &Arc<Platform>, call: &Call<'_>) -> Result<Respon
     Ok(reply::json(200, Some(&body)))
 }
 
-/// How far each audit destination has come.
+/// How far each audit destination and event subscription has come.
 fn deliveries(platform: &Platform) -> Result<Value, Refusal> {
-    let deliveries = platform.audit_deliveries()?;
+    let deliveries = platform.deliveries()?;
     let shown = deliveries.iter().map(|(id, delivery)| {
-        json!({ "id": id, "sequence": delivery.sequence, "problem": delivery.problem })
+        json!({
+            "id": id,
+            "sequence": delivery.sequence,
+            "problem": delivery.problem,
+            "failures": delivery.failures,
+            "retryAt": delivery.retry_at,
+            "dropped": delivery.dropped,
+            "lastDropped": delivery.last_dropped,
+        })
     });
     Ok(json!({ "value": shown.collect::<Vec<_>>() }))
 }

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use custody_key_vault::AddressRange;
 use custody_names::{ClientId, CorrelationId, InstallationId, PrincipalId};
 use custody_resources::{Caller, Refusal};
 use custody_worker::rescue::{self, LoneRepository};
-use custody_worker::{Housekeeping, Platform, PlatformOptions, StartError};
+use custody_worker::{Housekeeping, Platform, PlatformOptions, PostOffice, StartError};
 use http::{Request, Response, header};
 
 use crate::authentication::Surface;
@@ -16,6 +17,7 @@ use crate::base::{Base, HostKind};
 use crate::call::{self, Arrival};
 use crate::courier::WebCourier;
 use crate::metrics::Metrics;
+use crate::reach::Reach;
 use crate::reply::{self, Body};
 use crate::stamp::Stamp;
 use crate::{
@@ -30,8 +32,10 @@ pub struct Server {
     pub(crate) platform: Arc<Platform>,
     pub(crate) metrics: Metrics,
     pub(crate) network: Option<Network>,
-    /// Made when there is first something to post.
-    courier: OnceLock<WebCourier>,
+    /// Where webhooks may lie.
+    reach: Reach,
+    /// Made when there is first something to send on.
+    post_office: OnceLock<PostOffice>,
 }
 
 /// How a server is reached, for answers that say so.
@@ -89,13 +93,21 @@ impl Server {
     }
 
     fn over(platform: Arc<Platform>) -> Self {
-        Self { platform, metrics: Metrics::default(), network: None, courier: OnceLock::new() }
+        let (metrics, reach) = (Metrics::default(), Reach::default());
+        Self { platform, metrics, network: None, reach, post_office: OnceLock::new() }
     }
 
     /// The same server, reached over the network.
     #[must_use]
     pub fn reached_by(self, network: Network) -> Self {
         Self { network: Some(network), ..self }
+    }
+
+    /// The same server, posting to webhooks at these addresses too although they lie inside a
+    /// network.
+    #[must_use]
+    pub fn posting_to(self, allowed: Vec<AddressRange>) -> Self {
+        Self { reach: Reach::new(allowed), ..self }
     }
 
     /// The folder it serves.
@@ -118,14 +130,27 @@ impl Server {
         self.platform.housekeep()
     }
 
-    /// Sends audit records where diagnostic settings say; see
-    /// [`Platform::deliver_audit_records`]. `true` if somebody lacks more.
-    pub fn deliver_audit_records(&self) -> Result<bool, Refusal> {
-        if let Some(courier) = self.courier.get() {
-            return self.platform.deliver_audit_records(courier);
+    /// Lets audit records and events go out to all who lack some, each by a thread of its own, and
+    /// returns at once; see [`PostOffice::round`].
+    pub fn send_on(&self) -> Vec<Refusal> {
+        match self.post_office() {
+            Ok(post_office) => post_office.round(),
+            Err(refusal) => vec![refusal],
         }
-        let courier = WebCourier::new().map_err(|error| Refusal::bug(error.to_string()))?;
-        self.platform.deliver_audit_records(self.courier.get_or_init(|| courier))
+    }
+
+    fn post_office(&self) -> Result<&PostOffice, Refusal> {
+        if let Some(post_office) = self.post_office.get() {
+            return Ok(post_office);
+        }
+        let courier = WebCourier::new(self.reach.clone());
+        let courier = Arc::new(courier.map_err(|error| Refusal::bug(error.to_string()))?);
+        let hosts = match &self.network {
+            Some(network) => network.base.hosts(),
+            None => Base::canonical().hosts(),
+        };
+        let made = PostOffice::new(Arc::clone(&self.platform), courier, hosts);
+        Ok(self.post_office.get_or_init(|| made))
     }
 
     /// Whether any recovery point was made here.

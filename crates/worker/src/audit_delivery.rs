@@ -1,109 +1,53 @@
 //! Sends audit records from the ledger to the destinations that diagnostic settings name.
-//!
-//! The ledger is where a request is on record before it is answered; destinations get copies, each
-//! in the ledger's order and at least once. How far each has come is kept in the record store, so a
-//! destination that was down gets what it missed, whichever process delivers next.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::Write as _;
 use std::net::UdpSocket;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
 
 use custody_activity::{
-    AUDIT_EVENT, AuditDestination, DestinationType, Entry, LedgerError, SyslogAddress,
-    destinations_of,
+    AUDIT_EVENT, AuditDestination, DestinationType, Entry, SyslogAddress, destinations_of,
 };
 use custody_names::ResourceId;
-use custody_resources::{Kind as _, Refusal, Stored};
-use serde::{Deserialize, Serialize};
+use custody_resources::{Refusal, Stored};
 use serde_json::Value;
 
+use crate::delivery::{Courier, Delivery, LINES_MAX, ledger_fault};
 use crate::{Platform, fault};
 
 /// Most records that one destination gets at once.
 const BATCH_RECORDS_MAX: usize = 500;
-/// The setting that says how far a destination has come; its id follows.
-const SETTING_DELIVERY: &str = "audit-delivery:";
+/// Longest wait before a destination that failed is tried again.
+const RETRY_AFTER_MAX: Duration = Duration::from_mins(5);
 /// Syslog's facility 13, log audit, with severity 5, notice (RFC 5424 §6.2.1).
 const SYSLOG_PRIORITY: u32 = 13 * 8 + 5;
 
-/// Posts to web addresses: HTTP is `wire`'s business.
-pub trait Courier: Send + Sync {
-    /// Posts `body`; an answer other than 2xx is an error. The text says what went wrong.
-    fn post(&self, url: &str, content_type: &str, body: &[u8]) -> Result<(), String>;
-}
-
-/// How far a destination has come.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Delivery {
-    /// The last line of the ledger that it needs no more.
-    pub sequence: u64,
-    /// Why the last try failed, if it did.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub problem: Option<String>,
-}
-
 impl Platform {
-    /// Sends every destination what it lacks, one batch each. `true` if somebody lacks more.
-    pub fn deliver_audit_records(&self, courier: &dyn Courier) -> Result<bool, Refusal> {
-        let head = self.ledger.head().map_err(ledger_fault)?.map_or(0, |head| head.sequence);
-        let mut more = false;
-        for destination in self.audit_destinations()? {
-            more |= self.deliver_to(&destination, head, courier)?;
-        }
-        Ok(more)
-    }
-
-    /// Each destination's id with how far it has come.
-    pub fn audit_deliveries(&self) -> Result<BTreeMap<String, Delivery>, Refusal> {
-        let destinations = self.audit_destinations()?;
-        let named = destinations.iter().map(|destination| {
-            let id = &destination.record.id;
-            Ok((id.to_string(), self.delivery(id)?.unwrap_or_default()))
-        });
-        named.collect()
-    }
-
-    fn audit_destinations(&self) -> Result<Vec<Stored<AuditDestination>>, Refusal> {
-        let mut found = Vec::new();
-        let looked = self.records.view(&mut |world| {
-            let records = world.below(&ResourceId::root(), AuditDestination::TYPE)?;
-            found = records.iter().map(Stored::read).collect::<Result<_, _>>()?;
-            Ok(())
-        });
-        looked.map_err(fault::of_apply)?;
-        Ok(found)
-    }
-
-    fn deliver_to(
+    /// Sends a destination what it lacks, one batch. `true` if it may lack more.
+    pub(crate) fn deliver_records(
         &self,
         destination: &Stored<AuditDestination>,
-        head: u64,
+        state: &mut Delivery,
         courier: &dyn Courier,
     ) -> Result<bool, Refusal> {
-        let known = self.delivery(&destination.record.id)?;
-        let came_to = known.as_ref().map_or(0, |delivery| delivery.sequence);
-        if came_to >= head {
-            return Ok(false);
-        }
-        let batch = self.batch_for(destination, came_to)?;
+        let batch = self.batch_for(destination, state.sequence)?;
         let sent = match batch.records.as_slice() {
             [] => Ok(()),
             records => self.send(destination, records, courier),
         };
-        let (sequence, problem) = match sent {
-            Ok(()) => (batch.last, None),
-            Err(problem) => (came_to, Some(problem)),
-        };
-        let full = batch.full && problem.is_none();
-        let delivery = Delivery { sequence, problem };
-        if known.as_ref() != Some(&delivery) {
-            self.remember_delivery(&destination.record.id, &delivery)?;
+        match sent {
+            Ok(()) => {
+                state.came_to(batch.last);
+                Ok(batch.full)
+            }
+            Err(problem) => {
+                state.failed(problem, self.clock.now(), retry_wait);
+                Ok(false)
+            }
         }
-        Ok(full)
     }
 
     /// The next records for a destination: those of the resources that name it, since it was made.
@@ -114,13 +58,14 @@ impl Platform {
     ) -> Result<Batch, Refusal> {
         let mut batch = Batch { records: Vec::new(), last: came_to, full: false };
         let mut wanted: HashMap<String, bool> = HashMap::new();
-        for entry in self.ledger.read_from(came_to + 1).map_err(ledger_fault)? {
-            // What is damaged is `ledger verify`'s to report; it must not hold the rest up.
-            let Ok(entry) = entry else { continue };
-            if batch.records.len() == BATCH_RECORDS_MAX {
+        let entries = self.ledger.read_from(came_to + 1).map_err(ledger_fault)?;
+        for (looked_at, entry) in entries.enumerate() {
+            if looked_at == LINES_MAX || batch.records.len() == BATCH_RECORDS_MAX {
                 batch.full = true;
                 break;
             }
+            // What is damaged is `ledger verify`'s to report; it must not hold the rest up.
+            let Ok(entry) = entry else { continue };
             batch.last = entry.position.sequence;
             let Some((resource, record)) = audit_event(&entry) else { continue };
             if entry.time < destination.record.system.created_at {
@@ -164,7 +109,8 @@ impl Platform {
             DestinationType::Syslog => send_to_syslog(address, records),
             DestinationType::Webhook => {
                 let body = Value::from(records.to_vec()).to_string();
-                courier.post(address, "application/json", body.as_bytes())
+                let headers = [("content-type", "application/json")];
+                courier.post(address, &headers, body.as_bytes()).map(drop)
             }
         }
     }
@@ -187,20 +133,6 @@ impl Platform {
                 file.sync_data()
             });
         written.map_err(|error| format!("{}: {error}", path.display()))
-    }
-
-    fn delivery(&self, id: &ResourceId) -> Result<Option<Delivery>, Refusal> {
-        let name = format!("{SETTING_DELIVERY}{}", id.canonical());
-        let stored = self.records.setting(&name).map_err(|error| fault::of_store(&error))?;
-        let read = stored.map(serde_json::from_value).transpose();
-        read.map_err(|error| Refusal::bug(format!("the setting {name} cannot be read: {error}")))
-    }
-
-    fn remember_delivery(&self, id: &ResourceId, delivery: &Delivery) -> Result<(), Refusal> {
-        let name = format!("{SETTING_DELIVERY}{}", id.canonical());
-        let value =
-            serde_json::to_value(delivery).map_err(|error| Refusal::bug(error.to_string()))?;
-        self.records.set_setting(&name, &value).map_err(|error| fault::of_store(&error))
     }
 }
 
@@ -248,6 +180,8 @@ fn send_to_syslog(address: &str, records: &[Value]) -> Result<(), String> {
     Ok(())
 }
 
-fn ledger_fault(error: LedgerError) -> Refusal {
-    Refusal::new(500, error.code(), error.to_string())
+/// How long after so many tries in vain the next one comes: doubled each time.
+fn retry_wait(failures: u32) -> Duration {
+    let seconds = 1_u64.checked_shl(failures.saturating_sub(1)).unwrap_or(u64::MAX);
+    Duration::from_secs(seconds).min(RETRY_AFTER_MAX)
 }

@@ -255,7 +255,8 @@ pub(crate) fn state_is_active(
     Ok(())
 }
 
-/// The identity named in the settings, if it is still attached (rules 34, 62).
+/// The identity named in the settings, if it is still attached (rules 34, 62). Its permissions
+/// count, those of no other identity (rule 46).
 fn speaker(
     vault: &Stored<BackupVault>,
     settings: &EncryptionSettings,

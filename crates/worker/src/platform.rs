@@ -4,18 +4,19 @@ use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use custody_activity::{AuditDestination, DiagnosticSetting, Ledger, Signer};
+use custody_activity::{AuditDestination, DiagnosticSetting, EventSubscription, Ledger, Signer};
 use custody_ambient::{Clock, Entropy};
 use custody_backup_vaults::BackupVault;
 use custody_directory as directory;
 use custody_envelope::SecretBytes;
 use custody_key_vault::{
     DeletedKeyVaultKind, DeletedManagedHsmKind, FileSeal, KeyStore, KeyVaultKind, KeyVaults,
-    LocalRoleKind, ManagedHsmKind, PassphraseSeal, Seal,
+    LocalRoleKind, ManagedHsmKind, PassphraseSeal, ReleaseAuthority, Seal,
 };
 use custody_names::{CorrelationId, Location, OperationId, ResourceId};
 use custody_protection::{BackupInstance, RecoveryPoint};
@@ -81,6 +82,8 @@ pub struct PlatformOptions {
     pub entropy: Arc<dyn Entropy>,
     /// The operating system's name of the user, for the ledger.
     pub os_user: String,
+    /// Whose word counts for the release of keys.
+    pub release_authorities: Vec<ReleaseAuthority>,
 }
 
 /// One process's hold on an installation.
@@ -109,6 +112,8 @@ pub struct Platform {
     pub(crate) os_user: String,
     pub(crate) signing_seed: SecretBytes,
     pub(crate) tokens: TokenDesk,
+    /// Events that were given up since the start.
+    pub events_dropped: AtomicU64,
     threads: Mutex<Vec<JoinHandle<()>>>,
     warnings: Mutex<HashMap<OperationId, Vec<Value>>>,
     changed: (Mutex<u64>, Condvar),
@@ -131,7 +136,7 @@ impl Platform {
         records: SqliteRecords,
         options: PlatformOptions,
     ) -> Result<Arc<Self>, StartError> {
-        let PlatformOptions { seal, clock, entropy, os_user, .. } = options;
+        let PlatformOptions { seal, clock, entropy, os_user, release_authorities, .. } = options;
         let installation = match folder.installation()? {
             Some(installation) => installation,
             None => folder.install(&Installation::mint(entropy.as_ref(), clock.now())?)?,
@@ -147,7 +152,7 @@ impl Platform {
         let ledger = Arc::new(open_ledger(&folder, &signing_seed, &clock)?);
         let sink = Arc::new(LedgerSink::new(Arc::clone(&ledger)));
         let platform = Arc::new(Self {
-            key_vaults: KeyVaults::new(keys, sink),
+            key_vaults: KeyVaults::new(keys, sink).with_release_authorities(release_authorities),
             engine: Engine::new(registry(), Box::new(directory::RoleAuthorizer))
                 .with_locations(locations(&installation)),
             owner: orphans::this_process().map_err(|error| part("HostUnreadable", &error))?,
@@ -162,6 +167,7 @@ impl Platform {
             seal_kind,
             signing_seed,
             tokens: TokenDesk::default(),
+            events_dropped: AtomicU64::new(0),
             threads: Mutex::default(),
             warnings: Mutex::default(),
             changed: (Mutex::new(0), Condvar::new()),
@@ -334,6 +340,7 @@ fn registry() -> Registry {
         .with::<RecoveryPoint>()
         .with::<AuditDestination>()
         .with::<DiagnosticSetting>()
+        .with::<EventSubscription>()
 }
 
 pub(crate) fn open_seal(

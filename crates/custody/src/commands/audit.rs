@@ -39,7 +39,7 @@ enum Verb {
         0 done; the others are in docs/exit-codes.md."
     )]
     Stop(Route),
-    /// Say how far each destination has come
+    /// Say how far each destination and event subscription has come
     #[command(
         after_help = "Examples:\n  custody audit status\n\nExit codes: 0 done; the others are in \
         docs/exit-codes.md."
@@ -123,8 +123,12 @@ struct Route {
 const COLUMNS: &[Column] =
     &[("Name", "/name"), ("Type", "/destinationType"), ("Address", "/address")];
 
-const STATUS_COLUMNS: &[Column] =
-    &[("Destination", "/id"), ("Sequence", "/sequence"), ("Problem", "/problem")];
+const STATUS_COLUMNS: &[Column] = &[
+    ("Receiver", "/id"),
+    ("Sequence", "/sequence"),
+    ("GivenUp", "/dropped"),
+    ("Problem", "/problem"),
+];
 
 /// Carries out a verb.
 pub(crate) fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, CliError> {

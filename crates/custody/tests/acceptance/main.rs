@@ -11,6 +11,7 @@
 mod bad_input;
 mod keys;
 mod processes;
+mod release;
 mod rescue;
 mod restore;
 mod serve;

@@ -78,11 +78,15 @@ impl Served {
 
     /// Asks the main host over the socket of this machine's users.
     pub(crate) fn local(&self, method: &str, path: &str, body: &[u8]) -> Answer {
+        self.local_to("custody.localhost", method, path, body)
+    }
+
+    /// Asks `host` over the socket of this machine's users.
+    pub(crate) fn local_to(&self, host: &str, method: &str, path: &str, body: &[u8]) -> Answer {
         let mut stream = UnixStream::connect(self.data.join("server.sock")).unwrap();
         let length = body.len();
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: custody.localhost\r\nContent-Length: {length}\r\n\r\n"
-        );
+        let head =
+            format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\n\r\n");
         stream.write_all(head.as_bytes()).unwrap();
         stream.write_all(body).unwrap();
         Answer::read(&mut stream)

@@ -7,6 +7,8 @@ use custody_key_vault::{
     RotationPolicy,
 };
 use custody_key_vault::{Curve, KeyShape};
+use custody_names::ResourceId;
+use custody_resources::Hosts;
 
 use crate::bench::{Bench, key_name, officer, one_key};
 
@@ -91,11 +93,58 @@ fn expiries_are_told_once() {
     bench.now = expires;
     let events = bench.vaults.tick(&officer(), &bench.context()).unwrap();
     assert_eq!(events.len(), 1);
-    let grid = events[0].to_event_grid("1");
+    let record = serde_json::to_value(bench.records.last()).unwrap();
+    assert_eq!(KeyEvent::read(&record, &bench.vault.resource).as_ref(), events.first());
+    let hosts = Hosts::default();
+    let grid = events[0].to_event_grid("1", &hosts);
     assert_eq!(grid["eventType"], "Microsoft.KeyVault.KeyExpired");
     assert_eq!(grid["data"]["EXP"], expires.as_second());
-    assert_eq!(events[0].to_cloud_event("1")["specversion"], "1.0");
+    assert_eq!(events[0].to_cloud_event("1", &hosts)["specversion"], "1.0");
     assert_eq!(tick(&bench, &bench.vaults), []);
+}
+
+#[test]
+fn the_log_tells_of_every_version_that_was_made_whoever_made_it() {
+    let mut bench = Bench::new();
+    let mut key = NewKey::of_shape(KeyShape::Ec(Curve::P256));
+    key.expires = Some(bench.now + 40 * DAY);
+    let name = &key_name("k");
+    one_key(bench.ask(&KeyOperation::Create { name, key: &key }));
+    set_policy(
+        &bench,
+        "k",
+        r#"{"lifetimeActions":[{"trigger":{"timeAfterCreate":"P30D"},"action":{"type":"Rotate"}}],
+        "attributes":{"expiryTime":"P90D"}}"#,
+    );
+    one_key(bench.ask(&KeyOperation::Get { name, version: None }));
+    one_key(bench.ask(&KeyOperation::Rotate { name }));
+    let Ok(KeyAnswer::Backup(blob)) = bench.ask(&KeyOperation::Backup { name }) else {
+        panic!("no backup")
+    };
+    bench.now += 30 * DAY;
+    bench.vaults.tick(&officer(), &bench.context()).unwrap();
+    bench.now += 60 * DAY;
+    bench.vaults.tick(&officer(), &bench.context()).unwrap();
+    bench.now += 100 * DAY;
+    bench.vaults.tick(&officer(), &bench.context()).unwrap();
+    bench.delete("k");
+    bench.purge("k").map(drop).unwrap();
+    one_key(bench.ask(&KeyOperation::Restore { blob: &blob }));
+    let vault = &bench.vault.resource;
+    let records = bench.records.taken.lock().unwrap();
+    let records: Vec<_> =
+        records.iter().map(|record| serde_json::to_value(record).unwrap()).collect();
+    let told = |vault: &ResourceId| -> Vec<_> {
+        records.iter().filter_map(|record| KeyEvent::read(record, vault)).collect()
+    };
+    let kinds: Vec<_> = told(vault).iter().map(|event| event.kind).collect();
+    // Created, rotated, three times rotated by the policy, restored.
+    assert_eq!(kinds, [KeyEventKind::NewVersionCreated; 6]);
+    let first = &told(vault)[0];
+    assert_eq!(first.lifetime.expires, key.expires);
+    assert_eq!(first.lifetime.not_before, None);
+    let other = format!("{}x", bench.vault.resource).parse().unwrap();
+    assert_eq!(told(&other), []);
 }
 
 #[test]

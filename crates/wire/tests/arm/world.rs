@@ -39,6 +39,7 @@ impl World {
             clock: Arc::<FixedClock>::clone(&clock),
             entropy: Arc::new(SeededEntropy::new(7)),
             os_user: "tester".to_owned(),
+            release_authorities: Vec::new(),
         };
         let server = Server::open(options).unwrap();
         let mut world = Self {

@@ -175,6 +175,9 @@ fn algorithms_go_with_keys_and_operations() {
     check(KEY_VAULT, "/keys/rsa/sign", "ES256");
     check(KEY_VAULT, "/keys/rsa/sign", "none");
     check(KEY_VAULT, "/keys/rsa/encrypt", "rsa-oaep");
+    world.post(KEY_VAULT, "/keys/ec/create", &json!({ "kty": "EC" }));
+    check(KEY_VAULT, "/keys/ec/wrapkey", "RSA-OAEP-256");
+    check(KEY_VAULT, "/keys/ec/unwrapkey", "RSA-OAEP-256");
     check(HSM, "/keys/aes/encrypt", "A128GCM");
     check(HSM, "/keys/aes/encrypt", "A256KW");
     check(HSM, "/keys/aes/wrapkey", "A256GCM");

@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::sync::Arc;
 
 use custody_test_world::{FixedClock, SeededEntropy};
-use custody_wire::{PlatformOptions, SealChoice, Server};
+use custody_wire::{PlatformOptions, ReleaseAuthority, SealChoice, Server};
 use http::{HeaderMap, Method, Request};
 use serde_json::{Value, json};
 
@@ -12,6 +12,8 @@ pub(crate) const KEY_VAULT: &str = "https://kv1.vault.custody.localhost";
 pub(crate) const HSM: &str = "https://hsm1.managedhsm.custody.localhost";
 pub(crate) const API: &str = "7.6";
 pub(crate) const OWN_API: &str = "custody-1";
+/// The time in every world.
+pub(crate) const NOW: &str = "2026-11-22T06:00:00Z";
 
 pub(crate) struct World {
     pub(crate) server: Server,
@@ -43,14 +45,20 @@ impl Answer {
 
 impl World {
     pub(crate) fn new() -> Self {
+        Self::with_authorities(Vec::new())
+    }
+
+    /// The same, where the word of these counts for the release of keys.
+    pub(crate) fn with_authorities(release_authorities: Vec<ReleaseAuthority>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let clock = FixedClock::at("2026-11-22T06:00:00Z".parse().unwrap());
+        let clock = FixedClock::at_text(NOW);
         let server = Server::open(PlatformOptions {
             data_folder: folder.path().join("data"),
             seal: SealChoice::File { folder: folder.path().join("seal") },
             clock: Arc::new(clock),
             entropy: Arc::new(SeededEntropy::new(7)),
             os_user: "kim".to_owned(),
+            release_authorities,
         })
         .unwrap();
         let mut world = Self { server, group: String::new(), _folder: folder };

@@ -6,12 +6,15 @@
     reason = "a test says what is wrong by panicking"
 )]
 
+mod audited;
 mod bearers;
 mod canary;
 mod graph;
+mod hook;
 mod limits;
 mod listening;
 mod managed_identities;
 mod site;
+mod subscribed;
 mod tenants;
 mod token_endpoint;

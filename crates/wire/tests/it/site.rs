@@ -4,9 +4,9 @@ use std::io::Read as _;
 use std::sync::Arc;
 
 use custody_test_world::{FixedClock, SeededEntropy};
-use custody_wire::{Base, PlatformOptions, SealChoice, Server};
+use custody_wire::{Base, Peer, PlatformOptions, SealChoice, Server};
 use http::{Request, header};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// ARM and Graph.
@@ -56,6 +56,44 @@ impl Site {
         ask(&self.server, method, path, token, body)
     }
 
+    /// Sends a request as it comes over the network, from this machine.
+    pub(crate) fn ask_over_network(&self, request: Request<Vec<u8>>) -> (u16, String) {
+        let peer = Peer { address: ([127, 0, 0, 1], 40_000).into() };
+        let response = self.server.handle_from(request, &peer);
+        let status = response.status().as_u16();
+        let mut text = String::new();
+        response.into_body().read_to_string(&mut text).unwrap();
+        (status, text)
+    }
+
+    /// Makes a key vault whose keys the administrator's application may use, and returns its id.
+    pub(crate) fn key_vault(&self, name: &str) -> String {
+        let made = self.ask("GET", "/custody/installation", None, Value::Null).body;
+        let group = format!(
+            "/subscriptions/{}/resourceGroups/custody",
+            made["subscriptionId"].as_str().unwrap()
+        );
+        let id = format!("{group}/providers/Microsoft.KeyVault/vaults/{name}");
+        let properties = json!({ "enableRbacAuthorization": true });
+        let body = json!({ "location": "local", "properties": properties });
+        self.put(&id, "2026-02-01", &body);
+        let officer = "14b46e9e-c2b7-41b4-b07b-48a6ebf60603";
+        let role = format!("/providers/Microsoft.Authorization/roleDefinitions/{officer}");
+        let properties = json!({ "roleDefinitionId": role, "principalId": self.object });
+        let assignments = format!("{id}/providers/Microsoft.Authorization/roleAssignments");
+        let assignment = format!("{assignments}/00000000-0000-0000-0000-000000000001");
+        self.put(&assignment, "2022-04-01", &json!({ "properties": properties }));
+        id
+    }
+
+    /// Puts a resource as the bootstrap administrator.
+    pub(crate) fn put(&self, id: &str, version: &str, body: &Value) -> Value {
+        let path = format!("{id}?api-version={version}");
+        let made = self.ask("PUT", &path, None, body.clone());
+        assert!(made.status < 300, "{made:?}");
+        made.body
+    }
+
     /// Sends a form to the token endpoint.
     pub(crate) fn token(&self, tenant: &str, fields: &[(&str, &str)]) -> Answer {
         self.form(&format!("/{tenant}/oauth2/v2.0/token"), fields)
@@ -100,6 +138,7 @@ fn open(folder: &TempDir, clock: &Arc<FixedClock>, seed: u64) -> Server {
         clock: Arc::clone(clock) as _,
         entropy: Arc::new(SeededEntropy::new(seed)),
         os_user: "tester".to_owned(),
+        release_authorities: Vec::new(),
     };
     Server::open(options).unwrap()
 }

@@ -3,48 +3,34 @@
 use std::cell::Cell;
 use std::fs;
 use std::os::unix::net::UnixDatagram;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use custody_key_vault::KeyOperation;
 use custody_names::{CorrelationId, KeyName, KeyVaultName};
-use custody_worker::{Cause, Courier, principal_of};
+use custody_resources::Hosts;
+use custody_worker::{Cause, Courier, PostOffice, principal_of};
 use serde_json::{Value, json};
 
+use crate::receiver::{Receiver, post_office, round};
 use crate::site::Site;
 
-/// Takes what is posted, or refuses it.
-#[derive(Default)]
-struct Mailbox {
-    down: AtomicBool,
-    bodies: Mutex<Vec<Value>>,
-}
-
-impl Courier for Mailbox {
-    fn post(&self, url: &str, content_type: &str, body: &[u8]) -> Result<(), String> {
-        assert_eq!((url, content_type), ("https://siem.example/in", "application/json"));
-        if self.down.load(Ordering::SeqCst) {
-            return Err("503 Service Unavailable".to_owned());
-        }
-        self.bodies.lock().unwrap().push(serde_json::from_slice(body).unwrap());
-        Ok(())
-    }
-}
+const HOOK: &str = "https://siem.example/in";
 
 /// A site with a key vault whose records go to destinations of each sort.
 fn audited(syslog: &str) -> (Site, KeyVaultName) {
     let site = Site::new();
     let name: KeyVaultName = "audited-kv".parse().unwrap();
-    let vault = site.id("Microsoft.KeyVault/vaults/audited-kv");
+    let vault = site.key_vault("audited-kv");
     let location = &site.platform.installation.location;
-    site.put(&vault, json!({ "location": location, "properties": {} }));
     let destination = |name: &str, properties: Value| {
         let id = site.id(&format!("Custody.Audit/destinations/{name}"));
         site.put(&id, json!({ "location": location, "properties": properties }));
         id
     };
     let file = destination("file", json!({ "destinationType": "File" }));
-    let hook = json!({ "destinationType": "Webhook", "address": "https://siem.example/in" });
+    let hook = json!({ "destinationType": "Webhook", "address": HOOK });
     let hook = destination("hook", hook);
     let log = json!({ "destinationType": "Syslog", "address": format!("unix:{syslog}") });
     let log = destination("log", log);
@@ -82,11 +68,12 @@ fn each_destination_gets_each_record_once_while_all_goes_well() {
     let socket = UnixDatagram::bind(&address).unwrap();
     socket.set_nonblocking(true).unwrap();
     let (site, vault) = audited(address.to_str().unwrap());
-    let mailbox = Mailbox::default();
+    let receiver = Receiver::willing();
+    let post_office = post_office(&site, &receiver);
     ask(&site, &vault);
     ask(&site, &vault);
-    assert!(!site.platform.deliver_audit_records(&mailbox).unwrap());
-    assert!(!site.platform.deliver_audit_records(&mailbox).unwrap());
+    round(&post_office);
+    round(&post_office);
 
     let file = fs::read_to_string(site.folder.path().join("data/audit/file.jsonl")).unwrap();
     let lines: Vec<Value> = file.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -96,7 +83,10 @@ fn each_destination_gets_each_record_once_while_all_goes_well() {
         assert_eq!(line["operationName"], "KeyGet");
         assert!(line["resourceId"].as_str().unwrap().ends_with("/VAULTS/AUDITED-KV"), "{line}");
     }
-    assert_eq!(*mailbox.bodies.lock().unwrap(), [Value::from(lines.clone())]);
+    let posts = receiver.taken(HOOK);
+    assert_eq!(posts.len(), 1);
+    assert_eq!(posts[0].body, Value::from(lines.clone()));
+    assert_eq!(posts[0].header("content-type"), "application/json");
     let mut message = [0; 4_096];
     let messages = Cell::new(0);
     while let Ok(length) = socket.recv(&mut message) {
@@ -113,11 +103,12 @@ fn each_destination_gets_each_record_once_while_all_goes_well() {
 #[test]
 fn a_destination_that_was_down_gets_what_it_missed() {
     let (site, vault) = audited("/nowhere/log");
-    let mailbox = Mailbox::default();
-    mailbox.down.store(true, Ordering::SeqCst);
+    let receiver = Receiver::willing();
+    let post_office = post_office(&site, &receiver);
+    receiver.refuse("503 Service Unavailable");
     ask(&site, &vault);
-    site.platform.deliver_audit_records(&mailbox).unwrap();
-    let deliveries = site.platform.audit_deliveries().unwrap();
+    round(&post_office);
+    let deliveries = site.platform.deliveries().unwrap();
     let problem = |name: &str| {
         let (_, delivery) = deliveries.iter().find(|(id, _)| id.ends_with(name)).unwrap();
         delivery.problem.clone()
@@ -127,10 +118,93 @@ fn a_destination_that_was_down_gets_what_it_missed() {
     assert_eq!(problem("/file"), None);
 
     ask(&site, &vault);
-    mailbox.down.store(false, Ordering::SeqCst);
-    site.platform.deliver_audit_records(&mailbox).unwrap();
-    let bodies = mailbox.bodies.lock().unwrap();
-    assert_eq!(bodies.iter().map(|body| body.as_array().unwrap().len()).sum::<usize>(), 2);
+    receiver.accept();
+    round(&post_office);
+    assert_eq!(receiver.tries(HOOK), 1, "it is left in peace for a second");
+    site.clock.advance(Duration::from_secs(1));
+    round(&post_office);
+    let posts = receiver.taken(HOOK);
+    assert_eq!(posts.iter().map(|post| post.body.as_array().unwrap().len()).sum::<usize>(), 2);
+}
+
+/// Lets nobody but `elsewhere` have an answer before the test says so.
+struct Slow {
+    began: Mutex<mpsc::Sender<String>>,
+    goes_on: Mutex<mpsc::Receiver<()>>,
+    slow_host: &'static str,
+}
+
+impl Courier for Slow {
+    fn post(&self, url: &str, _: &[(&str, &str)], _: &[u8]) -> Result<Vec<u8>, String> {
+        self.began.lock().unwrap().send(url.to_owned()).unwrap();
+        if url.contains(self.slow_host) {
+            // It goes on as well when nobody can tell it to any more.
+            let _ = self.goes_on.lock().unwrap().recv();
+        }
+        Ok(Vec::new())
+    }
+
+    fn ask_leave(&self, _: &str, _: &str) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_slow_receiver_delays_neither_the_others_nor_whoever_asked_for_the_round() {
+    let (site, vault) = audited("/nowhere/log");
+    let location = &site.platform.installation.location;
+    let other = site.id("Custody.Audit/destinations/other");
+    let properties = json!({ "destinationType": "Webhook", "address": "https://quick.example/" });
+    site.put(&other, json!({ "location": location, "properties": properties }));
+    let setting = format!(
+        "{}/providers/Microsoft.Insights/diagnosticSettings/other",
+        site.id("Microsoft.KeyVault/vaults/audited-kv")
+    );
+    let logs = json!([{ "category": "AuditEvent", "enabled": true }]);
+    let body = json!({ "properties": { "logs": logs, "workspaceId": other } });
+    site.put(&setting.parse().unwrap(), body);
+    let (began, posts) = mpsc::channel();
+    let (go_on, goes_on) = mpsc::channel();
+    let slow =
+        Slow { began: Mutex::new(began), goes_on: Mutex::new(goes_on), slow_host: "siem.example" };
+    let platform = Arc::clone(&site.platform);
+    let post_office = PostOffice::new(platform, Arc::new(slow), Hosts::default());
+    ask(&site, &vault);
+    // Neither this round nor the next waits for the slow one, which nobody has answered yet.
+    assert!(post_office.round().is_empty());
+    let mut first: Vec<String> = (0..2).map(|_| posts.recv().unwrap()).collect();
+    first.sort_unstable();
+    assert_eq!(first, ["https://quick.example/", HOOK]);
+    ask(&site, &vault);
+    while site.platform.deliveries().unwrap()[&other.to_string()].sequence == 0 {
+        std::thread::yield_now();
+    }
+    assert!(site.platform.housekeep().problems.is_empty());
+    let next = loop {
+        assert!(post_office.round().is_empty());
+        if let Ok(next) = posts.try_recv() {
+            break next;
+        }
+    };
+    assert_eq!(next, "https://quick.example/", "the slow one is still at its first post");
+    go_on.send(()).unwrap();
+    drop(go_on);
+    post_office.finish();
+}
+
+#[test]
+fn of_several_processes_one_sends() {
+    let (site, vault) = audited("/nowhere/log");
+    let (receiver, spare) = (Receiver::willing(), Receiver::willing());
+    let office = post_office(&site, &receiver);
+    round(&office);
+    let other = PostOffice::new(site.again(), spare.clone(), Hosts::default());
+    ask(&site, &vault);
+    round(&other);
+    assert_eq!(spare.tries(HOOK), 0);
+    drop(office);
+    round(&other);
+    assert_eq!((receiver.tries(HOOK), spare.tries(HOOK)), (0, 1));
 }
 
 #[test]

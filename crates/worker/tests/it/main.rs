@@ -2,4 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod audit_delivery;
+mod event_delivery;
+mod receiver;
 mod site;

@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
+use custody_access::{KEY_VAULT_CRYPTO_OFFICER, RoleAssignment};
+use custody_key_vault::{KeyAnswer, KeyOperation};
 use custody_names::{CorrelationId, OperationId, ResourceId};
 use custody_resources::{Refusal, Request, Verb};
 use custody_test_world::{FixedClock, SeededEntropy};
-use custody_worker::{Platform, PlatformOptions, SealChoice};
-use serde_json::Value;
+use custody_worker::{Cause, Platform, PlatformOptions, SealChoice, principal_of};
+use serde_json::{Value, json};
 
 /// A platform with its folders; they go when it goes.
 pub(crate) struct Site {
     pub(crate) platform: Arc<Platform>,
+    pub(crate) clock: Arc<FixedClock>,
     pub(crate) folder: tempfile::TempDir,
 }
 
@@ -18,14 +21,41 @@ impl Site {
     /// An installation that was just set up.
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let platform = Platform::open(PlatformOptions {
-            data_folder: folder.path().join("data"),
-            seal: SealChoice::File { folder: folder.path().join("seal") },
-            clock: Arc::new(FixedClock::at_text("2026-11-22T06:00:00Z")),
-            entropy: Arc::new(SeededEntropy::new(7)),
-            os_user: "ada".to_owned(),
+        let clock = Arc::new(FixedClock::at_text("2026-11-22T06:00:00Z"));
+        let platform = open(&folder, &clock, 7);
+        Self { platform, clock, folder }
+    }
+
+    /// The same data folder in another process.
+    pub(crate) fn again(&self) -> Arc<Platform> {
+        open(&self.folder, &self.clock, 8)
+    }
+
+    /// Makes a key vault.
+    pub(crate) fn key_vault(&self, name: &str) -> ResourceId {
+        let id = self.id(&format!("Microsoft.KeyVault/vaults/{name}"));
+        let location = &self.platform.installation.location;
+        self.put(&id, json!({ "location": location, "properties": {} }));
+        id
+    }
+
+    /// Asks a key vault as somebody who may do everything with its keys.
+    pub(crate) fn ask_key_vault(&self, vault: &str, operation: &KeyOperation<'_>) -> KeyAnswer {
+        let name = vault.parse().unwrap();
+        let mut facts = self.platform.key_vault(&name, None).unwrap().unwrap();
+        let caller = principal_of(&self.platform.administrator());
+        facts.grants.assignments.push(RoleAssignment {
+            id: facts.vault.resource.clone(),
+            principal: caller.id,
+            role: KEY_VAULT_CRYPTO_OFFICER,
+            scope: facts.vault.resource.clone(),
         });
-        Self { platform: platform.unwrap(), folder }
+        let correlation = CorrelationId::mint(self.platform.entropy.as_ref()).unwrap();
+        let cause = Cause { correlation, job: None, trusted: false };
+        match self.platform.ask_key_vault(&caller, &facts, operation, cause) {
+            Ok(answer) => answer,
+            Err(error) => panic!("{error}"),
+        }
     }
 
     /// The identifier of something in the default group.
@@ -46,7 +76,7 @@ impl Site {
         self.ask(id, Verb::Delete, Value::Null)
     }
 
-    fn ask(&self, id: &ResourceId, verb: Verb, body: Value) -> Result<Value, Refusal> {
+    pub(crate) fn ask(&self, id: &ResourceId, verb: Verb, body: Value) -> Result<Value, Refusal> {
         let entropy = self.platform.entropy.as_ref();
         let request = Request {
             id: id.clone(),
@@ -65,4 +95,16 @@ impl Site {
         };
         Ok(self.platform.decide(&request)?.body.unwrap_or_default())
     }
+}
+
+fn open(folder: &tempfile::TempDir, clock: &Arc<FixedClock>, seed: u64) -> Arc<Platform> {
+    let opened = Platform::open(PlatformOptions {
+        data_folder: folder.path().join("data"),
+        seal: SealChoice::File { folder: folder.path().join("seal") },
+        clock: Arc::clone(clock) as _,
+        entropy: Arc::new(SeededEntropy::new(seed)),
+        os_user: "ada".to_owned(),
+        release_authorities: Vec::new(),
+    });
+    opened.unwrap()
 }
