@@ -12,8 +12,8 @@ const AUTHORITY: &str = "https://attest.example";
 /// An authority that the server knows, and one that it does not.
 fn authority() -> (EcdsaKeyPair, ReleaseAuthority) {
     let signer = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
-    let point = signer.public_key().as_ref();
-    let (x, y) = (b64(&point[1..33]), b64(&point[33..]));
+    let (x, y) = signer.public_key().as_ref().split_first().unwrap().1.split_at(32);
+    let (x, y) = (b64(x), b64(y));
     let keys = json!({ "keys": [{ "kty": "EC", "crv": "P-256", "kid": "a", "x": x, "y": y }] });
     (signer, ReleaseAuthority::new(AUTHORITY, &keys).unwrap())
 }
@@ -61,7 +61,7 @@ fn a_key_is_released_to_whom_a_configured_authority_attests_to() {
     let hsm = json(payload["response"]["key"]["key"]["key_hsm"].as_str().unwrap());
     let wrapped = unb64(hsm["ciphertext"].as_str().unwrap());
     // The target opens it: the head is an AES key, wrapped for the key that its token named.
-    let opened = json!({ "alg": "RSA-OAEP-256", "value": b64(&wrapped[..256]) });
+    let opened = json!({ "alg": "RSA-OAEP-256", "value": b64(wrapped.split_at(256).0) });
     let opened = world.post(KEY_VAULT, "/keys/target//unwrapkey", &opened);
     assert_eq!(opened.status, 200, "{}", opened.body);
     assert_eq!(unb64(opened.text("/value")).len(), 32);

@@ -51,7 +51,7 @@ fn told(receiver: &Receiver) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for post in receiver.taken(HOOK) {
         let event = post.body.get(0).unwrap_or(&post.body).clone();
-        let kind = event.get("eventType").or(event.get("type")).unwrap().as_str().unwrap();
+        let kind = event.get("eventType").or_else(|| event.get("type")).unwrap().as_str().unwrap();
         let kind = kind.rsplit('.').next().unwrap().to_owned();
         if kind != "SubscriptionValidationEvent" {
             found.push((kind, event["subject"].as_str().unwrap().to_owned()));
