@@ -15,6 +15,7 @@ mod error;
 mod head;
 mod ledger;
 mod line;
+mod queue;
 mod read;
 mod reserve;
 mod segment;

@@ -1,5 +1,6 @@
 //! The front of the key vault: every request is authorised, carried out and recorded here.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -21,9 +22,11 @@ use crate::key_rows::Birth;
 use crate::key_store::KeyStore;
 use crate::opened_keys::OpenedKeys;
 use crate::operation::KeyOperation;
+use crate::private_key_pool::{Applicant, PrivateKeyPool};
 use crate::rotation::{KeyEvent, due_rotations};
 use crate::rotation_policy::RotationPolicy;
 use crate::session::Session;
+use crate::using::applicant;
 use crate::vault::KeyVaultRef;
 
 /// The key vaults of one installation.
@@ -33,6 +36,10 @@ pub struct KeyVaults {
     release_authorities: Vec<ReleaseAuthority>,
     rsa15_uses: AtomicU64,
     opened: OpenedKeys,
+    /// Where private keys are used.
+    pool: PrivateKeyPool,
+    /// Where keys are made: that takes a thousand times longer, so nothing else waits behind it.
+    foundry: PrivateKeyPool,
 }
 
 /// What happens to a whole key vault. Whether the caller may is decided with the ARM resource.
@@ -58,10 +65,25 @@ struct Request<'a> {
 }
 
 impl KeyVaults {
-    /// Key vaults over this store; every request goes to `audit`.
+    /// Key vaults over this store; every request goes to `audit`. Private keys are used one at a
+    /// time unless there are [more cores](Self::with_cores).
     pub fn new(store: Arc<KeyStore>, audit: Arc<dyn AuditSink>) -> Self {
-        let (release_authorities, rsa15_uses) = (Vec::new(), AtomicU64::new(0));
-        Self { store, audit, release_authorities, rsa15_uses, opened: OpenedKeys::default() }
+        Self {
+            store,
+            audit,
+            release_authorities: Vec::new(),
+            rsa15_uses: AtomicU64::new(0),
+            opened: OpenedKeys::default(),
+            pool: PrivateKeyPool::new(1),
+            foundry: PrivateKeyPool::new(1),
+        }
+    }
+
+    /// The same on so many cores: all of them use private keys, and half of them make new ones.
+    #[must_use]
+    pub fn with_cores(self, cores: NonZeroUsize) -> Self {
+        let pool = PrivateKeyPool::new(cores.get());
+        Self { pool, foundry: PrivateKeyPool::new(cores.get() / 2), ..self }
     }
 
     /// The same, with authorities whose word counts for the release of keys. Without any, no key
@@ -85,6 +107,10 @@ impl KeyVaults {
 
     pub(crate) fn opened(&self) -> &OpenedKeys {
         &self.opened
+    }
+
+    pub(crate) fn pool(&self) -> &PrivateKeyPool {
+        &self.pool
     }
 
     pub(crate) fn entropy(&self) -> &dyn Entropy {
@@ -128,7 +154,7 @@ impl KeyVaults {
             Err(error) => return self.refuse(&request, None, error),
         };
         if changes(operation) {
-            return match self.fresh_key_pair(vault, operation) {
+            return match self.fresh_key_pair(applicant(caller, context), vault, operation) {
                 Ok(pair) => self.change(&request, Some(&granted), |session| {
                     change(session, vault, operation, pair.as_ref(), context)
                 }),
@@ -140,7 +166,7 @@ impl KeyVaults {
             operation if reads(operation) => {
                 self.store.read(|session| read(session, vault, operation))
             }
-            operation => self.use_key(vault, operation, context),
+            operation => self.use_key(caller, vault, operation, context),
         };
         self.record(&request, Some(&granted), outcome.as_ref())?;
         outcome
@@ -238,6 +264,7 @@ impl KeyVaults {
     /// The key that a request brings or needs. Making one takes long: nothing is locked meanwhile.
     fn fresh_key_pair(
         &self,
+        applicant: Applicant,
         vault: &KeyVaultRef,
         operation: &KeyOperation<'_>,
     ) -> Result<Option<KeyPair>> {
@@ -266,6 +293,7 @@ impl KeyVaults {
             }
             _ => return Ok(None),
         };
+        let _place = self.foundry.enter(applicant, shape)?;
         crypto::generate(shape, self.entropy()).map(Some)
     }
 

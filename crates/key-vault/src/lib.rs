@@ -33,6 +33,7 @@ mod opened_keys;
 mod operation;
 mod passphrase;
 mod private_file;
+mod private_key_pool;
 mod recovery_kit;
 mod release;
 mod release_policy;
@@ -86,6 +87,7 @@ pub use managed_hsm_kind::{
     HsmSku, ManagedHsmKind, ManagedHsmSpec, ManagedHsmStatus, managed_hsm_ref,
 };
 pub use operation::KeyOperation;
+pub use private_key_pool::{RETRY_AFTER_SECONDS, SHARE_MIN, WEIGHT_MAX};
 pub use recovery_kit::{KIT_BYTES_MAX, KitRepository, RecoveryKit};
 pub use release::{ReleaseAlgorithm, ReleaseRequest};
 pub use release_policy::{RELEASE_POLICY_BYTES_MAX, ReleasePolicy};

@@ -34,6 +34,7 @@ pub type Handles = [Arc<dyn RecordStore>; 2];
 /// Runs the whole suite on stores that `make` makes, each new and empty.
 pub fn run(make: &dyn Fn() -> Handles) {
     answers_queries(&make());
+    tells_of_changes(&make());
     keeps_all_writes_or_none(&make());
     keeps_what_a_refusal_keeps(&make());
     has_one_winner_per_revision(&make());
@@ -77,6 +78,23 @@ pub fn answers_queries([one, two]: &Handles) {
     let unbound = Record { references: Vec::new(), revision: 2, ..vault };
     apply(two, vec![put(&unbound)]).unwrap();
     assert_eq!(ask(one, Query::Referrers(key)), []);
+}
+
+/// The state is another one after each change, seen from either handle, and stays without one.
+pub fn tells_of_changes(handles: &Handles) {
+    let states = || handles.each_ref().map(|store| store.state().unwrap());
+    assert_eq!(states(), states());
+    let vault = record("providers/A.B/vaults/V", 1);
+    let stale = record("providers/A.B/vaults/stale", 7);
+    for (changing, revision) in handles.iter().zip(1..) {
+        let before = states();
+        assert_refused(apply(changing, vec![put(&stale)]), "PreconditionFailed");
+        assert_eq!(states(), before, "what was refused changed nothing");
+        apply(changing, vec![put(&Record { revision, ..vault.clone() })]).unwrap();
+        let after = states();
+        assert!(before.iter().zip(after).all(|(before, after)| *before != after), "{after:?}");
+        assert_eq!(states(), after);
+    }
 }
 
 /// A conflict among the writes undoes those before it.

@@ -81,7 +81,7 @@ impl VaultKeks {
         self.ask(key, &KeyOperation::Create { name: &key.key, key: &made }).map(drop)
     }
 
-    fn facts(&self, key: &KeyUri) -> Result<KeyVaultFacts, KekError> {
+    fn facts(&self, key: &KeyUri) -> Result<Arc<KeyVaultFacts>, KekError> {
         let found = if key.vault.as_str() == PLATFORM_KEY_VAULT {
             self.platform.platform_key_vault(&self.speaker).map(Some)
         } else {

@@ -10,6 +10,7 @@ mod administrator;
 mod applications;
 mod audit;
 mod audit_delivery;
+mod conclusions;
 mod dependants;
 mod directory;
 mod error;

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::num::NonZeroUsize;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, available_parallelism};
 use std::time::Duration;
 
 use custody_activity::{AuditDestination, DiagnosticSetting, Ledger, Signer};
@@ -26,8 +27,10 @@ use custody_resources::{
 use serde_json::Value;
 
 use crate::audit::LedgerSink;
+use crate::conclusions::Conclusions;
 use crate::error::{StartError, part};
 use crate::installation::{DataFolder, Installation};
+use crate::key_access::{Asked, KeyVaultFacts};
 use crate::sign_in::TokenDesk;
 use crate::{fault, orphans, rescue};
 
@@ -109,6 +112,7 @@ pub struct Platform {
     pub(crate) os_user: String,
     pub(crate) signing_seed: SecretBytes,
     pub(crate) tokens: TokenDesk,
+    pub(crate) key_vault_facts: Conclusions<Asked, Arc<KeyVaultFacts>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     warnings: Mutex<HashMap<OperationId, Vec<Value>>>,
     changed: (Mutex<u64>, Condvar),
@@ -146,8 +150,9 @@ impl Platform {
             keys.server_secret(SIGNING_SECRET).map_err(|error| part(error.code(), &error))?;
         let ledger = Arc::new(open_ledger(&folder, &signing_seed, &clock)?);
         let sink = Arc::new(LedgerSink::new(Arc::clone(&ledger)));
+        let cores = available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let platform = Arc::new(Self {
-            key_vaults: KeyVaults::new(keys, sink),
+            key_vaults: KeyVaults::new(keys, sink).with_cores(cores),
             engine: Engine::new(registry(), Box::new(directory::RoleAuthorizer))
                 .with_locations(locations(&installation)),
             owner: orphans::this_process().map_err(|error| part("HostUnreadable", &error))?,
@@ -162,6 +167,7 @@ impl Platform {
             seal_kind,
             signing_seed,
             tokens: TokenDesk::default(),
+            key_vault_facts: Conclusions::default(),
             threads: Mutex::default(),
             warnings: Mutex::default(),
             changed: (Mutex::new(0), Condvar::new()),

@@ -17,12 +17,13 @@ use std::sync::Arc;
 use custody_access::Principal;
 use custody_directory::principal_of;
 use custody_key_vault::{
-    KeyAnswer, KeyOperation, KeyVaultError, KeyVaultRef, NewKey, RequestContext,
+    KeyAnswer, KeyOperation, KeyVaultError, KeyVaultRef, NewKey, RETRY_AFTER_SECONDS,
+    RequestContext,
 };
 use custody_names::{InvalidName, KeyName, KeyUri, KeyVaultName, KeyVersion};
 use custody_resources::Refusal;
 use custody_worker::{KeyVaultFacts, Platform, overview};
-use http::{HeaderValue, Response};
+use http::{HeaderValue, Response, header};
 use serde_json::{Value, json};
 
 use self::render::Places;
@@ -63,7 +64,7 @@ fn try_answer(platform: &Arc<Platform>, name: &str, call: &Call<'_>) -> Answered
 struct Ask<'a> {
     platform: &'a Arc<Platform>,
     call: &'a Call<'a>,
-    facts: KeyVaultFacts,
+    facts: Arc<KeyVaultFacts>,
     caller: Principal,
     target: Target,
 }
@@ -230,5 +231,9 @@ fn check_api_version(call: &Call<'_>) -> Result<(), Fault> {
 
 fn key_error(error: &KeyVaultError) -> Response<Body> {
     let body = json!({ "error": render::error_fields(error) });
-    reply::json(error.answer().status, Some(&body))
+    let mut response = reply::json(error.answer().status, Some(&body));
+    if matches!(error, KeyVaultError::Throttled) {
+        response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS.into());
+    }
+    response
 }
