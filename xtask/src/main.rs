@@ -43,9 +43,10 @@ cargo xtask COMMAND
   bench    [--reps N] [--sets tree,large] [--engines custody,restic,borg,rustic] [--seed N]
            [--small] [--work DIR] [--custody FILE]: custody beside its peers
   bench serve
-           [--only unwrap,get] [--seconds N] [--binary FILE] [--sizes 2048,3072,4096]
-           [--threads N] [--connections N] [--timed N] [--patient] [--bare]: the server's rates
-           and times beside openssl's; --patient obeys Retry-After, --bare leaves openssl out
+           [--only floor,unwrap,get,token,pool,list,start] [--seconds N] [--binary FILE]
+           [--sizes 2048,3072,4096] [--keys N] [--threads N] [--connections N] [--timed N]
+           [--patient] [--bare]: rates and times of the server, beside `openssl speed`;
+           --patient obeys Retry-After, --bare leaves openssl out
   crash    [--kills N] [--seed N] [--custody FILE] [--work DIR]: kill -9 in every phase
 ";
 

@@ -5,15 +5,18 @@
 
 mod connection;
 mod figures;
+mod floor;
 mod http;
 mod load;
 mod measures;
 mod openssl;
 mod outcome;
+mod process_stat;
 mod scripts;
 mod server;
 mod set_up;
 mod settings;
+mod starts;
 
 use std::fs;
 use std::path::PathBuf;
@@ -31,8 +34,18 @@ use crate::options::Options;
 use crate::packages;
 
 /// The options of `bench serve`.
-const OPTIONS: [&str; 9] =
-    ["only", "seconds", "binary", "threads", "connections", "timed", "sizes", "patient", "bare"];
+const OPTIONS: [&str; 10] = [
+    "only",
+    "seconds",
+    "binary",
+    "threads",
+    "connections",
+    "timed",
+    "sizes",
+    "keys",
+    "patient",
+    "bare",
+];
 
 /// Measures, prints the table and writes it as JSON. Fails if requests failed.
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
@@ -44,17 +57,16 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let site = Site::fresh(binary, work.join("site"))?;
     let mut figures = Figures::default();
 
+    if settings.wants("floor") {
+        measures::floor(&settings, site.folder(), &mut figures)?;
+    }
     let server = Server::start(&site)?;
     eprintln!("custody up is process {}", server.pid());
-    let world = World::make(&site, &server)?;
-    let subject = Subject { settings: &settings, server: &server, world: &world };
-    if settings.wants("unwrap") {
-        subject.unwraps(&mut figures)?;
-    }
-    if settings.wants("get") {
-        subject.get_key(&mut figures)?;
-    }
+    served(&settings, &site, &server, &mut figures)?;
     server.stop()?;
+    if settings.wants("start") {
+        starts::measure(&site, &mut figures)?;
+    }
 
     let machine = format!("{}, {}", machine(&work), openssl::version()?);
     println!("Machine: {machine}.\n\n{}", figures.table());
@@ -63,4 +75,33 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     fs::write(&results, json).trying(results.display())?;
     eprintln!("{} holds the same", results.display());
     figures.verdict()
+}
+
+/// What is measured on one running server.
+fn served(
+    settings: &Settings,
+    site: &Site,
+    server: &Server,
+    figures: &mut Figures,
+) -> Result<(), Failure> {
+    let world = World::make(site, server)?;
+    let subject = Subject { settings, server, world: &world };
+    if settings.wants("unwrap") {
+        for bits in &settings.sizes {
+            subject.unwraps(*bits, figures)?;
+        }
+    }
+    if settings.wants("get") {
+        subject.get_key(figures)?;
+    }
+    if settings.wants("token") {
+        subject.token(figures)?;
+    }
+    if settings.wants("pool") {
+        subject.get_under_load(figures)?;
+    }
+    if settings.wants("list") {
+        subject.list(figures)?;
+    }
+    Ok(())
 }

@@ -66,6 +66,11 @@ impl Figures {
         self.problems.extend(outcome.problems(what));
     }
 
+    /// Adds what should not have happened.
+    pub(crate) fn problem(&mut self, problem: impl Into<String>) {
+        self.problems.push(problem.into());
+    }
+
     /// Fails if requests failed. A crossed bound fails nothing: it is a figure.
     pub(crate) fn verdict(self) -> Result<(), Failure> {
         Failure::unless_empty(self.problems)

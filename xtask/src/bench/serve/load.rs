@@ -31,6 +31,13 @@ pub(crate) struct Load<'l> {
     pub(crate) is_patient: bool,
 }
 
+impl Load<'_> {
+    /// All its connections.
+    pub(crate) fn lines(&self) -> usize {
+        self.threads * self.connections
+    }
+}
+
 /// Asks again as soon as an answer has come, on all connections, until the time is over or no
 /// script has more to ask. `cpu` reads the server's processor time.
 pub(crate) fn closed<S: Script>(

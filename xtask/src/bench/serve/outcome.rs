@@ -55,10 +55,10 @@ impl Outcome {
         self.done as f64 / self.elapsed.as_secs_f64()
     }
 
-    /// Seconds of the server's processor time for each answer of status 200.
+    /// Milliseconds of the server's processor time for each answer of status 200.
     #[expect(clippy::cast_precision_loss, reason = "shown to four digits")]
-    pub(crate) fn cpu_s_each(&self) -> f64 {
-        self.server_cpu.as_secs_f64() / self.done as f64
+    pub(crate) fn cpu_ms_each(&self) -> f64 {
+        self.server_cpu.as_secs_f64() * 1e3 / self.done as f64
     }
 
     /// The time within which this share of the answers came, in milliseconds.
@@ -128,7 +128,7 @@ mod tests {
         outcome.server_cpu = ms(500);
         assert_eq!((outcome.done, outcome.throttled), (2, 2));
         assert!((outcome.per_second() - 1.0).abs() < 1e-9);
-        assert!((outcome.cpu_s_each() - 0.25).abs() < 1e-9);
+        assert!((outcome.cpu_ms_each() - 250.0).abs() < 1e-9);
         assert!((outcome.percentile_ms(50) - 2.0).abs() < 1e-9);
         assert_eq!(
             outcome.problems("x"),

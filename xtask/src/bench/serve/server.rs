@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::bench::serve::process_stat::{self, Watched};
 use crate::failure::{Failure, Trying};
 use crate::process::{output, run};
 use crate::stopwatch::Stopwatch;
@@ -67,8 +68,8 @@ pub(crate) struct Server {
     pub(crate) port: u16,
     /// From the start of the process until the ready file was there.
     pub(crate) start_time: Duration,
-    /// Clock ticks a second, the unit of processor times.
-    ticks_per_s: u32,
+    /// What the kernel says about it.
+    pub(crate) watched: Watched,
 }
 
 impl Server {
@@ -85,11 +86,11 @@ impl Server {
             .arg(&ready)
             .stdout(Stdio::null())
             .stderr(log);
-        let ticks = output(Command::new("getconf").arg("CLK_TCK"))?;
-        let ticks_per_s = ticks.trim().parse().trying("getconf CLK_TCK")?;
+        let ticks_per_s = process_stat::ticks_per_s()?;
         let stopwatch = Stopwatch::start();
         let child = up.spawn().trying(site.binary.display())?;
-        let mut server = Self { child, port: 0, start_time: Duration::ZERO, ticks_per_s };
+        let watched = Watched::new(child.id(), ticks_per_s);
+        let mut server = Self { child, port: 0, start_time: Duration::ZERO, watched };
         while !ready.exists() {
             let ended = server.child.try_wait().trying("custody up")?;
             if ended.is_some() || stopwatch.elapsed() > START_TIME {
@@ -110,22 +111,6 @@ impl Server {
         self.child.id()
     }
 
-    /// User and system time that the process has used.
-    pub(crate) fn cpu(&self) -> Result<Duration, Failure> {
-        let file = format!("/proc/{}/stat", self.pid());
-        let text = fs::read_to_string(&file).trying(&file)?;
-        let ticks = cpu_ticks(&text).ok_or_else(|| Failure::new(format!("{file}: {text:?}")))?;
-        Ok(Duration::from_secs(ticks) / self.ticks_per_s)
-    }
-
-    /// Memory that is resident now, in bytes.
-    pub(crate) fn memory_bytes(&self) -> Result<u64, Failure> {
-        let file = format!("/proc/{}/status", self.pid());
-        let text = fs::read_to_string(&file).trying(&file)?;
-        let kib = resident_kib(&text).ok_or_else(|| Failure::new(format!("{file}: no VmRSS")))?;
-        Ok(kib << 10)
-    }
-
     /// Stops it as a service manager would, and waits until it has.
     pub(crate) fn stop(mut self) -> Result<(), Failure> {
         run(Command::new("kill").args(["-s", "TERM", &self.pid().to_string()]))?;
@@ -139,35 +124,5 @@ impl Drop for Server {
         // It has ended already where it was stopped.
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-}
-
-/// Fields 14 and 15 of `/proc/PID/stat` (proc(5)); the second field, a name in brackets, may
-/// hold anything.
-fn cpu_ticks(stat: &str) -> Option<u64> {
-    let mut words = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
-    let user: u64 = words.next()?.parse().ok()?;
-    let system: u64 = words.next()?.parse().ok()?;
-    Some(user + system)
-}
-
-/// `VmRSS:     16384 kB` of `/proc/PID/status`.
-fn resident_kib(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.trim().strip_suffix(" kB")?.trim().parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_the_kernel_says_is_read() {
-        let stat = "42 (a) b) S 1 42 42 0 -1 4194560 900 0 3 0 150 25 9 9 20 0 5 0 100 1 2";
-        assert_eq!(cpu_ticks(stat), Some(175));
-        assert_eq!(cpu_ticks("42 (a) S 1"), None);
-        let status = "Name:\tcustody\nVmHWM:\t  900 kB\nVmRSS:\t   512 kB\n";
-        assert_eq!(resident_kib(status), Some(512));
-        assert_eq!(resident_kib("Name:\tcustody\n"), None);
     }
 }

@@ -4,7 +4,7 @@ use crate::failure::{Failure, Trying};
 use crate::options::Options;
 
 /// The measurements, in the order in which they are made.
-pub(crate) const MEASURES: [&str; 2] = ["unwrap", "get"];
+pub(crate) const MEASURES: [&str; 7] = ["floor", "unwrap", "get", "token", "pool", "list", "start"];
 
 /// What the command line says.
 pub(crate) struct Settings {
@@ -18,6 +18,8 @@ pub(crate) struct Settings {
     pub(crate) timed: usize,
     /// Sizes of RSA keys in bits.
     pub(crate) sizes: Vec<u32>,
+    /// Keys of the list that is walked.
+    pub(crate) keys: u32,
     /// Whether a caller that is throttled waits as long as it was told.
     pub(crate) is_patient: bool,
     /// Without openssl, for a profiler.
@@ -39,6 +41,7 @@ impl Settings {
             connections: options.value("connections", 16)?,
             timed: options.value("timed", 8)?,
             sizes: sizes.collect::<Result<_, _>>()?,
+            keys: options.value("keys", 10_000)?,
             is_patient: options.has("patient"),
             is_bare: options.has("bare"),
         };
