@@ -42,12 +42,20 @@ cargo xtask COMMAND
   golden   writes golden outputs anew: review the difference
   bench    [--reps N] [--sets tree,large] [--engines custody,restic,borg,rustic] [--seed N]
            [--small] [--work DIR] [--custody FILE]: custody beside its peers
+  bench serve
+           [--only floor,unwrap,get,token,pool,list,start] [--seconds N] [--binary FILE]
+           [--sizes 2048,3072,4096] [--keys N] [--threads N] [--connections N] [--timed N]
+           [--patient] [--bare]: rates and times of the server, beside `openssl speed`;
+           --patient obeys Retry-After, --bare leaves openssl out
   crash    [--kills N] [--seed N] [--custody FILE] [--work DIR]: kill -9 in every phase
 ";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let command = arguments.next().unwrap_or_default();
+    let mut arguments = arguments.peekable();
+    let is_serve = command == "bench" && arguments.next_if_eq("serve").is_some();
+    let command = if is_serve { "bench serve".to_owned() } else { command };
     match Options::parse(arguments).and_then(|options| run(&command, &options)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -60,6 +68,7 @@ fn main() -> ExitCode {
 fn run(command: &str, options: &Options) -> Result<(), Failure> {
     match command {
         "bench" => return bench::run(options),
+        "bench serve" => return bench::serve::run(options),
         "crash" => return crash::run(options),
         _ => options.allow(&[])?,
     }
