@@ -163,6 +163,7 @@ impl KeyVaults {
         }
         let outcome = match operation {
             KeyOperation::Backup { name } => self.backup(vault, name),
+            KeyOperation::Get { name, version } => self.shown(vault, name, *version),
             operation if reads(operation) => {
                 self.store.read(|session| read(session, vault, operation))
             }
@@ -421,8 +422,7 @@ fn changes(operation: &KeyOperation<'_>) -> bool {
 fn reads(operation: &KeyOperation<'_>) -> bool {
     matches!(
         operation,
-        KeyOperation::Get { .. }
-            | KeyOperation::GetDeleted { .. }
+        KeyOperation::GetDeleted { .. }
             | KeyOperation::GetRotationPolicy { .. }
             | KeyOperation::List { .. }
             | KeyOperation::ListDeleted { .. }
@@ -436,9 +436,6 @@ fn read(
     operation: &KeyOperation<'_>,
 ) -> Result<KeyAnswer> {
     match operation {
-        KeyOperation::Get { name, version } => {
-            session.version(vault, name, *version).map(|row| KeyAnswer::Key(row.key))
-        }
         KeyOperation::GetDeleted { name } => {
             session.deleted_key(vault, name).map(KeyAnswer::DeletedKey)
         }

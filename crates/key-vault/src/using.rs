@@ -16,7 +16,7 @@ use crate::key::Key;
 use crate::key_shape::KeyShape;
 use crate::key_use::KeyUse;
 use crate::key_vaults::KeyVaults;
-use crate::opened_keys::Handle;
+use crate::opened_keys::{Handle, Opening};
 use crate::operation::KeyOperation;
 use crate::private_key_pool::Applicant;
 use crate::vault::KeyVaultRef;
@@ -102,7 +102,8 @@ impl KeyVaults {
         context: &RequestContext,
     ) -> Result<Arc<UsableKey>> {
         let private = !wanted.needs_public_half_only();
-        let handle = Handle::new(vault, name, version, private);
+        let opening = if private { Opening::Private } else { Opening::Public };
+        let handle = Handle::new(vault, name, version, opening);
         let key = self.opened().get_or_open(handle, self.store().changes()?, || {
             self.store().read(|session| {
                 let row = session.version(vault, name, version)?;
@@ -116,6 +117,21 @@ impl KeyVaults {
         })?;
         key.key.permits(wanted, context.now)?;
         Ok(key)
+    }
+
+    /// The key as it is shown, whether it may be used or not.
+    pub(crate) fn shown(
+        &self,
+        vault: &KeyVaultRef,
+        name: &KeyName,
+        version: Option<&KeyVersion>,
+    ) -> Result<KeyAnswer> {
+        let handle = Handle::new(vault, name, version, Opening::Shown);
+        let found = self.opened().get_or_open(handle, self.store().changes()?, || {
+            let row = self.store().read(|session| session.version(vault, name, version))?;
+            Ok(UsableKey { key: row.key, public_der: row.public_der, private: None })
+        })?;
+        Ok(KeyAnswer::Key(found.key.clone()))
     }
 
     /// Counts `RSA1_5`, and refuses it where the key vault does.
