@@ -1,7 +1,7 @@
 //! The way to the embedded key vaults: what a request to one needs beside the request itself.
 
 use custody_access::{Grants, Principal, PrincipalKind, RoleAssignment};
-use custody_directory::{geography, grants_for};
+use custody_directory::grants_for;
 use custody_key_vault::{
     KeyAnswer, KeyOperation, KeyVaultError, KeyVaultKind, KeyVaultRef, ManagedHsmKind,
     NetworkRules, RequestContext, SOFT_DELETE_DAYS_MAX, Strictness, key_vault_claim, key_vault_ref,
@@ -65,7 +65,7 @@ impl Platform {
             };
             let mut grants = grants_for(world, &scope)?;
             grants.permission_model = stored.spec.permission_model();
-            let vault = placed(key_vault_ref(&stored)?);
+            let vault = self.placed(key_vault_ref(&stored)?);
             found = Some(KeyVaultFacts { vault, grants });
             Ok(())
         });
@@ -84,9 +84,9 @@ impl Platform {
             let live = holder
                 .filter(|record| record.id.resource_type().as_str().eq_ignore_ascii_case(kind));
             let Some(record) = live else { return Ok(()) };
-            let assignments = local_grants(&record.id, world)?;
-            let grants = Grants { assignments, ..Grants::default() };
-            let vault = placed(managed_hsm_ref(&Stored::<ManagedHsmKind>::read(record)?)?);
+            let grants = local_grants(&record.id, world)?;
+            let vault = managed_hsm_ref(&Stored::<ManagedHsmKind>::read(record)?)?;
+            let vault = self.placed(vault);
             found = Some(KeyVaultFacts { vault, grants });
             Ok(())
         });
@@ -130,6 +130,13 @@ impl Platform {
         Ok(KeyVaultFacts { vault, grants })
     }
 
+    /// With the geography that its location is in.
+    pub(crate) fn placed(&self, vault: KeyVaultRef) -> KeyVaultRef {
+        let location: Option<Location> = vault.location.parse().ok();
+        let geography = location.map(|location| self.locations.geography(&location).to_owned());
+        KeyVaultRef { geography: geography.unwrap_or(vault.geography), ..vault }
+    }
+
     /// Asks a key vault as `principal`; the answer is on the ledger when this returns.
     pub fn ask_key_vault(
         &self,
@@ -149,13 +156,6 @@ impl Platform {
         };
         self.key_vaults.perform(principal, &facts.vault, &facts.grants, operation, &context)
     }
-}
-
-/// With the geography that its location is in.
-fn placed(vault: KeyVaultRef) -> KeyVaultRef {
-    let location: Option<Location> = vault.location.parse().ok();
-    let geography = location.map(|location| geography(&location).to_owned());
-    KeyVaultRef { geography: geography.unwrap_or(vault.geography), ..vault }
 }
 
 fn resource_name(key: &KeyName) -> Result<ResourceName, Refusal> {
