@@ -58,6 +58,7 @@ impl<'w> Context<'w> {
             set_up: commands::may_set_up(&arguments.command),
             seal: kind.or(config.seal.kind).unwrap_or_default(),
             seal_folder,
+            locations: config.locations.clone(),
         };
         let (client, installation) = (OnceCell::new(), OnceCell::new());
         Ok(Self { world, global, config, place, client, installation })

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use custody_ambient::{Clock, Entropy};
 use custody_client::{ClientError, Transport, TransportError};
 use custody_resources::Refusal;
-use custody_wire::{PlatformOptions, SealChoice, SecretBytes, Server, StartError};
+use custody_wire::{PlatformOptions, Region, SealChoice, SecretBytes, Server, StartError};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
@@ -26,6 +26,8 @@ pub struct Place {
     pub seal: SealKind,
     /// Where the seal's file is, outside the data folder.
     pub seal_folder: PathBuf,
+    /// Places for resources that the configuration adds.
+    pub locations: Vec<Region>,
 }
 
 /// A repository that is opened without an installation's records.
@@ -223,6 +225,7 @@ fn options(
         clock: Arc::clone(&machine.clock),
         entropy: Arc::clone(&machine.entropy),
         os_user: machine.user.clone(),
+        locations: place.locations.clone(),
     })
 }
 

@@ -105,6 +105,10 @@ impl KeyVaults {
         self.rsa15_uses.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(crate) fn audit(&self) -> &dyn AuditSink {
+        self.audit.as_ref()
+    }
+
     pub(crate) fn opened(&self) -> &OpenedKeys {
         &self.opened
     }
@@ -149,16 +153,40 @@ impl KeyVaults {
             };
             return self.refuse(&request, None, KeyVaultError::Barred(Box::new(call)));
         }
-        let granted = match authorise(caller, vault, grants, operation) {
-            Ok(granted) => granted,
-            Err(error) => return self.refuse(&request, None, error),
-        };
+        match authorise(caller, vault, grants, operation) {
+            Ok(granted) => self.carry_out(&request, Some(&granted), vault, operation),
+            Err(error) => self.refuse(&request, None, error),
+        }
+    }
+
+    /// Carries a request of the control plane out. Whether the caller may was decided there:
+    /// network rules, access policies and roles on data are the data plane's and do not count.
+    /// Recorded as [`KeyVaults::perform`] records.
+    pub fn perform_managed(
+        &self,
+        caller: &Principal,
+        vault: &KeyVaultRef,
+        operation: &KeyOperation<'_>,
+        context: &RequestContext,
+    ) -> Result<KeyAnswer> {
+        let request = Request::to_key(caller, vault, operation, context);
+        self.carry_out(&request, None, vault, operation)
+    }
+
+    fn carry_out(
+        &self,
+        request: &Request<'_>,
+        granted: Option<&Grant>,
+        vault: &KeyVaultRef,
+        operation: &KeyOperation<'_>,
+    ) -> Result<KeyAnswer> {
+        let context = request.context;
         if changes(operation) {
-            return match self.fresh_key_pair(applicant(caller, context), vault, operation) {
-                Ok(pair) => self.change(&request, Some(&granted), |session| {
+            return match self.fresh_key_pair(applicant(request.caller, context), vault, operation) {
+                Ok(pair) => self.change(request, granted, |session| {
                     change(session, vault, operation, pair.as_ref(), context)
                 }),
-                Err(error) => self.refuse(&request, Some(&granted), error),
+                Err(error) => self.refuse(request, granted, error),
             };
         }
         let outcome = match operation {
@@ -167,9 +195,9 @@ impl KeyVaults {
             operation if reads(operation) => {
                 self.store.read(|session| read(session, vault, operation))
             }
-            operation => self.use_key(caller, vault, operation, context),
+            operation => self.use_key(request.caller, vault, operation, context),
         };
-        self.record(&request, Some(&granted), outcome.as_ref())?;
+        self.record(request, granted, outcome.as_ref())?;
         outcome
     }
 
@@ -272,6 +300,13 @@ impl KeyVaults {
         let shape = match operation {
             KeyOperation::Create { key, .. } => {
                 key.check(vault, KeyOrigin::Made)?;
+                key.shape
+            }
+            KeyOperation::CreateIfAbsent { name, key, .. } => {
+                key.check(vault, KeyOrigin::Made)?;
+                if self.store.read(|session| session.has_key(vault, name))? {
+                    return Ok(None);
+                }
                 key.shape
             }
             KeyOperation::Rotate { name } => {
@@ -407,6 +442,7 @@ fn changes(operation: &KeyOperation<'_>) -> bool {
     matches!(
         operation,
         KeyOperation::Create { .. }
+            | KeyOperation::CreateIfAbsent { .. }
             | KeyOperation::Delete { .. }
             | KeyOperation::Import { .. }
             | KeyOperation::Purge { .. }
@@ -475,6 +511,9 @@ fn change(
     match (operation, pair) {
         (KeyOperation::Create { name, key }, Some(pair)) => {
             session.create(vault, name, key, pair, Birth::made(now)).map(KeyAnswer::Key)
+        }
+        (KeyOperation::CreateIfAbsent { name, key, policy }, pair) => {
+            session.create_if_absent(vault, name, key, (pair, *policy), now).map(KeyAnswer::Key)
         }
         (KeyOperation::Import { name, key, material }, Some(pair)) => {
             let born = Birth::imported(now, material);

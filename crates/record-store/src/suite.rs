@@ -401,6 +401,7 @@ fn begin(number: u8, vault: &str) -> Write {
             "suite".to_owned(),
         ),
         correlation: CorrelationId::from_bytes([3; 16]),
+        asked: None,
         created: Timestamp::UNIX_EPOCH,
         ended: None,
         owner: "nobody".to_owned(),
@@ -411,13 +412,7 @@ fn begin(number: u8, vault: &str) -> Write {
 }
 
 fn event(operation_name: &str, about: &Record) -> Write {
-    Write::Activity(ActivityEvent {
-        time: Timestamp::UNIX_EPOCH,
-        caller: "suite".to_owned(),
-        operation_name: operation_name.to_owned(),
-        resource: about.id.clone(),
-        status: "Succeeded".to_owned(),
-        code: None,
-        correlation: CorrelationId::from_bytes([3; 16]),
-    })
+    let (time, id) = (Timestamp::UNIX_EPOCH, about.id.clone());
+    let correlation = CorrelationId::from_bytes([3; 16]);
+    Write::Activity(ActivityEvent::started(time, "suite", operation_name, id, correlation))
 }

@@ -12,6 +12,7 @@ mod answer;
 mod engine;
 mod erased;
 mod error;
+mod events;
 mod flag;
 mod hosts;
 mod identity;
@@ -22,7 +23,7 @@ mod reference;
 mod request;
 mod world;
 
-pub use activity::ActivityEvent;
+pub use activity::{ActivityEvent, ActivityStatus};
 pub use answer::{Answer, Decided, Write};
 pub use engine::{Authorize, Engine, not_found};
 pub use erased::{Erased, Registry};

@@ -9,6 +9,7 @@ mod activity_log;
 mod address;
 mod api_version;
 mod arm;
+mod arm_keys;
 mod audience;
 mod authentication;
 mod authorization;
@@ -39,6 +40,7 @@ mod operate;
 mod own;
 mod own_directory;
 mod private_file;
+mod private_links;
 mod providers;
 mod reply;
 mod server;
@@ -50,6 +52,7 @@ mod views;
 
 pub use base::{Base, CANONICAL_SUFFIX, HostKind};
 pub use certificates::{Authority, CertificateError, Certificates};
+pub use custody_directory::Region;
 pub use custody_envelope::SecretBytes;
 pub use custody_worker::rescue::{LoneRepository, restore_kit};
 pub use custody_worker::{

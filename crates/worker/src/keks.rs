@@ -255,7 +255,8 @@ pub(crate) fn state_is_active(
     Ok(())
 }
 
-/// The identity named in the settings, if it is still attached (rules 34, 62).
+/// The identity named in the settings, the vault's own or another, if it is still attached
+/// (rules 28, 34, 62).
 fn speaker(
     vault: &Stored<BackupVault>,
     settings: &EncryptionSettings,

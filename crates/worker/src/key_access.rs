@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use custody_access::{Grants, Principal, PrincipalKind, RoleAssignment};
-use custody_directory::{geography, grants_for};
+use custody_directory::grants_for;
 use custody_key_vault::{
     KeyAnswer, KeyOperation, KeyVaultError, KeyVaultKind, KeyVaultRef, ManagedHsmKind,
     NetworkRules, RequestContext, SOFT_DELETE_DAYS_MAX, Strictness, key_vault_claim, key_vault_ref,
@@ -72,7 +72,7 @@ impl Platform {
             };
             let mut grants = grants_for(world, &scope)?;
             grants.permission_model = stored.spec.permission_model();
-            let vault = placed(key_vault_ref(&stored)?);
+            let vault = self.placed(key_vault_ref(&stored)?);
             Ok(Some(KeyVaultFacts { vault, grants }))
         })
     }
@@ -85,9 +85,8 @@ impl Platform {
             let Some(record) = holder.filter(|record| is_a::<ManagedHsmKind>(record)) else {
                 return Ok(None);
             };
-            let assignments = local_grants(&record.id, world)?;
-            let grants = Grants { assignments, ..Grants::default() };
-            let vault = placed(managed_hsm_ref(&Stored::<ManagedHsmKind>::read(record)?)?);
+            let grants = local_grants(&record.id, world)?;
+            let vault = self.placed(managed_hsm_ref(&Stored::<ManagedHsmKind>::read(record)?)?);
             Ok(Some(KeyVaultFacts { vault, grants }))
         })
     }
@@ -139,6 +138,13 @@ impl Platform {
         Ok(Arc::new(KeyVaultFacts { vault, grants }))
     }
 
+    /// With the geography that its location is in.
+    pub(crate) fn placed(&self, vault: KeyVaultRef) -> KeyVaultRef {
+        let location: Option<Location> = vault.location.parse().ok();
+        let geography = location.map(|location| self.locations.geography(&location).to_owned());
+        KeyVaultRef { geography: geography.unwrap_or(vault.geography), ..vault }
+    }
+
     /// Asks a key vault as `principal`; the answer is on the ledger when this returns.
     pub fn ask_key_vault(
         &self,
@@ -158,13 +164,6 @@ impl Platform {
         };
         self.key_vaults.perform(principal, &facts.vault, &facts.grants, operation, &context)
     }
-}
-
-/// With the geography that its location is in.
-fn placed(vault: KeyVaultRef) -> KeyVaultRef {
-    let location: Option<Location> = vault.location.parse().ok();
-    let geography = location.map(|location| geography(&location).to_owned());
-    KeyVaultRef { geography: geography.unwrap_or(vault.geography), ..vault }
 }
 
 fn is_a<K: Kind>(record: &Record) -> bool {

@@ -22,6 +22,7 @@ mod installation;
 mod job;
 mod keks;
 mod key_access;
+mod key_management;
 pub mod kits;
 pub mod look;
 mod orphans;
@@ -48,5 +49,6 @@ pub use host_identities::{Asking, Attached, Chosen, IdentityRequest, WorkloadFac
 pub use housekeeping::Housekeeping;
 pub use installation::{DataFolder, INSTALLATION_FORMAT, Installation};
 pub use key_access::{Cause, KeyVaultFacts, PLATFORM_KEY_VAULT};
+pub use key_management::KeyManagement;
 pub use platform::{Platform, PlatformOptions, SealChoice};
 pub use sign_in::{AuthenticationError, FAILURES_MAX, FAILURES_WITHIN, TokenRequest};

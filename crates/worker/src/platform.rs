@@ -12,13 +12,13 @@ use std::time::Duration;
 use custody_activity::{AuditDestination, DiagnosticSetting, Ledger, Signer};
 use custody_ambient::{Clock, Entropy};
 use custody_backup_vaults::BackupVault;
-use custody_directory as directory;
+use custody_directory::{self as directory, Locations, Region};
 use custody_envelope::SecretBytes;
 use custody_key_vault::{
     DeletedKeyVaultKind, DeletedManagedHsmKind, FileSeal, KeyStore, KeyVaultKind, KeyVaults,
-    LocalRoleKind, ManagedHsmKind, PassphraseSeal, Seal,
+    LocalRoleDefinitionKind, LocalRoleKind, ManagedHsmKind, PassphraseSeal, Seal,
 };
-use custody_names::{CorrelationId, Location, OperationId, ResourceId};
+use custody_names::{CorrelationId, OperationId, ResourceId};
 use custody_protection::{BackupInstance, RecoveryPoint};
 use custody_record_store::{RecordStore, SqliteRecords, TrackedOperation};
 use custody_resources::{
@@ -84,6 +84,8 @@ pub struct PlatformOptions {
     pub entropy: Arc<dyn Entropy>,
     /// The operating system's name of the user, for the ledger.
     pub os_user: String,
+    /// Places besides Azure's regions and the installation's own.
+    pub locations: Vec<Region>,
 }
 
 /// One process's hold on an installation.
@@ -94,6 +96,8 @@ pub struct Platform {
     pub installation: Installation,
     /// The records.
     pub records: Arc<dyn RecordStore>,
+    /// Where resources may lie.
+    pub locations: Locations,
     /// The engine.
     pub engine: Engine,
     /// The embedded key vault, authorised and audited.
@@ -135,7 +139,7 @@ impl Platform {
         records: SqliteRecords,
         options: PlatformOptions,
     ) -> Result<Arc<Self>, StartError> {
-        let PlatformOptions { seal, clock, entropy, os_user, .. } = options;
+        let PlatformOptions { seal, clock, entropy, os_user, locations, .. } = options;
         let installation = match folder.installation()? {
             Some(installation) => installation,
             None => folder.install(&Installation::mint(entropy.as_ref(), clock.now())?)?,
@@ -149,12 +153,14 @@ impl Platform {
         let signing_seed =
             keys.server_secret(SIGNING_SECRET).map_err(|error| part(error.code(), &error))?;
         let ledger = Arc::new(open_ledger(&folder, &signing_seed, &clock)?);
+        let locations = Locations::new(&installation.location, locations);
         let sink = Arc::new(LedgerSink::new(Arc::clone(&ledger)));
         let cores = available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let platform = Arc::new(Self {
             key_vaults: KeyVaults::new(keys, sink).with_cores(cores),
             engine: Engine::new(registry(), Box::new(directory::RoleAuthorizer))
-                .with_locations(locations(&installation)),
+                .with_locations(locations.names()),
+            locations,
             owner: orphans::this_process().map_err(|error| part("HostUnreadable", &error))?,
             records: Arc::new(records),
             folder,
@@ -321,12 +327,6 @@ impl Platform {
     }
 }
 
-/// Where resources may lie: the place of the installation, and every public region of Azure.
-fn locations(installation: &Installation) -> Vec<Location> {
-    let own = std::slice::from_ref(&installation.location);
-    directory::regions(own).into_iter().map(|region| region.name).collect()
-}
-
 /// Every kind of resource the platform serves.
 fn registry() -> Registry {
     directory::register(Registry::new())
@@ -335,6 +335,7 @@ fn registry() -> Registry {
         .with::<ManagedHsmKind>()
         .with::<DeletedManagedHsmKind>()
         .with::<LocalRoleKind>()
+        .with::<LocalRoleDefinitionKind>()
         .with::<BackupVault>()
         .with::<BackupInstance>()
         .with::<RecoveryPoint>()

@@ -22,11 +22,11 @@ use custody_key_vault::{
 };
 use custody_names::{InvalidName, KeyName, KeyUri, KeyVaultName, KeyVersion};
 use custody_resources::Refusal;
-use custody_worker::{KeyVaultFacts, Platform, overview};
+use custody_worker::{KeyVaultFacts, Platform, fault, overview};
 use http::{HeaderValue, Response, header};
 use serde_json::{Value, json};
 
-use self::render::Places;
+pub(crate) use self::render::{Places, release_policy};
 use crate::base::HostKind;
 use crate::reply::{self, Body};
 use crate::server::Call;
@@ -151,6 +151,15 @@ impl Ask<'_> {
 
     fn is_own_api_version(&self) -> bool {
         self.call.parameter("api-version") == Some(OWN_API_VERSION)
+    }
+}
+
+/// What a body of `create` asks for, as its kind of host holds it.
+pub(crate) fn new_key(body: &Value, vault: &KeyVaultRef) -> Result<NewKey, Refusal> {
+    match body::new_key(body) {
+        Ok(key) => Ok(settled(key, vault)),
+        Err(Fault::Key(error)) => Err(fault::of_key_vault(&error)),
+        Err(Fault::Other(refusal)) => Err(refusal),
     }
 }
 

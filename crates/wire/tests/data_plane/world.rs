@@ -51,6 +51,7 @@ impl World {
             clock: Arc::new(clock),
             entropy: Arc::new(SeededEntropy::new(7)),
             os_user: "kim".to_owned(),
+            locations: Vec::new(),
         })
         .unwrap();
         let mut world = Self { server, group: String::new(), _folder: folder };

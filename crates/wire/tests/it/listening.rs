@@ -34,6 +34,7 @@ impl Listening {
             clock: Arc::clone(&clock) as _,
             entropy: Arc::new(SeededEntropy::new(7)),
             os_user: "tester".to_owned(),
+            locations: Vec::new(),
         };
         let server = Server::open(options).unwrap();
         let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();

@@ -100,6 +100,7 @@ fn open(folder: &TempDir, clock: &Arc<FixedClock>, seed: u64) -> Server {
         clock: Arc::clone(clock) as _,
         entropy: Arc::new(SeededEntropy::new(seed)),
         os_user: "tester".to_owned(),
+        locations: Vec::new(),
     };
     Server::open(options).unwrap()
 }

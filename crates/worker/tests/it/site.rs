@@ -24,6 +24,7 @@ impl Site {
             clock: Arc::new(FixedClock::at_text("2026-11-22T06:00:00Z")),
             entropy: Arc::new(SeededEntropy::new(7)),
             os_user: "ada".to_owned(),
+            locations: Vec::new(),
         });
         Self { platform: platform.unwrap(), folder }
     }
