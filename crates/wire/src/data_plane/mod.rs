@@ -23,7 +23,7 @@ use custody_names::{InvalidName, KeyName, KeyUri, KeyVaultName, KeyVersion};
 use custody_resources::Refusal;
 use custody_worker::{KeyVaultFacts, Platform, overview};
 use http::{HeaderValue, Response};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use self::render::Places;
 use crate::base::HostKind;
@@ -229,6 +229,5 @@ fn check_api_version(call: &Call<'_>) -> Result<(), Fault> {
 }
 
 fn key_error(error: &KeyVaultError) -> Response<Body> {
-    let body = json!({ "error": render::error_fields(error) });
-    reply::json(error.answer().status, Some(&body))
+    reply::error(error.answer().status, render::error_fields(error))
 }
