@@ -5,6 +5,7 @@ mod banned;
 mod bench;
 mod check;
 mod ci;
+mod clients;
 mod crash;
 mod docs;
 mod failure;
@@ -15,7 +16,6 @@ mod metadata;
 mod options;
 mod packages;
 mod process;
-mod python;
 mod rules;
 mod sources;
 mod steps;
@@ -37,7 +37,7 @@ cargo xtask COMMAND
   rules    docs/rules.md names a function and a test for every rule that is done
   docs     links, error codes and the command reference are what the code says
   banned   no banned crate, no licence outside deny.toml
-  test     the Debian packages and Python clients that tests need, then all tests
+  test     the Debian packages and clients that tests need, then all tests
   ci       check, then test
   golden   writes golden outputs anew: review the difference
   bench    [--reps N] [--sets tree,large] [--engines custody,restic,borg,rustic] [--seed N]

@@ -45,7 +45,10 @@ pub struct ManagedHsmSpec {
     #[serde(deserialize_with = "custody_resources::flag", skip_serializing_if = "Option::is_none")]
     pub enable_soft_delete: Option<bool>,
     /// For how long what is deleted can be recovered, in days (7–90); fixed when it is created.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        deserialize_with = "custody_resources::number",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub soft_delete_retention_in_days: Option<u32>,
     /// Whether nothing may be purged before that time. Never off again once on.
     #[serde(deserialize_with = "custody_resources::flag", skip_serializing_if = "Option::is_none")]

@@ -24,7 +24,7 @@ use custody_names::{InvalidName, KeyName, KeyUri, KeyVaultName, KeyVersion};
 use custody_resources::Refusal;
 use custody_worker::{KeyVaultFacts, Platform, fault, overview};
 use http::{HeaderValue, Response, header};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 pub(crate) use self::render::{Places, release_policy};
 use crate::base::HostKind;
@@ -239,8 +239,7 @@ fn check_api_version(call: &Call<'_>) -> Result<(), Fault> {
 }
 
 fn key_error(error: &KeyVaultError) -> Response<Body> {
-    let body = json!({ "error": render::error_fields(error) });
-    let mut response = reply::json(error.answer().status, Some(&body));
+    let mut response = reply::error(error.answer().status, render::error_fields(error));
     if matches!(error, KeyVaultError::Throttled) {
         response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS.into());
     }

@@ -14,7 +14,10 @@ fn with_hsm() -> World {
     let body = json!({
         "location": "eastus",
         "sku": { "family": "B", "name": "Standard_B1" },
-        "properties": { "initialAdminObjectIds": [world.administrator] },
+        "properties": {
+            "initialAdminObjectIds": [world.administrator],
+            "softDeleteRetentionInDays": "7", // as az writes it
+        },
     });
     let path = "S/resourceGroups/custody/providers/Microsoft.KeyVault/managedHSMs/hsm-one";
     let made = world.put(path, body);
@@ -22,6 +25,7 @@ fn with_hsm() -> World {
         (made.status, &made.body["properties"]["hsmUri"]),
         (200, &json!(format!("{HOST}/")))
     );
+    assert_eq!(made.body["properties"]["softDeleteRetentionInDays"], json!(7));
     world
 }
 

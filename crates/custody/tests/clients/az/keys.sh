@@ -1,91 +1,13 @@
 #!/usr/bin/env bash
 # A key officer's day with az, unmodified: every command of key-vault work, each answer compared.
-# Variables: see main.rs.
-set -euo pipefail
-shopt -s lastpipe
-
-fact() { python3 -c 'import json,os,sys; v=json.loads(os.environ["CUSTODY_TEST_ENV"])
-for k in sys.argv[1].split("."): v=v[k]
-print(v)' "$1"; }
-step=0 failed=0
-
-# is WANTED az-arguments…: what it prints as tab-separated text is this.
-is() {
-    local wanted=$1 got
-    shift
-    step=$((step + 1))
-    got=$(az "$@" -o tsv --only-show-errors 2>"$errors") || got="exit $? $(<"$errors")"
-    if [ "$got" = "$wanted" ]; then ok "$*"; else fail "$*" "wanted: $wanted" "got:    $got"; fi
-}
-
-# refused EXIT TEXT az-arguments…: it ends with this code and says this.
-refused() {
-    local code=$1 text=$2 got=0
-    shift 2
-    step=$((step + 1))
-    az "$@" -o none --only-show-errors 2>"$errors" || got=$?
-    if [ "$got" = "$code" ] && grep -qF -- "$text" "$errors"; then
-        ok "$* (refused)"
-    else
-        fail "$*" "wanted: exit $code, $text" "got:    exit $got" "$(<"$errors")"
-    fi
-}
-
-# value az-arguments…: what it prints, for later use.
-value() { az "$@" -o tsv --only-show-errors; }
-
-ok() { echo "ok $step az ${1//$secret/SECRET}"; }
-
-# Says what is wrong and goes on, so that one run shows all that is.
-fail() {
-    failed=$((failed + 1))
-    echo "FAILED $step az ${1//$secret/SECRET}"
-    shift
-    printf '  %s\n' "$@"
-}
-
-trust_hosts() {
-    "$CUSTODY_TEST_BINARY" trust hosts --yes --hosts-file "$CUSTODY_TEST_HOSTS" >/dev/null 2>&1
-}
-
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-errors=$work/stderr
-export AZURE_CONFIG_DIR=$work/azure AZURE_CORE_COLLECT_TELEMETRY=no AZURE_CORE_NO_COLOR=1
-
-arm=$(fact resourceManager) suffix=$(fact keyVaultSuffix) tenant=$(fact tenantId)
-subscription=$(fact subscriptionId) client=$(fact administrator.clientId)
-object=$(fact administrator.objectId) secret=$(<"$(fact administrator.clientSecretFile)")
-group=/subscriptions/$subscription/resourceGroups/az
+. "$(dirname "$0")/steps.sh"
 vault=$group/providers/Microsoft.KeyVault/vaults/az-keys
 
-# --- the cloud, signing in ---
-is "" cloud register -n custody --endpoint-resource-manager "$arm/"
-is "" config set core.instance_discovery=false
-is "" cloud set -n custody
-is ".$suffix" cloud show --query suffixes.keyvaultDns
+# --- signing in ---
+register_cloud
 refused 1 AADSTS7000215 login --service-principal -u "$client" -p wrong --tenant "$tenant"
-is "$subscription	$tenant	custody" login --service-principal -u "$client" -p "$secret" \
-    --tenant "$tenant" --query '[].[id,tenantId,cloudName]'
-is "$tenant" account show --query tenantId
-is "local	northeurope	westeurope" account list-locations \
-    --query "sort([?contains(['local','westeurope','northeurope'],name)].name)|[join('	',@)]"
-is "Bearer" account get-access-token --query tokenType
-
-# --- groups, tags, identities ---
-is "Succeeded	test" group create -n az -l local --tags purpose=test \
-    --query '[[properties.provisioningState,tags.purpose]]'
-is "az" group show -n az --query name
-is "true" group exists -n az
-is "az" group list --query "[?name=='az'].name"
-identity=$(value identity create -n reader -g az --query principalId)
-is "$identity" identity show -n reader -g az --query principalId
-is "reader" identity list -g az --query '[].name'
-is "officer" tag create --resource-id "$group" --tags owner=officer --query properties.tags.owner
-is "officer" tag list --resource-id "$group" --query properties.tags.owner
-is "b" tag update --resource-id "$group" --operation Merge --tags a=b --query properties.tags.a
-is "officer" tag list --query "[?tagName=='owner'].values[0].tagValue"
-is "" tag delete --resource-id "$group" --yes
+sign_in
+is "Succeeded" group create -n az -l local --query properties.provisioningState
 
 # --- a key vault whose roles decide ---
 is "az-keys	True	https://az-keys.$suffix/" keyvault create -n az-keys -g az -l local \
@@ -109,12 +31,7 @@ officer=$(value role assignment create --role "Key Vault Crypto Officer" --scope
     --assignee-object-id "$object" --assignee-principal-type ServicePrincipal --query id)
 is "Key Vault Crypto Officer" role assignment list --scope "$vault" \
     --assignee-object-id "$object" --query '[].roleDefinitionName'
-is "$identity" role assignment create --role Reader --scope "$group" \
-    --assignee-object-id "$identity" --assignee-principal-type ServicePrincipal \
-    --query principalId
-is "Reader" role assignment list -g az --assignee "$identity" --query '[].roleDefinitionName'
-is "" role assignment delete --assignee "$identity" --role Reader --scope "$group"
-is "" role assignment list -g az --assignee "$identity" --query '[].roleDefinitionName'
+identity=$(value identity show -n app -g custody --query principalId)
 
 # --- keys ---
 is "RSA	True" keyvault key create --vault-name az-keys -n box --kty RSA --size 3072 \
@@ -155,8 +72,12 @@ is "false" keyvault key set-attributes --vault-name az-keys -n box --enabled fal
     --query attributes.enabled
 refused 1 KeyDisabled keyvault key decrypt --vault-name az-keys -n box -a RSA-OAEP-256 \
     --value "$sealed"
-is "true" keyvault key set-attributes --vault-name az-keys -n box --enabled true \
-    --query attributes.enabled
+is "True	2099-01-01T00:00:00+00:00	b" keyvault key set-attributes --vault-name az-keys -n box \
+    --enabled true --expires 2099-01-01T00:00:00Z --tags a=b \
+    --query '[[attributes.enabled,attributes.expires,tags.a]]'
+is "sign" keyvault key create --vault-name az-keys -n narrow --kty EC --ops sign \
+    --not-before 2020-01-01T00:00:00Z --disabled true --query 'key.keyOps'
+is "EC-HSM" keyvault key create --vault-name az-keys -n hardware --kty EC-HSM --query key.kty
 
 # --- keys deleted, restored ---
 is "" keyvault key backup --vault-name az-keys -n pen -f "$work/pen.backup"
@@ -171,7 +92,11 @@ is "https://az-keys.$suffix/deletedkeys/pen" keyvault key delete --vault-name az
 refused 1 Conflict keyvault key restore --vault-name az-keys -f "$work/pen.backup"
 is "" keyvault key purge --vault-name az-keys -n pen
 is "P-384" keyvault key restore --vault-name az-keys -f "$work/pen.backup" --query key.crv
-refused 3 "secrets" keyvault secret show --vault-name az-keys -n none
+for kind in secret certificate; do
+    refused 1 "this key vault holds keys only" keyvault $kind list --vault-name az-keys
+    refused 3 "this key vault holds keys only" keyvault $kind show --vault-name az-keys -n none
+done
+refused 1 "this key vault holds keys only" keyvault secret set --vault-name az-keys -n none --value x
 
 # --- a key vault whose access policies decide ---
 is "False	$object" keyvault create -n az-policies -g az -l local --retention-days 7 \
@@ -198,40 +123,29 @@ is "203.0.113.0/24" keyvault network-rule list -n az-policies --query 'ipRules[]
 is "" keyvault network-rule remove -n az-policies --ip-address 203.0.113.0/24 \
     --query 'properties.networkAcls.ipRules[].value'
 
-# --- audit settings ---
-"$CUSTODY_TEST_BINARY" audit destination create -n kept --type file >/dev/null
-destination=$("$CUSTODY_TEST_BINARY" audit destination list --query '[0].id' -o tsv)
-is "audit" monitor diagnostic-settings create -n audit --resource "$vault" \
-    --storage-account "$destination" \
-    --logs '[{"category":"AuditEvent","enabled":true}]' --query name
-is "AuditEvent" monitor diagnostic-settings show -n audit --resource "$vault" \
-    --query 'logs[].category'
-is "audit" monitor diagnostic-settings list --resource "$vault" --query '[].name'
-is "" monitor diagnostic-settings delete -n audit --resource "$vault"
-is "" monitor diagnostic-settings list --resource "$vault" --query '[].name'
-
-# --- applications ---
-value ad sp create-for-rbac -n robot --role "Key Vault Crypto User" --scopes "$vault" \
-    --query '[[appId,password,tenant]]' | IFS=$'\t' read -r robot password of
-[ "$of" = "$tenant" ] || fail "ad sp create-for-rbac" "tenant $of"
-is "robot" ad sp show --id "$robot" --query displayName
-is "robot" ad sp list --display-name robot --query '[].displayName'
-is "robot" ad app list --app-id "$robot" --query '[].displayName'
-is "Key Vault Crypto User" role assignment list --scope "$vault" --assignee "$robot" \
-    --query '[].roleDefinitionName'
-is "$robot" login --service-principal -u "$robot" -p "$password" --tenant "$tenant" \
-    --query '[].user.name'
-is "RSA" keyvault key show --vault-name az-keys -n box --query key.kty
-refused 1 ForbiddenByRbac keyvault key create --vault-name az-keys -n robots
-refused 1 AuthorizationFailed keyvault update -n az-keys -g az --enabled-for-deployment false
-is "" logout --username "$robot"
-is "$subscription" login --service-principal -u "$client" -p "$secret" --tenant "$tenant" \
-    --query '[].id'
-is "" ad sp delete --id "$robot"
-
-# --- a right that is taken away counts at once ---
+# --- identities of this host ---
 is "" role assignment delete --ids "$officer"
 refused 1 ForbiddenByRbac keyvault key list --vault-name az-keys
+is "$identity" role assignment create --role "Key Vault Crypto User" --scope "$vault" \
+    --assignee-object-id "$identity" --assignee-principal-type ServicePrincipal \
+    --query principalId
+# As IDENTITY_ENDPOINT and IDENTITY_HEADER say (App Service), then as the instance metadata does.
+is "systemAssignedIdentity" login --identity --query '[].user.name'
+is "box" keyvault key list --vault-name az-keys --query "[?name=='box'].name"
+is "b'the only copy'" keyvault key decrypt --vault-name az-keys -n box -a RSA-OAEP-256 \
+    --data-type plaintext --value "$sealed" --query result
+refused 1 ForbiddenByRbac keyvault key create --vault-name az-keys -n apps
+is "" logout
+sign_in
+id=$(value identity show -n app -g custody --query id)
+is "" rest --method post --url "$arm/custody/host/identities" --body "{\"identityId\":\"$id\"}" \
+    --query identityHeader
+endpoint=$(fact managedIdentityEndpoint)
+export AZURE_POD_IDENTITY_AUTHORITY_HOST=${endpoint%/msi/token}
+unset IDENTITY_ENDPOINT IDENTITY_HEADER
+is "userAssignedIdentity" login --identity --resource-id "$id" --query '[].user.name'
+is "RSA" keyvault key show --vault-name az-keys -n box --query key.kty
+sign_in
 
 # --- key vaults deleted ---
 is "" keyvault delete -n az-policies
@@ -240,9 +154,7 @@ is "az-policies" keyvault show-deleted -n az-policies --query name
 is "az-policies" keyvault recover -n az-policies --query name
 is "" keyvault delete -n az-policies
 is "" keyvault purge -n az-policies
+is "" keyvault delete -n az-keys
+is "" keyvault purge -n az-keys
 is "" keyvault list-deleted --resource-type vault --query '[].name'
-is "" group delete -n az --yes
-is "false" group exists -n az
-is "" logout
-echo "$step steps, $failed failed"
-[ "$failed" = 0 ]
+finish

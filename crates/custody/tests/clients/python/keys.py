@@ -6,10 +6,6 @@ the public key (encrypt, wrap, verify) is asked for twice: through the SDK, and 
 
 import base64
 import hashlib
-import json
-import os
-import subprocess
-import time
 
 import requests
 from azure.core.exceptions import (
@@ -19,7 +15,6 @@ from azure.core.exceptions import (
     ResourceNotFoundError,
 )
 from azure.core.rest import HttpRequest
-from azure.identity import ClientSecretCredential
 from azure.keyvault.keys import (
     ApiVersion,
     JsonWebKey,
@@ -37,55 +32,26 @@ from azure.keyvault.keys.crypto import (
     KeyWrapAlgorithm,
     SignatureAlgorithm,
 )
-from azure.mgmt.keyvault import KeyVaultManagementClient
 from azure.mgmt.core.tools import parse_resource_id
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from officer import (
+    ADMINISTRATOR,
+    FACTS,
+    GROUP,
+    credential,
+    management_client,
+    refused,
+    run,
+    step,
+    trust_hosts,
+)
 
-FACTS = json.loads(os.environ["CUSTODY_TEST_ENV"])
 VAULT = "sdk-keys"
-GROUP = "sdk"
 URL = f"https://{VAULT}.{FACTS['keyVaultSuffix']}"
-ADMINISTRATOR = FACTS["administrator"]
-with open(ADMINISTRATOR["clientSecretFile"], encoding="utf-8") as file:
-    SECRET = file.read().strip()
-
-
-def credential(secret=SECRET, tenant=FACTS["tenantId"], client=ADMINISTRATOR["clientId"]):
-    return ClientSecretCredential(
-        tenant,
-        client,
-        secret,
-        authority=FACTS["authority"],
-        disable_instance_discovery=True,
-        additionally_allowed_tenants=["*"],
-    )
 
 
 def key_client(by, **keywords):
     return KeyClient(URL, by, retry_total=0, **keywords)
-
-
-def refused(error, status, code, act, inner=None, says=""):
-    """Checks that `act` is refused with this status, code, inner code and text."""
-    try:
-        act()
-    except error as refusal:
-        assert refusal.status_code == status, refusal
-        found = refusal.error
-        assert found is not None and found.code == code, refusal
-        got = (found.innererror or {}).get("code") if inner else None
-        assert got == inner, (refusal, found.innererror)
-        assert says in refusal.message, refusal.message
-    else:
-        raise AssertionError(f"{code} expected")
-
-
-STEPS = []
-
-
-def step(function):
-    STEPS.append(function)
-    return function
 
 
 ME = credential()
@@ -106,13 +72,7 @@ def ask(path, body):
 
 @step
 def a_key_vault_with_access_policies_is_made():
-    management = KeyVaultManagementClient(
-        ME,
-        FACTS["subscriptionId"],
-        base_url=FACTS["resourceManager"],
-        credential_scopes=[FACTS["resourceManager"] + "/.default"],
-        retry_total=0,
-    )
+    management = management_client(ME)
     entry = {
         "tenantId": FACTS["tenantId"],
         "objectId": ADMINISTRATOR["objectId"],
@@ -138,12 +98,7 @@ def a_key_vault_with_access_policies_is_made():
         {"name": VAULT, "type": "Microsoft.KeyVault/vaults"}
     )
     assert (taken.name_available, taken.reason) == (False, "AlreadyExists"), taken
-    subprocess.run(
-        [os.environ["CUSTODY_TEST_BINARY"], "trust", "hosts", "--yes"]
-        + ["--hosts-file", os.environ["CUSTODY_TEST_HOSTS"]],
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
+    trust_hosts()
 
 
 @step
@@ -432,8 +387,4 @@ def whoever_shows_the_wrong_things_is_refused():
     fails(Fixed(own), "(Unauthorized) AKV10")
 
 
-if __name__ == "__main__":
-    for current in STEPS:
-        began = time.monotonic()
-        current()
-        print(f"ok {current.__name__} ({time.monotonic() - began:.1f} s)", flush=True)
+run()
