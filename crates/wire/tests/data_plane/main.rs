@@ -4,6 +4,7 @@
 mod bodies;
 mod keys;
 mod life;
+mod races;
 mod release;
 mod world;
 mod wycheproof;
