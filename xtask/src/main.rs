@@ -8,6 +8,8 @@ mod ci;
 mod crash;
 mod docs;
 mod failure;
+mod flood;
+mod fuzz;
 mod golden;
 mod layers;
 mod markdown;
@@ -17,6 +19,7 @@ mod packages;
 mod process;
 mod python;
 mod rules;
+mod served;
 mod sources;
 mod steps;
 mod stopwatch;
@@ -42,7 +45,10 @@ cargo xtask COMMAND
   golden   writes golden outputs anew: review the difference
   bench    [--reps N] [--sets tree,large] [--engines custody,restic,borg,rustic] [--seed N]
            [--small] [--work DIR] [--custody FILE]: custody beside its peers
-  crash    [--kills N] [--seed N] [--custody FILE] [--work DIR]: kill -9 in every phase
+  crash    [--keys] [--kills N] [--seed N] [--custody FILE] [--work DIR]: kill -9 in every phase;
+           with --keys of a server that changes keys
+  flood    [--connections N] [--custody FILE] [--work DIR]: so many idle TLS connections at once
+  fuzz     [--seconds N] [--targets NAME,…]: every target so long, and its corpus kept small
 ";
 
 fn main() -> ExitCode {
@@ -61,6 +67,8 @@ fn run(command: &str, options: &Options) -> Result<(), Failure> {
     match command {
         "bench" => return bench::run(options),
         "crash" => return crash::run(options),
+        "flood" => return flood::run(options),
+        "fuzz" => return fuzz::run(options),
         _ => options.allow(&[])?,
     }
     match command {
