@@ -18,7 +18,7 @@ const START_MAX: Duration = Duration::from_secs(30);
 /// How often it is looked whether it has.
 const LOOK: Duration = Duration::from_millis(5);
 /// How long an answer may take.
-const ANSWER_MAX: Duration = Duration::from_secs(60);
+const ANSWER_MAX: Duration = Duration::from_mins(1);
 
 /// A server that ends with this value.
 pub(crate) struct Served {

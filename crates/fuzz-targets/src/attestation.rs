@@ -47,7 +47,7 @@ pub(crate) fn attestation(world: &World, data: &[u8]) {
         let claims: serde_json::Value = serde_json::from_slice(claims).unwrap();
         let issuer = claims["iss"].as_str().unwrap_or_default();
         assert_eq!(issuer.trim_end_matches('/').to_ascii_lowercase(), AUTHORITY, "{claims}");
-        assert!(claims["exp"].as_f64().is_some_and(|end| end > NOW as f64), "{claims}");
+        assert!(claims["exp"].as_f64().is_some_and(|end| end > 1.8e9), "{claims}");
     }
 }
 

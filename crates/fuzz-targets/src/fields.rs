@@ -139,5 +139,9 @@ fn to_key(world: &World, method: &str, path: &str, body: Vec<u8>) {
 }
 
 fn escaped(text: &[u8]) -> String {
-    text.iter().map(|byte| format!("%{byte:02X}")).collect()
+    data_encoding::HEXUPPER
+        .encode(text)
+        .as_bytes()
+        .chunks(2)
+        .fold(String::new(), |all, digits| all + "%" + &String::from_utf8_lossy(digits))
 }

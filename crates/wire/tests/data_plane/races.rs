@@ -36,12 +36,12 @@ fn ask(server: &Server, method: Method, path: &str, body: Option<&Value>) -> Ans
 /// All versions that a key has.
 fn versions(world: &World, name: &str) -> Vec<String> {
     let mut found = Vec::new();
-    let mut page = world.get(KEY_VAULT, &format!("/keys/{name}/versions")).body;
+    let mut page = world.get(KEY_VAULT, &format!("/keys/{name}/versions"));
     loop {
-        let items = page["value"].as_array().unwrap();
+        let items = page.body.pointer("/value").and_then(Value::as_array).unwrap();
         found.extend(items.iter().map(|item| item["kid"].as_str().unwrap().to_owned()));
-        let Some(next) = page["nextLink"].as_str() else { return found };
-        page = world.send(Method::GET, next, None).body;
+        let Some(next) = page.body.get("nextLink").and_then(Value::as_str) else { return found };
+        page = world.send(Method::GET, next, None);
     }
 }
 

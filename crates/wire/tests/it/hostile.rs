@@ -86,7 +86,7 @@ fn what_is_no_tls_ends_the_connection() {
         format!("{GET}\r\n").into_bytes(),
         vec![0; 4_096],
         vec![0xff; 70_000],
-        [hello.as_slice(), &[0x41; 20_000]].concat(),
+        [hello.to_vec(), vec![0x41; 20_000]].concat(),
         b"\x15\x03\x01\x00\x02\x02\x28".to_vec(),
     ] {
         let mut stream = site.plain();
@@ -116,11 +116,9 @@ fn a_connection_that_is_half_closed_ends() {
 #[test]
 fn requests_that_come_at_once_are_answered_in_order() {
     let site = Listening::with(Limits::default());
-    let mut said = String::new();
-    for number in 0..100 {
-        said += &format!("{GET}X-Ms-Client-Request-Id: {number}\r\n\r\n");
-    }
-    said += &format!("{GET}Connection: close\r\n\r\n");
+    let numbered = |number| format!("{GET}X-Ms-Client-Request-Id: {number}\r\n\r\n");
+    let last = format!("{GET}Connection: close\r\n\r\n");
+    let said: String = (0..100).map(numbered).chain([last]).collect();
     let heard = hear(&mut site.connect(), &said);
     let echoed: Vec<&str> =
         heard.lines().filter_map(|line| line.strip_prefix("x-ms-client-request-id: ")).collect();
@@ -205,7 +203,6 @@ fn streams_that_are_reset_as_soon_as_they_are_opened_end_the_connection() {
 
 #[test]
 fn streams_beyond_the_limit_are_refused() {
-    let site = Listening::with(Limits { streams_max: 4, ..Limits::default() });
     let mut said = Vec::new();
     for number in 0..50 {
         // Their bodies never come.
@@ -219,10 +216,9 @@ fn streams_beyond_the_limit_are_refused() {
     };
     let short = Listening::with(limits);
     let kinds = kinds_heard(&mut short.connect_http2(), &http2(&said));
-    let refused = kinds.iter().filter(|kind| **kind == RESET).count();
-    assert!(refused >= 40 || kinds.contains(&GO_AWAY), "{kinds:?}");
+    let refused: Vec<&u8> = kinds.iter().filter(|kind| **kind == RESET).collect();
+    assert!(refused.len() >= 40 || kinds.contains(&GO_AWAY), "{kinds:?}");
     assert_served(&short, "many streams");
-    assert_served(&site, "nothing");
 }
 
 #[test]
@@ -241,7 +237,9 @@ fn frames_that_make_no_sense_end_the_connection() {
         ("settings of the wrong length", frame(SETTINGS, 0, 0, &[0; 5])),
     ] {
         let kinds = kinds_heard(&mut site.connect_http2(), &http2(&frames));
-        assert!(kinds.contains(&GO_AWAY) || kinds.contains(&RESET), "{what}: {kinds:?}");
+        let lost = frames.len() > SURELY_READ && kinds.is_empty();
+        assert!(lost || kinds.contains(&GO_AWAY) || kinds.contains(&RESET), "{what}: {kinds:?}");
+        assert!(!kinds.contains(&HEADERS), "{what} was answered: {kinds:?}");
         assert_served(&site, what);
     }
     let kinds = kinds_heard(&mut site.connect_http2(), b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n");
