@@ -9,6 +9,8 @@ mod clients;
 mod crash;
 mod docs;
 mod failure;
+mod flood;
+mod fuzz;
 mod golden;
 mod layers;
 mod markdown;
@@ -17,6 +19,7 @@ mod options;
 mod packages;
 mod process;
 mod rules;
+mod served;
 mod sources;
 mod steps;
 mod stopwatch;
@@ -47,7 +50,10 @@ cargo xtask COMMAND
            [--sizes 2048,3072,4096] [--keys N] [--threads N] [--connections N] [--timed N]
            [--patient] [--bare]: rates and times of the server, beside `openssl speed`;
            --patient obeys Retry-After, --bare leaves openssl out
-  crash    [--kills N] [--seed N] [--custody FILE] [--work DIR]: kill -9 in every phase
+  crash    [--keys] [--kills N] [--seed N] [--custody FILE] [--work DIR]: kill -9 in every phase;
+           with --keys of a server that changes keys
+  flood    [--connections N] [--custody FILE] [--work DIR]: so many idle TLS connections at once
+  fuzz     [--seconds N] [--targets NAME,…]: every target so long, and its corpus kept small
 ";
 
 fn main() -> ExitCode {
@@ -70,6 +76,8 @@ fn run(command: &str, options: &Options) -> Result<(), Failure> {
         "bench" => return bench::run(options),
         "bench serve" => return bench::serve::run(options),
         "crash" => return crash::run(options),
+        "flood" => return flood::run(options),
+        "fuzz" => return fuzz::run(options),
         _ => options.allow(&[])?,
     }
     match command {

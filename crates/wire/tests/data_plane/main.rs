@@ -5,6 +5,7 @@ mod bodies;
 mod golden;
 mod keys;
 mod life;
+mod races;
 mod release;
 mod world;
 mod wycheproof;

@@ -9,9 +9,11 @@
 mod bearers;
 mod canary;
 mod graph;
+mod hostile;
 mod limits;
 mod listening;
 mod managed_identities;
 mod site;
+mod standing;
 mod tenants;
 mod token_endpoint;
