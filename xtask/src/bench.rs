@@ -7,6 +7,7 @@ mod data;
 mod engine;
 mod measure;
 mod report;
+pub(crate) mod serve;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -55,12 +56,19 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     figures.verdict()
 }
 
-/// The release build of custody, or the one that was named.
+/// The release build of custody, or the one that `--custody` names.
 pub(crate) fn custody_binary(options: &Options) -> Result<PathBuf, Failure> {
-    if options.has("custody") {
-        let named: PathBuf = options.value("custody", PathBuf::new())?;
-        return named.canonicalize().trying(named.display());
-    }
+    if options.has("custody") { binary(options, "custody") } else { built() }
+}
+
+/// The program that this option names.
+fn binary(options: &Options, option: &str) -> Result<PathBuf, Failure> {
+    let named: PathBuf = options.value(option, PathBuf::new())?;
+    named.canonicalize().trying(named.display())
+}
+
+/// The release build of custody, after making sure that it is of today.
+fn built() -> Result<PathBuf, Failure> {
     run_command(&mut command(
         "cargo",
         &["build", "--release", "--locked", "--package", "custody"],

@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 use crate::process::{command, run as run_command};
-use crate::{banned, docs, layers, rules, steps};
+use crate::{banned, clients, docs, layers, rules, steps};
 
 /// Runs all checks.
 pub(crate) fn run() -> Result<(), Failure> {
@@ -17,7 +17,9 @@ pub(crate) fn run() -> Result<(), Failure> {
 }
 
 fn format() -> Result<(), Failure> {
-    run_command(&mut command("cargo", &["fmt", "--all", "--check"]))
+    run_command(&mut command("cargo", &["fmt", "--all", "--check"]))?;
+    let apart = ["fmt", "--check", "--manifest-path", clients::RUST_MANIFEST];
+    run_command(&mut command("cargo", &apart))
 }
 
 fn clippy() -> Result<(), Failure> {

@@ -73,7 +73,7 @@ fn edges(
         };
         let (from, to) = (&package.folder, &target.folder);
         match (floor, floors.get(to)) {
-            (_, None) | (Floor::Dev, Some(Floor::Number(_))) => {}
+            (_, None) | (Floor::Dev, _) => {}
             (_, Some(Floor::Dev)) if dependency.dev => {}
             (_, Some(Floor::Dev)) => {
                 problems.push(format!("{from} uses {to} outside [dev-dependencies]"));

@@ -5,9 +5,12 @@ mod banned;
 mod bench;
 mod check;
 mod ci;
+mod clients;
 mod crash;
 mod docs;
 mod failure;
+mod flood;
+mod fuzz;
 mod golden;
 mod layers;
 mod markdown;
@@ -15,8 +18,8 @@ mod metadata;
 mod options;
 mod packages;
 mod process;
-mod python;
 mod rules;
+mod served;
 mod sources;
 mod steps;
 mod stopwatch;
@@ -37,17 +40,28 @@ cargo xtask COMMAND
   rules    docs/rules.md names a function and a test for every rule that is done
   docs     links, error codes and the command reference are what the code says
   banned   no banned crate, no licence outside deny.toml
-  test     the Debian packages and Python clients that tests need, then all tests
+  test     the Debian packages and clients that tests need, then all tests
   ci       check, then test
   golden   writes golden outputs anew: review the difference
   bench    [--reps N] [--sets tree,large] [--engines custody,restic,borg,rustic] [--seed N]
            [--small] [--work DIR] [--custody FILE]: custody beside its peers
-  crash    [--kills N] [--seed N] [--custody FILE] [--work DIR]: kill -9 in every phase
+  bench serve
+           [--only floor,unwrap,get,token,pool,list,start] [--seconds N] [--binary FILE]
+           [--sizes 2048,3072,4096] [--keys N] [--threads N] [--connections N] [--timed N]
+           [--patient] [--bare]: rates and times of the server, beside `openssl speed`;
+           --patient obeys Retry-After, --bare leaves openssl out
+  crash    [--keys] [--kills N] [--seed N] [--custody FILE] [--work DIR]: kill -9 in every phase;
+           with --keys of a server that changes keys
+  flood    [--connections N] [--custody FILE] [--work DIR]: so many idle TLS connections at once
+  fuzz     [--seconds N] [--targets NAME,…]: every target so long, and its corpus kept small
 ";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let command = arguments.next().unwrap_or_default();
+    let mut arguments = arguments.peekable();
+    let is_serve = command == "bench" && arguments.next_if_eq("serve").is_some();
+    let command = if is_serve { "bench serve".to_owned() } else { command };
     match Options::parse(arguments).and_then(|options| run(&command, &options)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -60,7 +74,10 @@ fn main() -> ExitCode {
 fn run(command: &str, options: &Options) -> Result<(), Failure> {
     match command {
         "bench" => return bench::run(options),
+        "bench serve" => return bench::serve::run(options),
         "crash" => return crash::run(options),
+        "flood" => return flood::run(options),
+        "fuzz" => return fuzz::run(options),
         _ => options.allow(&[])?,
     }
     match command {

@@ -19,7 +19,9 @@ impl SourceFile {
     /// Its text up to its unit tests; nothing if the whole file serves tests.
     pub(crate) fn product_text(&self) -> &str {
         let serves_tests = self.path.components().any(|part| {
-            ["tests", "test-world", "benches"].iter().any(|name| part.as_os_str() == *name)
+            ["tests", "test-world", "fuzz-targets", "benches"]
+                .iter()
+                .any(|name| part.as_os_str() == *name)
         });
         match self.text.split_once("#[cfg(test)]\nmod ") {
             _ if serves_tests => "",

@@ -1,22 +1,29 @@
-//! `test`: all tests, after making sure of the Debian packages and Python clients they need.
+//! `test`: all tests, after making sure of the Debian packages and the clients they need.
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
+use crate::clients;
 use crate::failure::{Failure, Trying};
 use crate::packages::{self, Package};
 use crate::process::{command, line};
-use crate::python;
 
 /// What tests call: extended attributes and access lists are compared with the system's own tools,
-/// clients are Python programs, and one of them imports a key that openssl made.
-const PACKAGES: [Package; 4] =
-    [("getfattr", "attr"), ("getfacl", "acl"), ("python3", "python3"), ("openssl", "openssl")];
+/// clients come through Python's and Node's package managers, and one of them imports a key that
+/// openssl made.
+const PACKAGES: [Package; 6] = [
+    ("getfattr", "attr"),
+    ("getfacl", "acl"),
+    ("node", "nodejs"),
+    ("npm", "npm"),
+    ("openssl", "openssl"),
+    ("python3", "python3"),
+];
 
 /// Runs all tests of the workspace and prints how many passed.
 pub(crate) fn run() -> Result<(), Failure> {
     packages::ensure(&PACKAGES)?;
-    python::ensure()?;
+    clients::ensure()?;
     let mut cargo = command("cargo", &["test", "--workspace", "--locked", "--no-fail-fast"]);
     let cargo_line = line(&cargo);
     let mut child = cargo.stdout(Stdio::piped()).spawn().trying(&cargo_line)?;

@@ -25,7 +25,8 @@ pub fn built_in_role(name: &str) -> Option<&'static RoleDefinition> {
 pub const OWNER: RoleDefinitionId = id(0x8e3af657_a8ff_443c_a75c_2fe8c4bcb635);
 /// Everything on keys of a key vault: more than a vault's identity needs, and good for it (rule 45).
 pub const KEY_VAULT_CRYPTO_OFFICER: RoleDefinitionId = id(0x14b46e9e_c2b7_41b4_b07b_48a6ebf60603);
-/// What a vault's identity needs and no more: read, wrap, unwrap (rule 42).
+/// What a vault's identity, or a service's application, needs and no more: read, wrap, unwrap
+/// (rules 42, 144).
 pub const KEY_VAULT_CRYPTO_SERVICE_ENCRYPTION_USER: RoleDefinitionId =
     id(0xe147488a_f6f5_4113_8e2d_b22465e65bf6);
 

@@ -10,16 +10,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use custody_ambient::{Clock, Timestamp};
 use rustix::fs::FlockOperation;
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::disk::{Disk, SystemDisk, is_full};
-use crate::line::encode;
+use crate::line::{Said, encode};
+use crate::queue::{Queue, Ticket};
 use crate::reserve::Reserve;
 use crate::segment::Segment;
 use crate::tail::{FORMAT, Tail};
-use crate::{
-    Content, Entries, HeadFile, LedgerError, Note, Order, Position, Signer, read, read_from,
-};
+use crate::{Entries, HeadFile, LedgerError, Note, Order, Position, Signer, read, read_from};
 
 /// Longest record, in bytes of JSON.
 const RECORD_BYTES_MAX: usize = 64 << 10;
@@ -29,9 +27,6 @@ const SEGMENT_BYTES_MAX: u64 = 4 << 20;
 
 /// A head is signed each time so many lines have come.
 const HEAD_INTERVAL_LINES: u64 = 256;
-
-/// Most records of one write.
-const BATCH_RECORDS_MAX: usize = 512;
 
 /// What may happen to an append when the disk is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,16 +44,9 @@ pub struct Ledger {
     clock: Arc<dyn Clock>,
     disk: Box<dyn Disk>,
     lock: File,
-    waiting: Mutex<Vec<Waiting>>,
+    queue: Queue,
     state: Mutex<State>,
     failed: AtomicU64,
-}
-
-/// A record that is to be written by whoever writes next, and where that one says how it went.
-struct Waiting {
-    record: Value,
-    importance: Importance,
-    outcome: Arc<Mutex<Option<Result<Position, LedgerError>>>>,
 }
 
 /// What one handle remembers between appends.
@@ -102,30 +90,15 @@ impl Ledger {
         importance: Importance,
     ) -> Result<Position, LedgerError> {
         let invalid = |why: String| Err(LedgerError::InvalidRecord(why));
-        let record = match serde_json::to_value(record) {
-            Ok(record @ Value::Object(_)) => record,
+        let record = match serde_json::to_string(record) {
+            Ok(record) if record.starts_with('{') => record,
             Ok(_) => return invalid("it is no JSON object".to_owned()),
             Err(error) => return invalid(error.to_string()),
         };
-        let length_bytes = record.to_string().len();
-        if length_bytes > RECORD_BYTES_MAX {
-            return invalid(format!("{length_bytes} bytes of at most {RECORD_BYTES_MAX}"));
+        if record.len() > RECORD_BYTES_MAX {
+            return invalid(format!("{} bytes of at most {RECORD_BYTES_MAX}", record.len()));
         }
-        let outcome = Arc::new(Mutex::new(None));
-        let waiting = Waiting { record, importance, outcome: Arc::clone(&outcome) };
-        held(&self.waiting).push(waiting);
-        // Whoever gets the lock first writes for all who wait; the others find it done.
-        let written = || held(&outcome).take();
-        let locked = self.locked(|state| {
-            if let Some(outcome) = written() {
-                return outcome;
-            }
-            self.write_waiting(state);
-            written().unwrap_or(Err(LedgerError::Lost))
-        });
-        // Without the lock it was not written: then nobody shall write it later.
-        held(&self.waiting).retain(|waiting| !Arc::ptr_eq(&waiting.outcome, &outcome));
-        locked
+        self.queue.pass(record, importance, |batch| self.write_batch(batch))
     }
 
     /// The last line, or `None` while there is none.
@@ -176,10 +149,9 @@ impl Ledger {
         let path = folder.join("lock");
         let lock = private_file(&path).map_err(LedgerError::io("open", &path))?;
         let state = State { tail: None, reserve: Reserve::in_folder(folder) };
-        let (waiting, state) = (Mutex::default(), Mutex::new(state));
-        let (folder_path, failed) = (folder.to_owned(), AtomicU64::new(0));
-        let ledger =
-            Self { folder: folder_path, signer, clock, disk, lock, waiting, state, failed };
+        let (folder, queue, state) = (folder.to_owned(), Queue::default(), Mutex::new(state));
+        let failed = AtomicU64::new(0);
+        let ledger = Self { folder, signer, clock, disk, lock, queue, state, failed };
         ledger.locked(|state| {
             state.reserve.refill(&*ledger.disk);
             ledger.tail(state).map(drop)
@@ -193,9 +165,12 @@ impl Ledger {
         act: impl FnOnce(&mut State) -> Result<T, LedgerError>,
     ) -> Result<T, LedgerError> {
         let mut state = held(&self.state);
-        let _held = Held::take(&self.lock)
-            .map_err(|errno| LedgerError::io("lock", &self.folder)(errno.into()))?;
+        let _held = Held::take(&self.lock).map_err(|errno| self.unlockable(errno))?;
         act(&mut state)
+    }
+
+    fn unlockable(&self, errno: rustix::io::Errno) -> LedgerError {
+        LedgerError::io("lock", &self.folder)(errno.into())
     }
 
     /// The tail, from memory if it still holds.
@@ -207,48 +182,45 @@ impl Ledger {
         Ok(state.tail.insert(tail))
     }
 
-    /// Writes what waits, all at once; if that fails each by itself, so that everybody learns what
-    /// became of their own record.
-    fn write_waiting(&self, state: &mut State) {
-        let mut batch = std::mem::take(&mut *held(&self.waiting));
-        while !batch.is_empty() {
-            let later = batch.split_off(batch.len().min(BATCH_RECORDS_MAX));
-            self.write_batch(state, batch);
-            batch = later;
-        }
-        state.reserve.refill(&*self.disk);
-    }
-
-    fn write_batch(&self, state: &mut State, batch: Vec<Waiting>) {
-        let records = |batch: &[Waiting]| -> Vec<Content> {
-            batch.iter().map(|waiting| Content::Record(waiting.record.clone())).collect()
+    /// Writes records all at once; if that fails each by itself, so that everybody learns what
+    /// became of their own.
+    fn write_batch(&self, batch: &[Arc<Ticket>]) {
+        let mut state = held(&self.state);
+        let _held = match Held::take(&self.lock) {
+            Ok(held) => held,
+            Err(errno) => {
+                return batch.iter().for_each(|ticket| ticket.settle(Err(self.unlockable(errno))));
+            }
         };
         // Ordinary records must not use up the reserve in the shadow of an essential one.
-        let together = match batch.as_slice() {
+        let together = match batch {
             [_] => None,
-            all => self.extend(state, records(all), Importance::Ordinary).ok(),
+            all => {
+                let records = all.iter().map(|ticket| Said::Record(&ticket.record)).collect();
+                self.extend(&mut state, records, Importance::Ordinary).ok()
+            }
         };
         let mut positions = together.unwrap_or_default().into_iter();
-        for waiting in batch {
-            let outcome = match positions.next() {
+        for ticket in batch {
+            ticket.settle(match positions.next() {
                 Some(position) => Ok(position),
                 None => self
-                    .extend(state, vec![Content::Record(waiting.record)], waiting.importance)
+                    .extend(&mut state, vec![Said::Record(&ticket.record)], ticket.importance)
                     .and_then(|positions| positions.first().copied().ok_or(LedgerError::Lost)),
-            };
-            *held(&waiting.outcome) = Some(outcome);
+            });
         }
+        state.reserve.refill(&*self.disk);
     }
 
     /// Adds lines, and before them the note on a damaged tail, if there is one.
     fn extend(
         &self,
         state: &mut State,
-        contents: Vec<Content>,
+        contents: Vec<Said<'_>>,
         importance: Importance,
     ) -> Result<Vec<Position>, LedgerError> {
         if let Some(fault) = self.tail(state)?.fault.clone() {
-            self.write(state, vec![Content::Note(fault)], importance)?;
+            self.write(state, vec![Said::Note(fault)], importance)?;
         }
         self.write(state, contents, importance)
     }
@@ -257,7 +229,7 @@ impl Ledger {
     fn write(
         &self,
         state: &mut State,
-        contents: Vec<Content>,
+        contents: Vec<Said<'_>>,
         importance: Importance,
     ) -> Result<Vec<Position>, LedgerError> {
         let tail = self.tail(state)?.clone();
@@ -289,7 +261,7 @@ impl Ledger {
     }
 
     /// What is to be written: a new segment's `begin`, the lines, a signed head where one is due.
-    fn compose(&self, tail: &Tail, contents: Vec<Content>) -> Result<Batch, LedgerError> {
+    fn compose(&self, tail: &Tail, contents: Vec<Said<'_>>) -> Result<Batch, LedgerError> {
         let time = self.clock.now();
         let own_key = self.signer.as_ref().map(Signer::public_key);
         let mut batch = Batch::behind(tail);
@@ -310,7 +282,7 @@ impl Ledger {
             && (asked || interval(tail.position) != interval(batch.last))
         {
             let signature = signer.sign(batch.last, time)?;
-            batch.add(time, Content::Note(Note::Head { signature }))?;
+            batch.add(time, Said::Note(Note::Head { signature }))?;
             batch.signed = true;
         }
         Ok(batch)
@@ -373,11 +345,11 @@ impl Batch {
         self.segment = Segment::at(folder, self.last.sequence + 1);
         self.offset = 0;
         self.public_key.clone_from(&public_key);
-        self.add(time, Content::Note(Note::Begin { format: FORMAT, public_key })).map(drop)
+        self.add(time, Said::Note(Note::Begin { format: FORMAT, public_key })).map(drop)
     }
 
     /// Adds a line and returns its place.
-    fn add(&mut self, time: Timestamp, content: Content) -> Result<Position, LedgerError> {
+    fn add(&mut self, time: Timestamp, content: Said<'_>) -> Result<Position, LedgerError> {
         let line = encode(self.last, time, content, &mut self.bytes);
         self.last = line.map_err(|error| LedgerError::InvalidRecord(error.to_string()))?;
         Ok(self.last)
@@ -470,7 +442,7 @@ mod tests {
                     })
                 })
                 .collect();
-            while held(&ledger.waiting).len() < FOLLOWERS {
+            while ledger.queue.len() < FOLLOWERS {
                 std::thread::yield_now();
             }
             waiting.store(FOLLOWERS, Ordering::SeqCst);

@@ -16,6 +16,7 @@ mod event_subscription;
 mod head;
 mod ledger;
 mod line;
+mod queue;
 mod read;
 mod reserve;
 mod segment;

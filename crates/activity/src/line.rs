@@ -147,36 +147,55 @@ impl fmt::Debug for LineHash {
     }
 }
 
-/// All members of a line but its own hash, in the order they are written.
-#[derive(Serialize, Deserialize)]
+/// All members of a line but its own hash.
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Members {
     sequence: u64,
     time: Timestamp,
     previous: LineHash,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     record: Option<Value>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     ledger: Option<Note>,
+}
+
+/// What a new line says.
+pub(crate) enum Said<'r> {
+    /// A record: the text of a JSON object.
+    Record(&'r str),
+    /// A note of the ledger's own.
+    Note(Note),
+}
+
+/// The members of a line before what it says.
+#[derive(Serialize)]
+struct Place {
+    sequence: u64,
+    time: Timestamp,
+    previous: LineHash,
 }
 
 /// Appends the line that follows `previous` to `out` and returns its place.
 pub(crate) fn encode(
     previous: Position,
     time: Timestamp,
-    content: Content,
+    said: Said<'_>,
     out: &mut Vec<u8>,
 ) -> Result<Position, serde_json::Error> {
-    let (record, ledger) = match content {
-        Content::Record(record) => (Some(record), None),
-        Content::Note(note) => (None, Some(note)),
-    };
     let sequence = previous.sequence + 1;
-    let members = Members { sequence, time, previous: previous.hash, record, ledger };
-    let mut line = serde_json::to_vec(&members)?;
-    line.pop(); // the closing brace comes behind the hash
-    let hash = LineHash::of(&line);
-    out.extend_from_slice(&line);
+    let begin = out.len();
+    serde_json::to_writer(&mut *out, &Place { sequence, time, previous: previous.hash })?;
+    out.pop(); // the closing brace comes behind the hash
+    match said {
+        Said::Record(record) => {
+            out.extend_from_slice(b",\"record\":");
+            out.extend_from_slice(record.as_bytes());
+        }
+        Said::Note(note) => {
+            out.extend_from_slice(b",\"ledger\":");
+            serde_json::to_writer(&mut *out, &note)?;
+        }
+    }
+    let hash = LineHash::of(out.get(begin..).unwrap_or_default());
     out.extend_from_slice(HASH_MEMBER);
     out.extend_from_slice(hash.to_string().as_bytes());
     out.extend_from_slice(LINE_END);

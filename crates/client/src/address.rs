@@ -8,6 +8,8 @@ pub mod kinds {
     pub const IDENTITY: &str = "Microsoft.ManagedIdentity/userAssignedIdentities";
     /// Key vaults.
     pub const KEY_VAULT: &str = "Microsoft.KeyVault/vaults";
+    /// Managed HSMs.
+    pub const MANAGED_HSM: &str = "Microsoft.KeyVault/managedHSMs";
     /// Backup vaults.
     pub const BACKUP_VAULT: &str = "Microsoft.DataProtection/backupVaults";
     /// Destinations of audit records.

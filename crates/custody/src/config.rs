@@ -3,8 +3,9 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use custody_wire::AddressRange;
+use custody_wire::{AddressRange, Region};
 use serde::Deserialize;
+use serde::de::{Deserializer, Error as _};
 
 use crate::error::CliError;
 use crate::in_process::SealKind;
@@ -13,6 +14,8 @@ use crate::progress::ProgressMode;
 
 /// Longest configuration file, in bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
+/// Most locations that an installation adds.
+const LOCATIONS_MAX: usize = 100;
 
 /// What the file may hold. Unknown keys are refused, so that a slip of the pen is noticed.
 #[derive(Debug, Default, Deserialize)]
@@ -34,6 +37,9 @@ pub(crate) struct Config {
     pub webhooks: WebhooksConfig,
     /// Whose word counts for the release of keys.
     pub release_authority: Vec<ReleaseAuthorityConfig>,
+    /// Places for resources, besides Azure's regions and the installation's own: `[[locations]]`.
+    #[serde(deserialize_with = "locations")]
+    pub locations: Vec<Region>,
 }
 
 /// The `[seal]` part.
@@ -82,6 +88,32 @@ pub(crate) struct ReleaseAuthorityConfig {
     pub url: String,
     /// The file with the keys it signs with, a JWK set.
     pub keys_file: PathBuf,
+}
+
+/// One of the `[[locations]]`.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct LocationConfig {
+    name: String,
+    display_name: Option<String>,
+    geography: Option<String>,
+}
+
+fn locations<'de, D: Deserializer<'de>>(source: D) -> Result<Vec<Region>, D::Error> {
+    let all = Vec::<LocationConfig>::deserialize(source)?;
+    if all.len() > LOCATIONS_MAX {
+        return Err(D::Error::custom(format!("at most {LOCATIONS_MAX} locations can be added")));
+    }
+    let mut known: Vec<Region> = Vec::new();
+    for LocationConfig { name, display_name, geography } in all {
+        let place = Region::own(&name, display_name.as_deref(), geography.as_deref());
+        let place = place.map_err(D::Error::custom)?;
+        if known.iter().any(|other| other.name == place.name) {
+            return Err(D::Error::custom(format!("the location {} is there twice", place.name)));
+        }
+        known.push(place);
+    }
+    Ok(known)
 }
 
 impl Config {
@@ -133,6 +165,11 @@ mod tests {
         check("[server]\nlisten = \"127.0.0.1:8443\"\nport = 1\ntls-cert = \"a\"\n", Ok(()));
         check("[server]\nlisten-on = \"x\"\n", Err("line 2: unknown field `listen-on`"));
         check("[server]\nport = 65536\n", Err("line 2: "));
+        check("[[locations]]\nname = \"My Region 1\"\ngeography = \"Europe\"\n", Ok(()));
+        let twice = "[[locations]]\nname = \"a b\"\n[[locations]]\nname = \"AB\"\n";
+        check(twice, Err("line 1: the location ab is there twice"));
+        check("[[locations]]\nname = \"East US\"\n", Err("line 1: eastus is a region of Azure"));
+        check("[[locations]]\nplace = \"x\"\n", Err("line 2: unknown field `place`"));
         check("[seal]\nkind = 3\n", Err("line 2: "));
         check("[webhooks]\nallow-addresses = [\"10.0.0.0/8\", \"fd00::1\"]\n", Ok(()));
         check("[webhooks]\nallow-addresses = [\"intranet\"]\n", Err("line 2: it is neither"));

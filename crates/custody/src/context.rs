@@ -59,6 +59,7 @@ impl<'w> Context<'w> {
             seal: kind.or(config.seal.kind).unwrap_or_default(),
             seal_folder,
             release_authorities: config.release_authority.clone(),
+            locations: config.locations.clone(),
         };
         let (client, installation) = (OnceCell::new(), OnceCell::new());
         Ok(Self { world, global, config, place, client, installation })

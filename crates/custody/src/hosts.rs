@@ -12,14 +12,19 @@ use crate::serving::Reached;
 /// Most names on one line.
 const NAMES_ON_LINE: usize = 8;
 
-/// The lines that name the main host and every key vault there is now.
+/// What stands between a name and the suffix, by the kind of resource that has a host of its own.
+const LABELS: [(&str, &str); 2] = [(kinds::KEY_VAULT, "vault"), (kinds::MANAGED_HSM, "managedhsm")];
+
+/// The lines that name the main host and every key vault and managed HSM there is now.
 pub(crate) fn wanted(context: &Context<'_>, reached: &Reached) -> Result<Vec<String>, CliError> {
     let subscription = context.addresses()?.subscription();
-    let listed = context.client()?.list(&Addresses::collection(&subscription, kinds::KEY_VAULT))?;
-    let names = listed.iter().filter_map(|vault| vault.get("name").and_then(Value::as_str));
     let suffix = &reached.base.suffix;
     let mut hosts = vec![suffix.clone()];
-    hosts.extend(names.map(|name| format!("{}.vault.{suffix}", name.to_ascii_lowercase())));
+    for (kind, label) in LABELS {
+        let listed = context.client()?.list(&Addresses::collection(&subscription, kind))?;
+        let names = listed.iter().filter_map(|each| each.get("name").and_then(Value::as_str));
+        hosts.extend(names.map(|name| format!("{}.{label}.{suffix}", name.to_ascii_lowercase())));
+    }
     hosts.sort_unstable();
     hosts.dedup();
     let address = reached.address.filter(|address| !address.is_unspecified());

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use custody_ambient::{Clock, Entropy};
 use custody_client::{ClientError, Transport, TransportError};
 use custody_resources::Refusal;
-use custody_wire::{PlatformOptions, SealChoice, SecretBytes, Server, StartError};
+use custody_wire::{PlatformOptions, Region, SealChoice, SecretBytes, Server, StartError};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
@@ -29,6 +29,8 @@ pub struct Place {
     pub seal_folder: PathBuf,
     /// Whose word counts for the release of keys.
     pub(crate) release_authorities: Vec<ReleaseAuthorityConfig>,
+    /// Places for resources that the configuration adds.
+    pub locations: Vec<Region>,
 }
 
 /// A repository that is opened without an installation's records.
@@ -230,6 +232,7 @@ fn options(
             &place.release_authorities,
             &place.data_folder,
         )?,
+        locations: place.locations.clone(),
     })
 }
 

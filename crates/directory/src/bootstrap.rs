@@ -3,7 +3,9 @@
 use custody_access::OWNER;
 use custody_ambient::Timestamp;
 use custody_names::{CorrelationId, PrincipalId, ResourceId, SubscriptionId, TenantId};
-use custody_resources::{ActivityEvent, Kind, Record, Refusal, Stored, SystemData, Write};
+use custody_resources::{
+    ActivityEvent, ActivityStatus, Kind, Record, Refusal, Stored, SystemData, Write,
+};
 
 use crate::{
     RoleAssignmentKind, RoleAssignmentSpec, RoleAssignmentStatus, Subscription, SubscriptionSpec,
@@ -60,13 +62,8 @@ fn shell(facts: &Founding, id: ResourceId) -> Record {
 }
 
 fn event<K: Kind>(facts: &Founding, made: &Stored<K>) -> Write {
-    Write::Activity(ActivityEvent {
-        time: facts.now,
-        caller: facts.administrator_name.clone(),
-        operation_name: format!("{}/write", K::TYPE),
-        resource: made.record.id.clone(),
-        status: "Succeeded".to_owned(),
-        code: None,
-        correlation: facts.correlation,
-    })
+    let (name, id) = (&facts.administrator_name, made.record.id.clone());
+    let action = format!("{}/write", K::TYPE);
+    let begun = ActivityEvent::started(facts.now, name, action, id, facts.correlation);
+    Write::Activity(begun.then(ActivityStatus::Succeeded, 201))
 }

@@ -86,6 +86,9 @@ impl Kind for CustomRole {
     const TYPE: &'static str = "Microsoft.Authorization/roleDefinitions";
     const PLACE: Place = Place::AnyScope;
     const SHOWS_DELETED: bool = true;
+    // Clients take nothing but 201, for a change as well.
+    const ANSWERS: custody_resources::Answers =
+        custody_resources::Answers { created: 201, replaced: 201, deleted: 200 };
 
     type Spec = CustomRoleSpec;
     type Status = NoStatus;

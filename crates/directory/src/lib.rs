@@ -48,7 +48,7 @@ pub use credentials::{
 pub use custom_role::{CustomRole, CustomRoleSpec, RolePermissions, custom_role_claim};
 pub use grants::{grants_for, lineage};
 pub use identity::{IdentityStatus, UserAssignedIdentity};
-pub use location::{Region, geography, regions};
+pub use location::{InvalidRegion, Locations, Region};
 pub use management_group::{
     GroupedSubscription, GroupedSubscriptionStatus, ManagementGroup, ManagementGroupDetails,
     ManagementGroupParent, ManagementGroupSpec, ManagementGroupStatus, children,

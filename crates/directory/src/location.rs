@@ -1,7 +1,11 @@
 //! Where resources can lie: every public Azure region with its geography, and the places that an
-//! installation adds.
+//! installation adds. One table says both where a place is and in which geography: backups of keys
+//! are bound to that.
 
-use custody_names::Location;
+use custody_names::{InvalidName, Location};
+
+/// Longest display name and geography of a place of one's own, in characters.
+const TEXT_CHARACTERS_MAX: usize = 90;
 
 /// One place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,37 +22,87 @@ pub struct Region {
     pub paired_with: Option<&'static str>,
 }
 
+/// Why something cannot be a place of one's own.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidRegion {
+    /// No location is called so.
+    #[error(transparent)]
+    Name(#[from] InvalidName),
+    /// It is one of Azure's regions, whose geography is known.
+    #[error("{0} is a region of Azure and known already")]
+    Known(Location),
+    /// A display name or geography is empty or too long.
+    #[error("display name and geography have 1 to {TEXT_CHARACTERS_MAX} characters")]
+    Text,
+}
+
 impl Region {
-    /// A place of the installation's own: a geography by itself.
-    pub fn own(name: Location) -> Self {
-        let display_name = name.to_string();
-        Self {
-            geography: display_name.clone(),
-            geography_group: "Custody".to_owned(),
-            paired_with: None,
+    /// A place of the installation's own: a geography by itself unless `geography` names one. Its
+    /// name may be written as people write it (`My Region 1` is `myregion1`), and is the display
+    /// name then.
+    pub fn own(
+        name: &str,
+        display_name: Option<&str>,
+        geography: Option<&str>,
+    ) -> Result<Self, InvalidRegion> {
+        let location: Location = name.parse()?;
+        if REGIONS.iter().any(|(display, ..)| normal(display) == location.as_str()) {
+            return Err(InvalidRegion::Known(location));
+        }
+        let display_name = display_name.unwrap_or(name).trim().to_owned();
+        let geography = geography.unwrap_or(location.as_str()).trim().to_owned();
+        let fits = |text: &str| (1..=TEXT_CHARACTERS_MAX).contains(&text.chars().count());
+        if !fits(&display_name) || !fits(&geography) {
+            return Err(InvalidRegion::Text);
+        }
+        Ok(Self {
+            name: location,
             display_name,
-            name,
-        }
+            geography,
+            geography_group: OWN.to_owned(),
+            paired_with: None,
+        })
+    }
+
+    /// Whether it is a place of an installation's own.
+    pub fn is_own(&self) -> bool {
+        self.geography_group == OWN
     }
 }
 
-/// The places of an installation: its own first, then Azure's regions.
-pub fn regions(own: &[Location]) -> Vec<Region> {
-    let public: Vec<Region> = REGIONS.iter().filter_map(region).collect();
-    let mut all: Vec<Region> = Vec::new();
-    for name in own {
-        if public.iter().chain(&all).all(|place| place.name != *name) {
-            all.push(Region::own(name.clone()));
-        }
-    }
-    all.extend(public);
-    all
-}
+/// The places of one installation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Locations(Vec<Region>);
 
-/// The geography of a location; one that is no Azure region is a geography by itself.
-pub fn geography(location: &Location) -> &str {
-    let found = REGIONS.iter().find(|(display, ..)| normal(display) == location.as_str());
-    found.map_or(location.as_str(), |(_, geography, ..)| geography)
+impl Locations {
+    /// Where the installation is and the places that it adds, then Azure's regions. Of two places
+    /// of one name the first counts.
+    pub fn new(installation: &Location, added: Vec<Region>) -> Self {
+        let mut all: Vec<Region> = Vec::new();
+        let home = Region::own(installation.as_str(), None, None).ok();
+        for place in added.into_iter().chain(home).chain(REGIONS.iter().filter_map(region)) {
+            if all.iter().all(|known| known.name != place.name) {
+                all.push(place);
+            }
+        }
+        Self(all)
+    }
+
+    /// All places.
+    pub fn iter(&self) -> impl Iterator<Item = &Region> {
+        self.0.iter()
+    }
+
+    /// Their names.
+    pub fn names(&self) -> Vec<Location> {
+        self.iter().map(|place| place.name.clone()).collect()
+    }
+
+    /// The geography of a location; one that is no place any more is a geography by itself.
+    pub fn geography<'a>(&'a self, location: &'a Location) -> &'a str {
+        let found = self.iter().find(|place| place.name == *location);
+        found.map_or(location.as_str(), |place| place.geography.as_str())
+    }
 }
 
 fn region(row: &Row) -> Option<Region> {
@@ -69,6 +123,8 @@ fn normal(display_name: &str) -> String {
 /// Display name, geography, group of geographies, paired region.
 type Row = (&'static str, &'static str, &'static str, &'static str);
 
+/// The group of geographies of installations' own places.
+const OWN: &str = "Custody";
 const US: &str = "United States";
 const ASIA: &str = "Asia Pacific";
 const EUROPE: &str = "Europe";
@@ -141,26 +197,45 @@ mod tests {
 
     #[test]
     fn display_forms_and_own_places() {
-        let own: Vec<Location> = ["local", "West Europe"].map(|name| name.parse().unwrap()).into();
-        let all = regions(&own);
-        assert_eq!(all.len(), REGIONS.len() + 1, "a region is no place of one's own");
-        let check = |name: &str, geography: &str| {
+        let added = Region::own("My Region 1", None, Some("Switzerland")).unwrap();
+        let all = Locations::new(&"local".parse().unwrap(), vec![added.clone(), added]);
+        assert_eq!(all.iter().count(), REGIONS.len() + 2, "a place is there once");
+        let check = |name: &str, display_name: &str, geography: &str| {
             let location: Location = name.parse().unwrap();
             let place = all.iter().find(|place| place.name == location).unwrap();
+            assert_eq!(place.display_name, display_name, "{name}");
             assert_eq!(place.geography, geography, "{name}");
-            assert_eq!(super::geography(&location), geography, "{name}");
+            assert_eq!(all.geography(&location), geography, "{name}");
         };
-        check("local", "local");
-        check("West Europe", "Europe");
-        check("westeurope", "Europe");
-        check("EAST US 2", "United States");
-        check("uaenorth", "UAE");
+        check("local", "local", "local");
+        check("My Region 1", "My Region 1", "Switzerland");
+        check("myregion1", "My Region 1", "Switzerland");
+        check("West Europe", "West Europe", "Europe");
+        check("EAST US 2", "East US 2", "United States");
+        check("uaenorth", "UAE North", "UAE");
+        assert_eq!(all.geography(&"gone".parse().unwrap()), "gone");
+        let at_azure = Locations::new(&"westeurope".parse().unwrap(), Vec::new());
+        assert_eq!(at_azure.iter().count(), REGIONS.len(), "a region is no place of one's own");
+    }
+
+    #[test]
+    fn what_cannot_be_a_place_of_ones_own() {
+        let long = "x".repeat(TEXT_CHARACTERS_MAX + 1);
+        let check = |name: &str, display: Option<&str>, geography: Option<&str>, part: &str| {
+            let error = Region::own(name, display, geography).unwrap_err().to_string();
+            assert!(error.contains(part), "{name}: {error}");
+        };
+        check("West Europe", None, None, "known already");
+        check("a/b", None, None, "location");
+        check("", None, None, "location");
+        check("home", Some(" "), None, "1 to 90");
+        check("home", None, Some(&long), "1 to 90");
     }
 
     #[test]
     fn pairs_are_regions() {
-        let all = regions(&[]);
-        for place in &all {
+        let all = Locations::new(&"local".parse().unwrap(), Vec::new());
+        for place in all.iter() {
             let Some(pair) = place.paired_with else { continue };
             assert!(all.iter().any(|other| other.name.as_str() == pair), "{}", place.name);
         }

@@ -4,7 +4,7 @@ use custody_names::{ResourceId, SubscriptionId, TenantId};
 use custody_resources::{
     Change, Kind, Place, Plan, Refusal, Removal, Request, Stop, Stored, World, Write,
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::subscription_tenant;
@@ -36,8 +36,9 @@ pub struct ManagementGroupSpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ManagementGroupDetails {
-    /// The group above it; none stands directly below the tenant.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// The group above it; none stands directly below the tenant. Clients that know of none
+    /// write one without an identifier.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "named_parent")]
     pub parent: Option<ManagementGroupParent>,
 }
 
@@ -46,6 +47,17 @@ pub struct ManagementGroupDetails {
 pub struct ManagementGroupParent {
     /// Its identifier.
     pub id: ResourceId,
+}
+
+fn named_parent<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<ManagementGroupParent>, D::Error> {
+    #[derive(Deserialize)]
+    struct Given {
+        id: Option<ResourceId>,
+    }
+    let given = Option::<Given>::deserialize(deserializer)?;
+    Ok(given.and_then(|given| given.id).map(|id| ManagementGroupParent { id }))
 }
 
 /// Whose it is.

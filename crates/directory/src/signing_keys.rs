@@ -110,6 +110,11 @@ impl SigningKeys {
         named.is_some_and(|key| token.is_signed_by(&key.public, algorithm))
     }
 
+    /// Whether what the key of this name signed is still believed.
+    pub(crate) fn verify_with(&self, id: &str, now: Timestamp) -> bool {
+        self.0.iter().any(|key| key.id == id && key.verifies(now))
+    }
+
     /// Whether a key of this name is among them.
     pub fn knows(&self, id: &str) -> bool {
         self.0.iter().any(|key| key.id == id)

@@ -165,6 +165,60 @@ pub fn issuer(host: &str, tenant: TenantId) -> String {
     format!("{host}/{tenant}/v2.0")
 }
 
+/// A token whose signature was found right. What it says is still to be held against the place and
+/// the time: [`Signed::believe`].
+pub struct Signed {
+    claims: Claims,
+    key: String,
+}
+
+impl Signed {
+    /// Verifies the signature of a token: the costly part of believing it.
+    pub fn verify(token: &str, keys: &SigningKeys, now: Timestamp) -> Result<Self, TokenRefused> {
+        let token = jwt::parse::<Claims>(token).ok_or(TokenRefused::Malformed)?;
+        if !keys.signed(&token, now) {
+            return Err(TokenRefused::Signature);
+        }
+        let key = token.header.kid.ok_or(TokenRefused::Signature)?;
+        Ok(Self { claims: token.claims, key })
+    }
+
+    /// The name of the key that signed it.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// Whether its time is over, whatever the place.
+    pub fn has_expired(&self, now: Timestamp) -> bool {
+        self.claims.exp <= now.as_second()
+    }
+
+    /// Believes it, or not. Whether its principal still stands is for the caller to see.
+    pub fn believe(
+        &self,
+        keys: &SigningKeys,
+        expected: &Expected<'_>,
+        now: Timestamp,
+    ) -> Result<&Claims, TokenRefused> {
+        let claims = &self.claims;
+        if !keys.verify_with(&self.key, now) {
+            return Err(TokenRefused::Signature);
+        }
+        let right_tenant = expected.tenant.is_none_or(|tenant| tenant == claims.tid);
+        if !right_tenant || claims.iss != issuer(expected.host, claims.tid) {
+            return Err(TokenRefused::Issuer);
+        }
+        let audience = claims.aud.trim_end_matches('/');
+        if !expected.audiences.iter().any(|right| right.trim_end_matches('/') == audience) {
+            return Err(TokenRefused::Audience);
+        }
+        if claims.nbf > now.as_second() + LEEWAY_SECONDS || self.has_expired(now) {
+            return Err(TokenRefused::Time);
+        }
+        Ok(claims)
+    }
+}
+
 /// Believes a token, or not. Whether its principal still stands is for the caller to see.
 pub fn validate(
     token: &str,
@@ -172,24 +226,7 @@ pub fn validate(
     expected: &Expected<'_>,
     now: Timestamp,
 ) -> Result<Claims, TokenRefused> {
-    let token = jwt::parse::<Claims>(token).ok_or(TokenRefused::Malformed)?;
-    if !keys.signed(&token, now) {
-        return Err(TokenRefused::Signature);
-    }
-    let claims = token.claims;
-    let right_tenant = expected.tenant.is_none_or(|tenant| tenant == claims.tid);
-    if !right_tenant || claims.iss != issuer(expected.host, claims.tid) {
-        return Err(TokenRefused::Issuer);
-    }
-    let audience = claims.aud.trim_end_matches('/');
-    if !expected.audiences.iter().any(|right| right.trim_end_matches('/') == audience) {
-        return Err(TokenRefused::Audience);
-    }
-    let now = now.as_second();
-    if claims.nbf > now + LEEWAY_SECONDS || claims.exp <= now {
-        return Err(TokenRefused::Time);
-    }
-    Ok(claims)
+    Signed::verify(token, keys, now)?.believe(keys, expected, now).cloned()
 }
 
 /// The name of the key that a token claims to be signed with, so that keys can be read again if it

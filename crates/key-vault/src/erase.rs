@@ -41,12 +41,10 @@ impl Session<'_> {
         Ok(kits)
     }
 
-    /// Purges every key of a deleted key vault, and with them all trace of it.
+    /// Purges every key of a key vault, and with them all trace of it. That it is deleted its ARM
+    /// record says, not the keys.
     pub(crate) fn purge_vault(&self, vault: &KeyVaultRef) -> Result<()> {
         let Some(row) = self.find_vault(vault)? else { return Ok(()) };
-        if !row.deleted {
-            return Err(KeyVaultError::VaultNotFound(vault.vault.clone()));
-        }
         if vault.purge_protection {
             return Err(KeyVaultError::PurgeProtected);
         }

@@ -55,6 +55,13 @@ pub enum KeyVaultError {
     /// What was asked for is not here to be had.
     #[error("{0}")]
     NotSupported(&'static str),
+    /// The caller has as much waiting as he may.
+    #[error(
+        "Request was not processed because too many requests were received. Reason: the operations \
+         with private keys that this caller has waiting are his share of what may wait; ask again \
+         after the time in Retry-After."
+    )]
+    Throttled,
     /// The wrapped bytes are no wrap of this key version: damaged, or another key's.
     #[error("the wrapped bytes are not a wrap of {0}: they are damaged or of another key")]
     WrapMismatch(KeyVersionUri),
@@ -234,6 +241,7 @@ impl KeyVaultError {
             Self::DeletedButRecoverable(_) => {
                 (409, "Conflict", Some("ObjectIsDeletedButRecoverable"))
             }
+            Self::Throttled => (429, "Throttled", None),
             Self::RotatedMeanwhile(_) => (409, "Conflict", Some(ROTATED_MEANWHILE)),
             Self::KeyExists(_) => (409, "Conflict", Some(KEY_ALREADY_EXISTS)),
             Self::NotSupported(_) => (400, NOT_SUPPORTED, None),
@@ -272,6 +280,7 @@ impl KeyVaultError {
         match self {
             Self::WrapMismatch(_) => KekFault::Mismatch,
             Self::Busy
+            | Self::Throttled
             | Self::Storage { .. }
             | Self::EraseUnfinished
             | Self::AuditUnavailable(_)

@@ -22,6 +22,8 @@ const SECRET_NAME_BYTES_MAX: usize = 64;
 pub struct KeyStore {
     path: PathBuf,
     connection: Mutex<Connection>,
+    /// Looks for changes without waiting for those who make or read them.
+    watch: Mutex<Connection>,
     pub(crate) seal: Arc<dyn Seal>,
     pub(crate) entropy: Arc<dyn Entropy>,
 }
@@ -95,7 +97,7 @@ impl KeyStore {
     /// A number that rises with every change to a key or key vault, so with each that can revoke
     /// (rule 119). Cheap: one row is read. Changes of grants are counted elsewhere.
     pub fn changes(&self) -> Result<u64> {
-        self.lock()
+        lock(&self.watch)
             .prepare_cached("SELECT changes FROM store")?
             .query_one([], |row| row.get(0).map(i64::cast_unsigned))
             .map_err(Into::into)
@@ -192,7 +194,7 @@ impl KeyStore {
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Connection> {
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.connection)
     }
 
     /// Takes a file of an older format forward, in one transaction, once its seal has opened.
@@ -215,8 +217,9 @@ impl KeyStore {
     }
 
     fn attach(path: &Path, seal: Arc<dyn Seal>, entropy: Arc<dyn Entropy>) -> Result<Self> {
-        let connection = Mutex::new(schema::open(path)?);
-        Ok(Self { path: path.to_owned(), connection, seal, entropy })
+        let (connection, watch) = (schema::open(path)?, schema::open(path)?);
+        let (connection, watch) = (Mutex::new(connection), Mutex::new(watch));
+        Ok(Self { path: path.to_owned(), connection, watch, seal, entropy })
     }
 }
 
@@ -261,6 +264,10 @@ pub(crate) fn seal_server_secret(
 /// The associated data of a server secret.
 fn server_secret_place(name: &str) -> Result<Vec<u8>> {
     cbor((crate::session::PLACE, "server secret", name))
+}
+
+fn lock(connection: &Mutex<Connection>) -> MutexGuard<'_, Connection> {
+    connection.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn begin(connection: &Connection, behavior: TransactionBehavior) -> Result<Transaction<'_>> {

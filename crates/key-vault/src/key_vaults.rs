@@ -1,5 +1,6 @@
 //! The front of the key vault: every request is authorised, carried out and recorded here.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -22,9 +23,11 @@ use crate::key_rows::Birth;
 use crate::key_store::KeyStore;
 use crate::opened_keys::OpenedKeys;
 use crate::operation::KeyOperation;
+use crate::private_key_pool::{Applicant, PrivateKeyPool};
 use crate::rotation::due_rotations;
 use crate::rotation_policy::RotationPolicy;
 use crate::session::Session;
+use crate::using::applicant;
 use crate::vault::KeyVaultRef;
 
 /// The key vaults of one installation.
@@ -34,6 +37,10 @@ pub struct KeyVaults {
     release_authorities: Vec<ReleaseAuthority>,
     rsa15_uses: AtomicU64,
     opened: OpenedKeys,
+    /// Where private keys are used.
+    pool: PrivateKeyPool,
+    /// Where keys are made: that takes a thousand times longer, so nothing else waits behind it.
+    foundry: PrivateKeyPool,
 }
 
 /// What happens to a whole key vault. Whether the caller may is decided with the ARM resource.
@@ -61,10 +68,25 @@ struct Request<'a> {
 }
 
 impl KeyVaults {
-    /// Key vaults over this store; every request goes to `audit`.
+    /// Key vaults over this store; every request goes to `audit`. Private keys are used one at a
+    /// time unless there are [more cores](Self::with_cores).
     pub fn new(store: Arc<KeyStore>, audit: Arc<dyn AuditSink>) -> Self {
-        let (release_authorities, rsa15_uses) = (Vec::new(), AtomicU64::new(0));
-        Self { store, audit, release_authorities, rsa15_uses, opened: OpenedKeys::default() }
+        Self {
+            store,
+            audit,
+            release_authorities: Vec::new(),
+            rsa15_uses: AtomicU64::new(0),
+            opened: OpenedKeys::default(),
+            pool: PrivateKeyPool::new(1),
+            foundry: PrivateKeyPool::new(1),
+        }
+    }
+
+    /// The same on so many cores: all of them use private keys, and half of them make new ones.
+    #[must_use]
+    pub fn with_cores(self, cores: NonZeroUsize) -> Self {
+        let pool = PrivateKeyPool::new(cores.get());
+        Self { pool, foundry: PrivateKeyPool::new(cores.get() / 2), ..self }
     }
 
     /// The same, with authorities whose word counts for the release of keys. Without any, no key
@@ -86,8 +108,16 @@ impl KeyVaults {
         self.rsa15_uses.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(crate) fn audit(&self) -> &dyn AuditSink {
+        self.audit.as_ref()
+    }
+
     pub(crate) fn opened(&self) -> &OpenedKeys {
         &self.opened
+    }
+
+    pub(crate) fn pool(&self) -> &PrivateKeyPool {
+        &self.pool
     }
 
     pub(crate) fn entropy(&self) -> &dyn Entropy {
@@ -126,26 +156,51 @@ impl KeyVaults {
             };
             return self.refuse(&request, None, KeyVaultError::Barred(Box::new(call)));
         }
-        let granted = match authorise(caller, vault, grants, operation) {
-            Ok(granted) => granted,
-            Err(error) => return self.refuse(&request, None, error),
-        };
+        match authorise(caller, vault, grants, operation) {
+            Ok(granted) => self.carry_out(&request, Some(&granted), vault, operation),
+            Err(error) => self.refuse(&request, None, error),
+        }
+    }
+
+    /// Carries a request of the control plane out. Whether the caller may was decided there:
+    /// network rules, access policies and roles on data are the data plane's and do not count.
+    /// Recorded as [`KeyVaults::perform`] records.
+    pub fn perform_managed(
+        &self,
+        caller: &Principal,
+        vault: &KeyVaultRef,
+        operation: &KeyOperation<'_>,
+        context: &RequestContext,
+    ) -> Result<KeyAnswer> {
+        let request = Request::to_key(caller, vault, operation, context);
+        self.carry_out(&request, None, vault, operation)
+    }
+
+    fn carry_out(
+        &self,
+        request: &Request<'_>,
+        granted: Option<&Grant>,
+        vault: &KeyVaultRef,
+        operation: &KeyOperation<'_>,
+    ) -> Result<KeyAnswer> {
+        let context = request.context;
         if changes(operation) {
-            return match self.fresh_key_pair(vault, operation) {
-                Ok(pair) => self.change(&request, Some(&granted), |session| {
+            return match self.fresh_key_pair(applicant(request.caller, context), vault, operation) {
+                Ok(pair) => self.change(request, granted, |session| {
                     change(session, vault, operation, pair.as_ref(), context)
                 }),
-                Err(error) => self.refuse(&request, Some(&granted), error),
+                Err(error) => self.refuse(request, granted, error),
             };
         }
         let outcome = match operation {
             KeyOperation::Backup { name } => self.backup(vault, name),
+            KeyOperation::Get { name, version } => self.shown(vault, name, *version),
             operation if reads(operation) => {
                 self.store.read(|session| read(session, vault, operation))
             }
-            operation => self.use_key(vault, operation, context),
+            operation => self.use_key(request.caller, vault, operation, context),
         };
-        self.record(&request, Some(&granted), outcome.as_ref())?;
+        self.record(request, granted, outcome.as_ref())?;
         outcome
     }
 
@@ -241,12 +296,20 @@ impl KeyVaults {
     /// The key that a request brings or needs. Making one takes long: nothing is locked meanwhile.
     fn fresh_key_pair(
         &self,
+        applicant: Applicant,
         vault: &KeyVaultRef,
         operation: &KeyOperation<'_>,
     ) -> Result<Option<KeyPair>> {
         let shape = match operation {
             KeyOperation::Create { key, .. } => {
                 key.check(vault, KeyOrigin::Made)?;
+                key.shape
+            }
+            KeyOperation::CreateIfAbsent { name, key, .. } => {
+                key.check(vault, KeyOrigin::Made)?;
+                if self.store.read(|session| session.has_key(vault, name))? {
+                    return Ok(None);
+                }
                 key.shape
             }
             KeyOperation::Rotate { name } => {
@@ -269,6 +332,7 @@ impl KeyVaults {
             }
             _ => return Ok(None),
         };
+        let _place = self.foundry.enter(applicant, shape)?;
         crypto::generate(shape, self.entropy()).map(Some)
     }
 
@@ -388,6 +452,7 @@ fn changes(operation: &KeyOperation<'_>) -> bool {
     matches!(
         operation,
         KeyOperation::Create { .. }
+            | KeyOperation::CreateIfAbsent { .. }
             | KeyOperation::Delete { .. }
             | KeyOperation::Import { .. }
             | KeyOperation::Purge { .. }
@@ -403,8 +468,7 @@ fn changes(operation: &KeyOperation<'_>) -> bool {
 fn reads(operation: &KeyOperation<'_>) -> bool {
     matches!(
         operation,
-        KeyOperation::Get { .. }
-            | KeyOperation::GetDeleted { .. }
+        KeyOperation::GetDeleted { .. }
             | KeyOperation::GetRotationPolicy { .. }
             | KeyOperation::List { .. }
             | KeyOperation::ListDeleted { .. }
@@ -418,9 +482,6 @@ fn read(
     operation: &KeyOperation<'_>,
 ) -> Result<KeyAnswer> {
     match operation {
-        KeyOperation::Get { name, version } => {
-            session.version(vault, name, *version).map(|row| KeyAnswer::Key(row.key))
-        }
         KeyOperation::GetDeleted { name } => {
             session.deleted_key(vault, name).map(KeyAnswer::DeletedKey)
         }
@@ -460,6 +521,9 @@ fn change(
     match (operation, pair) {
         (KeyOperation::Create { name, key }, Some(pair)) => {
             session.create(vault, name, key, pair, Birth::made(now)).map(KeyAnswer::Key)
+        }
+        (KeyOperation::CreateIfAbsent { name, key, policy }, pair) => {
+            session.create_if_absent(vault, name, key, (pair, *policy), now).map(KeyAnswer::Key)
         }
         (KeyOperation::Import { name, key, material }, Some(pair)) => {
             let born = Birth::imported(now, material);

@@ -14,6 +14,7 @@ mod answer;
 mod audit;
 mod authority;
 mod backup;
+mod create_if_absent;
 mod crypto;
 mod deleted_vault_kind;
 mod erase;
@@ -28,16 +29,19 @@ mod key_store;
 mod key_use;
 mod key_vaults;
 mod kit_notes;
+mod local_role_definition_kind;
 mod local_role_kind;
 mod managed_hsm_kind;
 mod opened_keys;
 mod operation;
 mod passphrase;
 mod private_file;
+mod private_key_pool;
 mod recovery_kit;
 mod release;
 mod release_policy;
 mod rewrap;
+mod role_requests;
 mod rotation;
 mod rotation_policy;
 mod schema;
@@ -81,17 +85,24 @@ pub use key_store::KeyStore;
 pub use key_use::KeyUse;
 pub use key_vaults::{KeyVaults, VaultOperation};
 pub use kit_notes::{Coverage, KitId, KitNote};
+pub use local_role_definition_kind::{
+    LOCAL_ROLE_DEFINITIONS_MAX, LocalRoleDefinitionKind, LocalRoleDefinitionSpec,
+    define_local_role, local_role_definitions, remove_local_role_definition,
+};
 pub use local_role_kind::{
     LocalRoleKind, LocalRoleSpec, LocalScope, assign_local_role, local_grants,
 };
 pub use managed_hsm_kind::{
-    HsmSku, ManagedHsmKind, ManagedHsmSpec, ManagedHsmStatus, managed_hsm_ref,
+    HsmRegion, HsmSku, ManagedHsmKind, ManagedHsmSpec, ManagedHsmStatus, managed_hsm_ref,
+    managed_hsm_regions,
 };
 pub use operation::KeyOperation;
+pub use private_key_pool::{RETRY_AFTER_SECONDS, SHARE_MIN, WEIGHT_MAX};
 pub use recovery_kit::{KIT_BYTES_MAX, KitRepository, RecoveryKit};
 pub use release::{ReleaseAlgorithm, ReleaseRequest};
 pub use release_policy::{RELEASE_POLICY_BYTES_MAX, ReleasePolicy};
 pub use rewrap::{REWRAP_ITEMS_MAX, RewrapItem, Rewrapped};
+pub use role_requests::RoleRequest;
 pub use rotation::{DueRotation, due_rotations};
 pub use rotation_policy::{
     ActionKind, ActionType, EXPIRY_DAYS_MIN, LifetimeAction, Period, ROTATION_DAYS_MIN,

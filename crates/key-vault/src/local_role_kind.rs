@@ -1,13 +1,14 @@
 //! The roles of a managed HSM, assigned within it. Nobody's role above it reaches its keys, and
 //! only its own data plane writes them.
 
-use custody_access::{MANAGED_HSM_ADMINISTRATOR, RoleAssignment};
+use custody_access::{Grants, MANAGED_HSM_ADMINISTRATOR, RoleAssignment};
 use custody_names::{PrincipalId, ResourceId, RoleDefinitionId};
 use custody_resources::{
     Change, Kind, Place, Plan, Record, Refusal, Request, Stop, Stored, SystemData, World, Write,
 };
 use serde::{Deserialize, Serialize};
 
+use crate::local_role_definition_kind::local_role_definitions;
 use crate::managed_hsm_kind::ManagedHsmKind;
 
 /// That a principal has a local role.
@@ -80,20 +81,22 @@ impl Kind for LocalRoleKind {
     }
 }
 
-/// The local roles of a managed HSM, as decisions take them: they alone reach its keys (rule 44).
-pub fn local_grants(hsm: &ResourceId, world: &World) -> Result<Vec<RoleAssignment>, Stop> {
-    let mut all = Vec::new();
+/// The local roles of a managed HSM, as decisions take them: those assigned, and those that it
+/// defines itself. They alone reach its keys (rule 44).
+pub fn local_grants(hsm: &ResourceId, world: &World) -> Result<Grants, Stop> {
+    let mut assignments = Vec::new();
     for record in world.children(hsm, LocalRoleKind::TYPE)? {
         let Stored { record, spec, .. } = Stored::<LocalRoleKind>::read(record)?;
         let scope = spec.scope.place(hsm)?;
-        all.push(RoleAssignment {
+        assignments.push(RoleAssignment {
             id: record.id,
             principal: spec.principal_id,
             role: spec.role,
             scope,
         });
     }
-    Ok(all)
+    let custom_roles = local_role_definitions(hsm, world)?;
+    Ok(Grants { assignments, custom_roles, ..Grants::default() })
 }
 
 /// The write that assigns a local role, under the name `name` (a GUID).

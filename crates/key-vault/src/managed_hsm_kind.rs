@@ -7,9 +7,10 @@
 
 use std::collections::BTreeSet;
 
-use custody_names::{KeyVaultName, PrincipalId, ResourceId, TenantId};
+use custody_names::{KeyVaultName, Location, PrincipalId, ResourceId, TenantId};
 use custody_resources::{
-    Answers, Change, Kind, Place, Plan, Refusal, Removal, Request, Stop, Stored, World, Write,
+    Answers, Change, Kind, Place, Plan, Record, Refusal, Removal, Request, Stop, Stored, World,
+    Write,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -44,7 +45,10 @@ pub struct ManagedHsmSpec {
     #[serde(deserialize_with = "custody_resources::flag", skip_serializing_if = "Option::is_none")]
     pub enable_soft_delete: Option<bool>,
     /// For how long what is deleted can be recovered, in days (7–90); fixed when it is created.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        deserialize_with = "custody_resources::number",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub soft_delete_retention_in_days: Option<u32>,
     /// Whether nothing may be purged before that time. Never off again once on.
     #[serde(deserialize_with = "custody_resources::flag", skip_serializing_if = "Option::is_none")]
@@ -55,6 +59,9 @@ pub struct ManagedHsmSpec {
     /// Whether anybody but trusted services may use them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub public_network_access: Option<PublicNetworkAccess>,
+    /// The regions that it reaches into: its own and no other. Never stored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub regions: Option<Vec<HsmRegion>>,
     /// Whether a PUT makes a new one or brings a deleted one back. Never stored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub create_mode: Option<CreateMode>,
@@ -67,6 +74,22 @@ pub struct HsmSku {
     pub family: String,
     /// `Standard_B1` for example.
     pub name: String,
+}
+
+/// A region of a managed HSM, as clients name it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HsmRegion {
+    /// Where it is.
+    pub name: Location,
+}
+
+/// The regions of a managed HSM as clients see them: the one that it lies in.
+pub fn managed_hsm_regions(record: &Record) -> Value {
+    let own = record.location.iter();
+    let shown = own.map(
+        |location| json!({ "name": location, "provisioningState": "Succeeded", "isPrimary": true }),
+    );
+    Value::Array(shown.collect())
 }
 
 /// What only the server writes: nothing that is not said by the rest.
@@ -151,7 +174,7 @@ impl Kind for ManagedHsmKind {
         properties.insert("hsmUri".into(), address.into());
         let ready = "The Managed HSM is provisioned and ready to use.";
         properties.insert("statusMessage".into(), ready.into());
-        properties.insert("regions".into(), json!([]));
+        properties.insert("regions".into(), managed_hsm_regions(&stored.record));
         properties.insert("privateEndpointConnections".into(), json!([]));
         let active = json!({
             "activationStatus": "Active",
@@ -210,6 +233,13 @@ fn settle(
     if asked.enable_soft_delete == Some(false) {
         return Err(bad("The property \"enableSoftDelete\" of a managed HSM cannot be false."));
     }
+    let elsewhere = |region: &&HsmRegion| Some(&region.name) != change.location;
+    if let Some(region) = asked.regions.iter().flatten().find(elsewhere) {
+        return Err(bad(format!(
+            "A managed HSM lies in one region and cannot be extended to '{}'.",
+            region.name
+        )));
+    }
     let fixed = stored.map(ManagedHsmSpec::soft_delete_days);
     let days = vault_rules::retention(asked.soft_delete_retention_in_days, fixed)?;
     let protected = stored.is_some_and(|stored| stored.enable_purge_protection == Some(true));
@@ -227,6 +257,7 @@ fn settle(
             .public_network_access
             .or_else(|| stored.and_then(|stored| stored.public_network_access))
             .or_else(|| Some(PublicNetworkAccess::default())),
+        regions: None,
         create_mode: None,
     })
 }

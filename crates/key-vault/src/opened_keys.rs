@@ -26,13 +26,24 @@ struct Opened {
     keys: HashMap<Handle, Arc<UsableKey>>,
 }
 
-/// What was asked for: without a version the newest one, and whether with its private half.
+/// What was asked for: without a version the newest one, and how far it was opened.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Handle {
     vault: String,
     name: String,
     version: Option<KeyVersion>,
-    private: bool,
+    opening: Opening,
+}
+
+/// How far a key is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Opening {
+    /// Not at all: to be shown.
+    Shown,
+    /// For what takes its public half.
+    Public,
+    /// With its private half.
+    Private,
 }
 
 impl Handle {
@@ -40,13 +51,13 @@ impl Handle {
         vault: &KeyVaultRef,
         name: &KeyName,
         version: Option<&KeyVersion>,
-        private: bool,
+        opening: Opening,
     ) -> Self {
         Self {
             vault: vault.resource.canonical(),
             name: name.as_str().to_ascii_lowercase(),
             version: version.cloned(),
-            private,
+            opening,
         }
     }
 }

@@ -28,6 +28,15 @@ pub enum KeyOperation<'a> {
         /// What it shall be.
         key: &'a NewKey,
     },
+    /// Make a key unless there is one of that name, as ARM does. Answered by `KeyAnswer::Key`.
+    CreateIfAbsent {
+        /// Its name.
+        name: &'a KeyName,
+        /// What it shall be.
+        key: &'a NewKey,
+        /// The rotation policy that it is made with.
+        policy: Option<&'a RotationPolicy>,
+    },
     /// Decrypt. Answered by `KeyAnswer::Decrypted`.
     Decrypt {
         /// Its name.
@@ -214,7 +223,7 @@ impl KeyOperation<'_> {
     pub fn permission(&self) -> KeyPermission {
         match self {
             Self::Backup { .. } => KeyPermission::Backup,
-            Self::Create { .. } => KeyPermission::Create,
+            Self::Create { .. } | Self::CreateIfAbsent { .. } => KeyPermission::Create,
             Self::Decrypt { .. } => KeyPermission::Decrypt,
             Self::Delete { .. } => KeyPermission::Delete,
             Self::Encrypt { .. } => KeyPermission::Encrypt,
@@ -266,6 +275,7 @@ impl KeyOperation<'_> {
         match self {
             Self::Backup { .. } => "KeyBackup",
             Self::Create { .. } => "KeyCreate",
+            Self::CreateIfAbsent { .. } => "KeyCreateIfNotExist",
             Self::Decrypt { .. } => "KeyDecrypt",
             Self::Delete { .. } => "KeyDelete",
             Self::Encrypt { .. } => "KeyEncrypt",
@@ -301,7 +311,7 @@ impl KeyOperation<'_> {
         let key = key.unwrap_or_default();
         let verb = match self {
             Self::Backup { .. } => "/backup",
-            Self::Create { .. } => "/create",
+            Self::Create { .. } | Self::CreateIfAbsent { .. } => "/create",
             Self::Decrypt { .. } => "/decrypt",
             Self::Encrypt { .. } => "/encrypt",
             Self::GetDeleted { .. } | Self::Purge { .. } | Self::ListDeleted { .. } => {
@@ -337,6 +347,7 @@ impl KeyOperation<'_> {
             | Self::Restore { .. } => None,
             Self::Backup { name }
             | Self::Create { name, .. }
+            | Self::CreateIfAbsent { name, .. }
             | Self::Delete { name }
             | Self::GetDeleted { name }
             | Self::GetRotationPolicy { name }

@@ -10,6 +10,7 @@ use crate::audit::RequestContext;
 use crate::error::{KeyVaultError, Result};
 use crate::key_use::KeyUse;
 use crate::key_vaults::KeyVaults;
+use crate::private_key_pool::Applicant;
 use crate::vault::KeyVaultRef;
 
 /// Most data keys in one request.
@@ -37,9 +38,9 @@ impl KeyVaults {
     /// One data key that cannot be unwrapped fails alone; the newest version must wrap.
     pub(crate) fn rewrap(
         &self,
+        applicant: Applicant,
         vault: &KeyVaultRef,
-        name: &KeyName,
-        algorithm: EncryptionAlgorithm,
+        (name, algorithm): (&KeyName, EncryptionAlgorithm),
         items: &[RewrapItem],
         context: &RequestContext,
     ) -> Result<KeyAnswer> {
@@ -56,7 +57,9 @@ impl KeyVaults {
                 self.usable(vault, name, Some(&item.version), KeyUse::UnwrapKey, context)
             });
             let wrapped = from.as_ref().map_err(Clone::clone).and_then(|from| {
+                let place = self.pool().enter(applicant, from.key.shape)?;
                 let plain = from.unwrap(algorithm, &item.wrapped)?;
+                drop(place);
                 newest.wrap(algorithm, &plain, self.entropy())
             });
             let (vault, key) = (vault.vault.clone(), name.clone());

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use custody_access::Principal;
 use custody_ambient::Entropy;
 use custody_envelope::SecretBytes;
 use custody_names::{KeyName, KeyVersion};
@@ -15,8 +16,9 @@ use crate::key::Key;
 use crate::key_shape::KeyShape;
 use crate::key_use::KeyUse;
 use crate::key_vaults::KeyVaults;
-use crate::opened_keys::Handle;
+use crate::opened_keys::{Handle, Opening};
 use crate::operation::KeyOperation;
+use crate::private_key_pool::Applicant;
 use crate::vault::KeyVaultRef;
 
 /// Most random bytes in one answer.
@@ -33,10 +35,12 @@ impl KeyVaults {
     /// Requests that use a key.
     pub(crate) fn use_key(
         &self,
+        caller: &Principal,
         vault: &KeyVaultRef,
         operation: &KeyOperation<'_>,
         context: &RequestContext,
     ) -> Result<KeyAnswer> {
+        let applicant = applicant(caller, context);
         if let Some((algorithm, _)) = operation.encryption() {
             self.admit(vault, algorithm)?;
         }
@@ -51,6 +55,7 @@ impl KeyVaults {
             }
             KeyOperation::Decrypt { name, version, algorithm, sealed } => {
                 let found = open(name, *version, KeyUse::Decrypt)?;
+                let _place = self.pool().enter(applicant, found.key.shape)?;
                 let plain = found.decrypt(*algorithm, sealed)?;
                 Ok(KeyAnswer::Decrypted { key: found.key.id.clone(), plain })
             }
@@ -61,11 +66,13 @@ impl KeyVaults {
             }
             KeyOperation::Unwrap { name, version, algorithm, wrapped } => {
                 let found = open(name, *version, KeyUse::UnwrapKey)?;
+                let _place = self.pool().enter(applicant, found.key.shape)?;
                 let plain = found.unwrap(*algorithm, wrapped)?;
                 Ok(KeyAnswer::Unwrapped { key: found.key.id.clone(), plain })
             }
             KeyOperation::Sign { name, version, algorithm, digest } => {
                 let found = open(name, *version, KeyUse::Sign)?;
+                let _place = self.pool().enter(applicant, found.key.shape)?;
                 let signature = found.sign(*algorithm, digest)?;
                 Ok(KeyAnswer::Signed { key: found.key.id.clone(), signature })
             }
@@ -75,7 +82,7 @@ impl KeyVaults {
                 Ok(KeyAnswer::Verified { key: found.key.id.clone(), valid })
             }
             KeyOperation::Rewrap { name, algorithm, items } => {
-                self.rewrap(vault, name, *algorithm, items, context)
+                self.rewrap(applicant, vault, (name, *algorithm), items, context)
             }
             KeyOperation::Release { name, version, request } => {
                 self.release(vault, name, *version, request, context)
@@ -95,7 +102,8 @@ impl KeyVaults {
         context: &RequestContext,
     ) -> Result<Arc<UsableKey>> {
         let private = !wanted.needs_public_half_only();
-        let handle = Handle::new(vault, name, version, private);
+        let opening = if private { Opening::Private } else { Opening::Public };
+        let handle = Handle::new(vault, name, version, opening);
         let key = self.opened().get_or_open(handle, self.store().changes()?, || {
             self.store().read(|session| {
                 let row = session.version(vault, name, version)?;
@@ -109,6 +117,21 @@ impl KeyVaults {
         })?;
         key.key.permits(wanted, context.now)?;
         Ok(key)
+    }
+
+    /// The key as it is shown, whether it may be used or not.
+    pub(crate) fn shown(
+        &self,
+        vault: &KeyVaultRef,
+        name: &KeyName,
+        version: Option<&KeyVersion>,
+    ) -> Result<KeyAnswer> {
+        let handle = Handle::new(vault, name, version, Opening::Shown);
+        let found = self.opened().get_or_open(handle, self.store().changes()?, || {
+            let row = self.store().read(|session| session.version(vault, name, version))?;
+            Ok(UsableKey { key: row.key, public_der: row.public_der, private: None })
+        })?;
+        Ok(KeyAnswer::Key(found.key.clone()))
     }
 
     /// Counts `RSA1_5`, and refuses it where the key vault does.
@@ -132,6 +155,11 @@ impl KeyVaults {
         self.entropy().fill(&mut bytes)?;
         Ok(KeyAnswer::Random(SecretBytes::new(bytes)))
     }
+}
+
+/// Who wants a place to compute in. What this process itself asks for waits, however much it is.
+pub(crate) fn applicant(caller: &Principal, context: &RequestContext) -> Applicant {
+    Applicant { caller: caller.id, is_refusable: context.client_address.is_some() }
 }
 
 impl UsableKey {

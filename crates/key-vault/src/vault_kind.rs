@@ -41,7 +41,10 @@ pub struct KeyVaultSpec {
     #[serde(deserialize_with = "custody_resources::flag", skip_serializing_if = "Option::is_none")]
     pub enable_soft_delete: Option<bool>,
     /// For how long, in days (7–90); fixed when it is created.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        deserialize_with = "custody_resources::number",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub soft_delete_retention_in_days: Option<u32>,
     /// Whether nothing may be purged before that time (rule 125). Never off again once on.
     #[serde(deserialize_with = "custody_resources::flag", skip_serializing_if = "Option::is_none")]
@@ -108,8 +111,10 @@ pub enum SkuName {
 #[serde(rename_all = "camelCase")]
 pub enum CreateMode {
     /// To create or change.
+    #[serde(alias = "Default")]
     Default,
     /// To bring a softly deleted key vault back.
+    #[serde(alias = "Recover")]
     Recover,
 }
 

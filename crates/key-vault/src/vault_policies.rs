@@ -105,7 +105,8 @@ impl PolicyChange {
     }
 }
 
-/// The access policies after a change of those of `asked`'s principals.
+/// The access policies after a change of those of `asked`'s principals: the step "set-policy" of the
+/// printed flow (rule 126).
 pub fn change_policies(
     mut policies: Vec<PolicyEntry>,
     change: PolicyChange,

@@ -133,7 +133,7 @@ pub(crate) fn retention(asked: Option<u32>, fixed: Option<u32>) -> Result<u32, R
     }
 }
 
-/// Off by default, cannot be asked to be off, and never off again (rule 125).
+/// Off by default, cannot be asked to be off, and never off again (rules 125, 145).
 pub(crate) fn purge_protection(
     asked: Option<bool>,
     stored: bool,

@@ -6,6 +6,7 @@ mod schema;
 mod write;
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use custody_names::{OperationId, ResourceId};
@@ -20,32 +21,36 @@ use crate::{
 
 /// Records in an SQLite file, or in memory.
 ///
-/// Readers have a connection of their own, so that nobody who reads waits for a writer.
+/// Readers have a connection of their own, so that nobody who reads waits for a writer, and so has
+/// the look whether anything changed, which waits for no reader either.
 pub struct SqliteRecords {
     writer: Mutex<Connection>,
-    reader: Option<Mutex<Connection>>,
+    file: Option<FileReaders>,
+    /// Transactions of this process: what changes a database in memory.
+    written: AtomicU64,
+}
+
+struct FileReaders {
+    reader: Mutex<Connection>,
+    watch: Mutex<Connection>,
 }
 
 impl SqliteRecords {
     /// Opens the file, and makes it if there is none. A newer format, or another program's
     /// database, is refused before anything is written.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let (writer, reader) = schema::open(path)?;
-        Ok(Self { writer: Mutex::new(writer), reader: Some(Mutex::new(reader)) })
+        let [writer, reader, watch] = schema::open(path)?.map(Mutex::new);
+        Ok(Self { writer, file: Some(FileReaders { reader, watch }), written: AtomicU64::new(0) })
     }
 
     /// An empty store that lives as long as this value.
     pub fn memory() -> Result<Self, StoreError> {
-        Ok(Self { writer: Mutex::new(schema::memory()?), reader: None })
-    }
-
-    fn writer(&self) -> MutexGuard<'_, Connection> {
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+        let writer = Mutex::new(schema::memory()?);
+        Ok(Self { writer, file: None, written: AtomicU64::new(0) })
     }
 
     fn reader(&self) -> MutexGuard<'_, Connection> {
-        let mutex = self.reader.as_ref().unwrap_or(&self.writer);
-        mutex.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(self.file.as_ref().map_or(&self.writer, |file| &file.reader))
     }
 
     /// Runs `work` in one write transaction: all of it, durably, or nothing.
@@ -53,10 +58,11 @@ impl SqliteRecords {
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        let mut connection = self.writer();
+        let mut connection = lock(&self.writer);
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let done = work(&transaction)?;
         transaction.commit()?;
+        self.written.fetch_add(1, Ordering::SeqCst);
         Ok(done)
     }
 
@@ -104,6 +110,14 @@ impl RecordStore for SqliteRecords {
         let mut connection = self.reader();
         let snapshot = connection.transaction_with_behavior(TransactionBehavior::Deferred)?;
         settle(&snapshot, look)
+    }
+
+    fn state(&self) -> Result<u64, StoreError> {
+        let Some(file) = &self.file else { return Ok(self.written.load(Ordering::SeqCst)) };
+        // SQLite counts, for each connection, the changes that others committed.
+        let watch = lock(&file.watch);
+        let mut statement = watch.prepare_cached("PRAGMA data_version")?;
+        Ok(unsigned(statement.query_row([], |row| row.get(0))?))
     }
 
     fn operation(&self, id: OperationId) -> Result<Option<TrackedOperation>, StoreError> {
@@ -185,6 +199,10 @@ impl RecordStore for SqliteRecords {
             Ok(())
         })
     }
+}
+
+fn lock(connection: &Mutex<Connection>) -> MutexGuard<'_, Connection> {
+    connection.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn setting(connection: &Connection, name: &str) -> Result<Option<Value>, StoreError> {

@@ -34,6 +34,7 @@ pub type Handles = [Arc<dyn RecordStore>; 2];
 /// Runs the whole suite on stores that `make` makes, each new and empty.
 pub fn run(make: &dyn Fn() -> Handles) {
     answers_queries(&make());
+    tells_of_changes(&make());
     keeps_all_writes_or_none(&make());
     keeps_what_a_refusal_keeps(&make());
     has_one_winner_per_revision(&make());
@@ -77,6 +78,23 @@ pub fn answers_queries([one, two]: &Handles) {
     let unbound = Record { references: Vec::new(), revision: 2, ..vault };
     apply(two, vec![put(&unbound)]).unwrap();
     assert_eq!(ask(one, Query::Referrers(key)), []);
+}
+
+/// The state is another one after each change, seen from either handle, and stays without one.
+pub fn tells_of_changes(handles: &Handles) {
+    let states = || handles.each_ref().map(|store| store.state().unwrap());
+    assert_eq!(states(), states());
+    let vault = record("providers/A.B/vaults/V", 1);
+    let stale = record("providers/A.B/vaults/stale", 7);
+    for (changing, revision) in handles.iter().zip(1..) {
+        let before = states();
+        assert_refused(apply(changing, vec![put(&stale)]), "PreconditionFailed");
+        assert_eq!(states(), before, "what was refused changed nothing");
+        apply(changing, vec![put(&Record { revision, ..vault.clone() })]).unwrap();
+        let after = states();
+        assert!(before.iter().zip(after).all(|(before, after)| *before != after), "{after:?}");
+        assert_eq!(states(), after);
+    }
 }
 
 /// A conflict among the writes undoes those before it.
@@ -383,6 +401,7 @@ fn begin(number: u8, vault: &str) -> Write {
             "suite".to_owned(),
         ),
         correlation: CorrelationId::from_bytes([3; 16]),
+        asked: None,
         created: Timestamp::UNIX_EPOCH,
         ended: None,
         owner: "nobody".to_owned(),
@@ -393,13 +412,7 @@ fn begin(number: u8, vault: &str) -> Write {
 }
 
 fn event(operation_name: &str, about: &Record) -> Write {
-    Write::Activity(ActivityEvent {
-        time: Timestamp::UNIX_EPOCH,
-        caller: "suite".to_owned(),
-        operation_name: operation_name.to_owned(),
-        resource: about.id.clone(),
-        status: "Succeeded".to_owned(),
-        code: None,
-        correlation: CorrelationId::from_bytes([3; 16]),
-    })
+    let (time, id) = (Timestamp::UNIX_EPOCH, about.id.clone());
+    let correlation = CorrelationId::from_bytes([3; 16]);
+    Write::Activity(ActivityEvent::started(time, "suite", operation_name, id, correlation))
 }

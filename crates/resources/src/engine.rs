@@ -4,10 +4,10 @@ use custody_names::{Location, ResourceId};
 use serde_json::{Map, Value};
 
 use crate::erased::Planned;
+use crate::events::{barred, events, refused};
 use crate::{
-    Act, ActivityEvent, Answer, Caller, Decided, Erased, Operation, OperationState, Place,
-    Progress, ProvisioningState, Record, Refusal, Registry, Removal, Request, Stop, Task, Verb,
-    World, Write,
+    Act, Answer, Caller, Decided, Erased, Operation, OperationState, Place, Progress,
+    ProvisioningState, Record, Refusal, Registry, Removal, Request, Stop, Task, Verb, World, Write,
 };
 
 /// Most resources in one page of a list.
@@ -69,7 +69,8 @@ impl Engine {
         self.authorize.check(caller, permission, scope, world)
     }
 
-    /// Decides one request. Stops with [`Stop::Needs`] until `world` holds what it must see.
+    /// Decides one request. Stops with [`Stop::Needs`] until `world` holds what it must see. A
+    /// refused write leaves its events in the refusal.
     pub fn answer(&self, request: &Request<'_>, world: &World) -> Result<Decided, Stop> {
         let wanted = match &request.listed {
             Some(listed) => listed.clone(),
@@ -77,14 +78,18 @@ impl Engine {
         };
         let kind = self.registry.find(&wanted).ok_or_else(|| unknown_type(&wanted))?;
         let permission = permission(kind, &request.verb)?;
-        self.authorize.check(&request.caller, &permission, &request.id, world)?;
+        let permitted = self.authorize.check(&request.caller, &permission, &request.id, world);
         match &request.verb {
-            Verb::Read => read(kind, request, world),
-            Verb::List => list(kind, request, world),
-            Verb::Put | Verb::Patch => self.write(kind, &permission, request, world),
+            Verb::Read => return permitted.and_then(|()| read(kind, request, world)),
+            Verb::List => return permitted.and_then(|()| list(kind, request, world)),
+            _ => permitted.map_err(|stop| barred(stop, request, &permission))?,
+        }
+        let decided = match &request.verb {
             Verb::Delete => delete(kind, &permission, request, world),
             Verb::Action(action) => act(kind, action, &permission, request, world),
-        }
+            _ => self.write(kind, &permission, request, world),
+        };
+        decided.map_err(|stop| refused(stop, request, &permission))
     }
 
     fn write(
@@ -114,8 +119,8 @@ impl Engine {
             if before.is_some() { kind.answers().replaced } else { kind.answers().created };
         let mut writes = vec![Write::Put(Box::new(record))];
         writes.extend(more);
-        let operation = begin(task, request, &mut writes);
-        writes.push(event(request, permission, operation.is_some()));
+        let operation = begin(task, request, permission, &mut writes);
+        writes.extend(events(request, permission, status, operation.is_some()));
         Ok(Decided { answer: Answer { status, body: Some(body), operation }, writes })
     }
 
@@ -292,9 +297,9 @@ fn delete(
     } else {
         all.push(Write::Remove(record.id.clone()));
     }
-    let operation = begin(task, request, &mut all);
-    all.push(event(request, permission, operation.is_some()));
+    let operation = begin(task, request, permission, &mut all);
     let status = if operation.is_some() { 202 } else { kind.answers().deleted };
+    all.extend(events(request, permission, status, operation.is_some()));
     let body = kind.shows_deleted().then(|| kind.render(record, request)).transpose()?;
     Ok(Decided { answer: Answer { status, body, operation }, writes: all })
 }
@@ -309,15 +314,15 @@ fn act(
     let record = world.record(&request.id)?.ok_or_else(|| not_found(&request.id))?;
     check_etag(request, Some(record))?;
     let Act { status, body, task, mut writes } = kind.act(action, request, record, world)?;
-    let operation = begin(task, request, &mut writes);
-    if !writes.is_empty() {
-        writes.push(event(request, permission, operation.is_some()));
-    }
+    let operation = begin(task, request, permission, &mut writes);
     let status = match (status, operation) {
         (0, Some(_)) => 202,
         (0, None) => 200,
         (chosen, _) => chosen,
     };
+    if !writes.is_empty() {
+        writes.extend(events(request, permission, status, operation.is_some()));
+    }
     Ok(Decided { answer: Answer { status, body, operation }, writes })
 }
 
@@ -364,6 +369,7 @@ fn check_idle(request: &Request<'_>, before: Option<&Record>) -> Result<(), Stop
 fn begin(
     task: Option<Task>,
     request: &Request<'_>,
+    permission: &str,
     writes: &mut Vec<Write>,
 ) -> Option<custody_names::OperationId> {
     let task = task?;
@@ -371,6 +377,7 @@ fn begin(
         id: request.operation,
         resource: request.id.clone(),
         task,
+        asked: Some(permission.to_owned()),
         state: OperationState::Queued,
         caller: request.caller.clone(),
         correlation: request.correlation,
@@ -382,16 +389,4 @@ fn begin(
         error: None,
     })));
     Some(request.operation)
-}
-
-fn event(request: &Request<'_>, permission: &str, goes_on: bool) -> Write {
-    Write::Activity(ActivityEvent {
-        time: request.now,
-        caller: request.caller.name.clone(),
-        operation_name: permission.to_owned(),
-        resource: request.id.clone(),
-        status: if goes_on { "Accepted" } else { "Succeeded" }.to_owned(),
-        code: None,
-        correlation: request.correlation,
-    })
 }

@@ -338,7 +338,8 @@ fn check_tags(tags: &BTreeMap<String, String>) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The identities after the change. A body without an `identity` block keeps what is stored.
+/// The identities after the change. A body without an `identity` block keeps what is stored; the
+/// resource's own, enabled anew, is a new principal (rule 29).
 fn identity<K: Kind>(
     request: &Request<'_>,
     before: Option<&Record>,
@@ -380,8 +381,8 @@ fn identity<K: Kind>(
     Ok(Some(identity))
 }
 
-/// The user-assigned identities named in a block, each read from its record; `kept` are those
-/// that a PATCH leaves alone. A `null` in a PATCH detaches.
+/// The user-assigned identities named in a block, several and of any subscription (rule 31), each
+/// read from its record; `kept` are those that a PATCH leaves alone. A `null` in a PATCH detaches.
 fn attached(
     named: &Map<String, Value>,
     kept: Option<Identity>,

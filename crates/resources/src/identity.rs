@@ -87,7 +87,7 @@ impl Identity {
         self.user_assigned.iter().find(|attached| attached.id == *id)
     }
 
-    /// The block as ARM shows it.
+    /// The block as ARM shows it (rule 30).
     pub fn render(&self, tenant: TenantId) -> Value {
         let mut block = Map::new();
         block.insert("type".into(), self.kind().as_str().into());

@@ -5,7 +5,7 @@ use custody_names::{CorrelationId, OperationId, ResourceId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Caller, Refusal};
+use crate::{ActivityEvent, ActivityStatus, Caller, Refusal};
 
 /// What a worker is to do: the name of a task it knows, and its input.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -82,6 +82,10 @@ pub struct Operation {
     pub resource: ResourceId,
     /// What is to be done.
     pub task: Task,
+    /// The permission name of the request that began it, for the activity log; operations that
+    /// were stored before it was kept have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<String>,
     /// Where it stands.
     pub state: OperationState,
     /// Who asked.
@@ -100,4 +104,21 @@ pub struct Operation {
     pub result: Value,
     /// Why it failed.
     pub error: Option<Refusal>,
+}
+
+impl Operation {
+    /// The event of its end; none while it has not ended.
+    pub fn last_event(&self, now: Timestamp) -> Option<ActivityEvent> {
+        let asked = self.asked.as_ref().filter(|_| self.state.is_final())?;
+        let (caller, place) = (&self.caller.name, self.resource.clone());
+        let begun = ActivityEvent::started(now, caller, asked, place, self.correlation);
+        Some(match (self.state, &self.error) {
+            (OperationState::Failed, Some(error)) => begun.failed(error),
+            (OperationState::Failed, None) => begun.then(ActivityStatus::Failed, 500),
+            (OperationState::Cancelled, _) => {
+                begun.failed(&Refusal::new(409, "JobCancelled", "the job was cancelled"))
+            }
+            _ => begun.then(ActivityStatus::Succeeded, 200),
+        })
+    }
 }

@@ -1,10 +1,12 @@
 //! The activity log in the shape of `Microsoft.Insights/eventtypes/management/values`.
 
+use aws_lc_rs::digest::{SHA256, digest};
 use custody_ambient::Timestamp;
 use custody_names::{CorrelationId, ResourceId};
-use custody_resources::{ActivityEvent, Refusal};
+use custody_resources::{ActivityEvent, ActivityStatus, Refusal};
 use custody_worker::fault;
-use serde_json::{Value, json};
+use http::StatusCode;
+use serde_json::{Map, Value, json};
 
 use crate::filter::{self, Comparison, Term};
 use crate::links;
@@ -52,7 +54,7 @@ fn fits(event: &ActivityEvent, terms: &[Term]) -> Result<bool, Refusal> {
                 event.correlation.to_string().eq_ignore_ascii_case(value)
             }
             ("caller", Comparison::Equal) => event.caller.eq_ignore_ascii_case(value),
-            ("status", Comparison::Equal) => event.status.eq_ignore_ascii_case(value),
+            ("status", Comparison::Equal) => event.status.as_str().eq_ignore_ascii_case(value),
             ("operations" | "operationname", Comparison::Equal) => {
                 event.operation_name.eq_ignore_ascii_case(value)
             }
@@ -81,7 +83,11 @@ fn namespace(event: &ActivityEvent) -> String {
 fn render(view: &View<'_>, event: &ActivityEvent) -> Value {
     let both = |text: &str| json!({ "value": text, "localizedValue": text });
     let id = event_id(event);
-    let failed = event.status == "Failed";
+    let (name, local_name) = match event.status {
+        ActivityStatus::Started => ("BeginRequest", "Begin request"),
+        _ => ("EndRequest", "End request"),
+    };
+    let failed = event.status == ActivityStatus::Failed;
     let subscription = event.resource.subscription_id();
     json!({
         "authorization": { "action": event.operation_name, "scope": event.resource },
@@ -92,33 +98,60 @@ fn render(view: &View<'_>, event: &ActivityEvent) -> Value {
         "correlationId": event.correlation,
         "description": "",
         "eventDataId": id,
-        "eventName": { "value": "EndRequest", "localizedValue": "End request" },
+        "eventName": { "value": name, "localizedValue": local_name },
         "eventTimestamp": event.time,
         "id": format!("{}/events/{id}/ticks/{}", event.resource, ticks(event.time)),
         "level": if failed { "Error" } else { "Informational" },
         "operationId": event.correlation,
         "operationName": both(&event.operation_name),
-        "properties": event.code.as_ref().map_or_else(|| json!({}), |code| json!({ "statusCode": code })),
+        "properties": properties(event),
         "resourceGroupName": event.resource.resource_group_name().unwrap_or_default(),
         "resourceId": event.resource,
         "resourceProviderName": both(&namespace(event)),
         "resourceType": both(event.resource.resource_type().as_str()),
-        "status": both(&event.status),
-        "subStatus": both(event.code.as_deref().unwrap_or_default()),
+        "status": both(event.status.as_str()),
+        "subStatus": sub_status(event),
         "submissionTimestamp": event.time,
         "subscriptionId": subscription,
         "tenantId": view.call.caller.tenant,
     })
 }
 
-/// An id that stays the same whenever the event is shown: the events of a request differ in their
-/// status.
-fn event_id(event: &ActivityEvent) -> CorrelationId {
-    let mut bytes = *event.correlation.as_bytes();
-    for (byte, mark) in bytes.iter_mut().zip(event.status.bytes()) {
-        *byte ^= mark;
+/// How the request was answered, as ARM tells it.
+fn properties(event: &ActivityEvent) -> Value {
+    let mut all = Map::new();
+    if let Some(reason) = reason(event) {
+        all.insert("statusCode".into(), reason.into());
     }
-    CorrelationId::from_bytes(bytes)
+    if let Some(code) = &event.code {
+        let error = json!({ "error": { "code": code, "message": event.message } });
+        all.insert("statusMessage".into(), error.to_string().into());
+    }
+    Value::Object(all)
+}
+
+fn sub_status(event: &ActivityEvent) -> Value {
+    let (Some(status), Some(reason)) = (event.http_status, reason(event)) else {
+        return json!({ "value": "", "localizedValue": "" });
+    };
+    let text = format!("{reason} (HTTP Status Code: {status})");
+    json!({ "value": reason, "localizedValue": text })
+}
+
+/// The name of the HTTP status, as .NET writes it: `NotFound`.
+fn reason(event: &ActivityEvent) -> Option<String> {
+    let status = StatusCode::from_u16(event.http_status?).ok()?;
+    Some(status.canonical_reason()?.replace(' ', ""))
+}
+
+/// An id that stays the same whenever the event is shown: the events of a request differ in what
+/// they are about and how far that had come.
+fn event_id(event: &ActivityEvent) -> CorrelationId {
+    let ActivityEvent { correlation, resource, operation_name, status, time, .. } = event;
+    let text = format!("{correlation} {resource} {operation_name} {} {time}", status.as_str());
+    let hash = digest(&SHA256, text.as_bytes());
+    let head = hash.as_ref().first_chunk::<16>().copied().unwrap_or_default();
+    CorrelationId::from_bytes(head)
 }
 
 /// .NET's count: tenths of microseconds since the year 1.

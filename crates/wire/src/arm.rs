@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::address::{self, Address};
 use crate::reply::{self, Body};
 use crate::server::Call;
-use crate::{api_version, jobs, links, metadata, views};
+use crate::{api_version, arm_keys, jobs, links, metadata, views};
 
 /// Answers one ARM request.
 pub(crate) fn answer(platform: &Arc<Platform>, call: &Call<'_>) -> Result<Response<Body>, Refusal> {
@@ -20,6 +20,9 @@ pub(crate) fn answer(platform: &Arc<Platform>, call: &Call<'_>) -> Result<Respon
     }
     api_version::check(&call.query)?;
     if let Some(response) = jobs::answer(platform, call)? {
+        return Ok(response);
+    }
+    if let Some(response) = arm_keys::answer(platform, call)? {
         return Ok(response);
     }
     if let Some(response) = views::answer(platform, call)? {

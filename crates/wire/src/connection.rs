@@ -104,8 +104,7 @@ fn of_http1(shared: &Shared) -> http1::Builder {
         .header_read_timeout(shared.limits.head_time)
         .max_header_size(shared.limits.head_bytes_max)
         // Room to see that a head is too long, so that this can be said.
-        .max_buf_size(2 * shared.limits.head_bytes_max)
-        .pipeline_flush(true);
+        .max_buf_size(2 * shared.limits.head_bytes_max);
     builder
 }
 

@@ -1,10 +1,12 @@
 //! The local roles of a managed HSM, on its own host: `[/keys[/NAME]]/providers/
 //! Microsoft.Authorization/{roleDefinitions,roleAssignments}`.
 
-use custody_access::{Decision, Question, RoleDefinition, Wanted, decide, managed_hsm_roles};
+mod definitions;
+
+use custody_access::{Decision, Question, Wanted, decide};
 use custody_key_vault::{
-    LocalRoleKind, LocalRoleSpec, LocalScope, ManagedHsmKind, assign_local_role, key_vault_claim,
-    local_grants,
+    KeyVaultRef, LocalRoleKind, LocalRoleSpec, LocalScope, ManagedHsmKind, RequestContext,
+    RoleRequest, assign_local_role, key_vault_claim, local_grants, managed_hsm_ref,
 };
 use custody_names::{KeyVaultName, ResourceId, RoleDefinitionId};
 use custody_resources::{
@@ -30,6 +32,8 @@ struct Ask<'a> {
     call: &'a Call<'a>,
     hsm: KeyVaultName,
     scope: LocalScope,
+    /// What the ledger calls it.
+    name: &'static str,
 }
 
 /// Answers if the path is one of local roles.
@@ -54,34 +58,50 @@ fn try_answer(
     let hsm = name.parse().map_err(|error: custody_names::InvalidName| {
         Refusal::new(400, "BadParameter", error.to_string())
     })?;
-    let ask = Ask { platform, call, hsm, scope: LocalScope::parse(scope)? };
     let lower: Vec<String> = rest.iter().map(|part| part.to_ascii_lowercase()).collect();
     let words: Vec<&str> = lower.iter().map(String::as_str).collect();
-    let (status, body) = match (call.method, words.as_slice()) {
-        (&Method::GET, ["roledefinitions"]) => (200, ask.definitions()?),
-        (&Method::GET, ["roledefinitions", name]) => (200, ask.definition(name)?),
-        (&Method::GET, ["roleassignments"]) => (200, ask.assignments()?),
-        (&Method::GET, ["roleassignments", name]) => (200, ask.assignment(name)?),
-        (&Method::PUT, ["roleassignments", name]) => (201, ask.assign(name)?),
-        (&Method::DELETE, ["roleassignments", name]) => (200, ask.unassign(name)?),
-        _ => {
-            let text = format!("{} {} is not served", call.method, call.path);
-            return Err(Refusal::new(405, "MethodNotAllowed", text));
-        }
-    };
+    let name = named(call.method, &words).ok_or_else(|| {
+        let text = format!("{} {} is not served", call.method, call.path);
+        Refusal::new(405, "MethodNotAllowed", text)
+    })?;
+    let ask = Ask { platform, call, hsm, scope: LocalScope::parse(scope)?, name };
+    let answered = ask.answer(&words);
+    if let Err(refusal) = &answered {
+        ask.record_refusal(refusal)?;
+    }
+    let (status, body) = answered?;
     Ok(reply::json(status, Some(&body)))
 }
 
-impl Ask<'_> {
-    fn definitions(&self) -> Result<Value, Refusal> {
-        self.look("roleDefinitions/read/action", |_, _| Ok(()))?;
-        links::page(self.call, managed_hsm_roles().iter().map(render_role).collect())
-    }
+/// What the ledger calls a request.
+fn named(method: &Method, words: &[&str]) -> Option<&'static str> {
+    Some(match (method, words) {
+        (&Method::GET, ["roledefinitions"]) => "RoleDefinitionList",
+        (&Method::GET, ["roledefinitions", _]) => "RoleDefinitionGet",
+        (&Method::PUT, ["roledefinitions", _]) => "RoleDefinitionSet",
+        (&Method::DELETE, ["roledefinitions", _]) => "RoleDefinitionDelete",
+        (&Method::GET, ["roleassignments"]) => "RoleAssignmentList",
+        (&Method::GET, ["roleassignments", _]) => "RoleAssignmentGet",
+        (&Method::PUT, ["roleassignments", _]) => "RoleAssignmentCreate",
+        (&Method::DELETE, ["roleassignments", _]) => "RoleAssignmentDelete",
+        _ => return None,
+    })
+}
 
-    fn definition(&self, name: &str) -> Result<Value, Refusal> {
-        self.look("roleDefinitions/read/action", |_, _| Ok(()))?;
-        let role = managed_hsm_roles().iter().find(|role| role.id.to_string() == name);
-        role.map(render_role).ok_or_else(|| unknown_role(name))
+impl Ask<'_> {
+    /// Status and body.
+    fn answer(&self, words: &[&str]) -> Result<(u16, Value), Refusal> {
+        Ok(match (self.call.method, words) {
+            (&Method::GET, ["roledefinitions"]) => (200, self.definitions()?),
+            (&Method::GET, ["roledefinitions", name]) => (200, self.definition(name)?),
+            (&Method::PUT, ["roledefinitions", name]) => (201, self.define(name)?),
+            (_, ["roledefinitions", name]) => (200, self.remove_definition(name)?),
+            (&Method::GET, ["roleassignments"]) => (200, self.assignments()?),
+            (&Method::GET, ["roleassignments", name]) => (200, self.assignment(name)?),
+            (&Method::PUT, ["roleassignments", name]) => (201, self.assign(name)?),
+            (_, ["roleassignments", name]) => (200, self.unassign(name)?),
+            _ => return Err(Refusal::bug("a request was named that has no answer")),
+        })
     }
 
     fn assignments(&self) -> Result<Value, Refusal> {
@@ -108,7 +128,7 @@ impl Ask<'_> {
                 let near = place.contains(&own) || (!at_scope && own.contains(&place));
                 let wanted = principal.as_ref();
                 if near && wanted.is_none_or(|wanted| spec.principal_id.to_string() == *wanted) {
-                    shown.push(render(&record, &spec));
+                    shown.push(render(record.id.name().unwrap_or_default(), &spec));
                 }
             }
             Ok(shown)
@@ -119,7 +139,7 @@ impl Ask<'_> {
     fn assignment(&self, name: &str) -> Result<Value, Refusal> {
         self.look("roleAssignments/read/action", |hsm, world| {
             let stored = found(hsm, name, world)?;
-            Ok(render(&stored.record, &stored.spec))
+            Ok(render(stored.record.id.name().unwrap_or_default(), &stored.spec))
         })
     }
 
@@ -132,18 +152,16 @@ impl Ask<'_> {
                 .and_then(Value::as_str)
                 .ok_or_else(|| bad(&format!("properties.{field} is missing")))
         };
-        let role = text("roleDefinitionId")?.rsplit('/').next().unwrap_or_default().to_owned();
-        let role = role.parse().ok().filter(|role: &RoleDefinitionId| {
-            managed_hsm_roles().iter().any(|known| known.id == *role)
-        });
-        let role =
-            role.ok_or_else(|| unknown_role(text("roleDefinitionId").unwrap_or_default()))?;
+        let asked = text("roleDefinitionId")?;
+        let role = asked.rsplit('/').next().unwrap_or_default();
+        let role: RoleDefinitionId = role.parse().map_err(|_| unknown_role(asked))?;
         let principal_id = text("principalId")?.parse();
         let principal_id = principal_id.map_err(|_| bad("properties.principalId is no GUID"))?;
         let spec = LocalRoleSpec { role, principal_id, scope: self.scope.clone() };
         let (caller, now) = (&self.call.caller.name, self.platform.clock.now());
         let system = SystemData::new(caller, now);
-        self.change("roleAssignments/write/action", |hsm, world| {
+        self.change("roleAssignments/write/action", 201, |hsm, world| {
+            definitions::find(&hsm.id, role, world)?.ok_or_else(|| unknown_role(asked))?;
             for record in world.children(&hsm.id, LocalRoleKind::TYPE)? {
                 let other = Stored::<LocalRoleKind>::read(record)?;
                 let same_name = other.record.id.name() == Some(name);
@@ -152,16 +170,15 @@ impl Ask<'_> {
                     return Err(Refusal::new(409, "RoleAssignmentExists", text).into());
                 }
             }
-            Ok(vec![assign_local_role(&hsm.id, name, spec.clone(), system.clone())?])
-        })?;
-        self.assignment(name)
+            let made = assign_local_role(&hsm.id, name, spec.clone(), system.clone())?;
+            Ok((render(name, &spec), vec![made]))
+        })
     }
 
     fn unassign(&self, name: &str) -> Result<Value, Refusal> {
-        let mut shown = Value::Null;
-        self.change("roleAssignments/delete/action", |hsm, world| {
+        self.change("roleAssignments/delete/action", 200, |hsm, world| {
             let stored = found(hsm, name, world)?;
-            let all = local_grants(&hsm.id, world)?;
+            let all = local_grants(&hsm.id, world)?.assignments;
             let same = all.iter().filter(|one| one.role == stored.spec.role && one.scope == hsm.id);
             let administers = stored.spec.role == custody_access::MANAGED_HSM_ADMINISTRATOR;
             if administers && same.count() == 1 {
@@ -169,12 +186,12 @@ impl Ask<'_> {
                             administer it any more.";
                 return Err(Refusal::new(409, "LastAdministrator", text).into());
             }
-            shown = render(&stored.record, &stored.spec);
-            Ok(vec![Write::Remove(stored.record.id)])
-        })?;
-        Ok(shown)
+            let shown = render(stored.record.id.name().unwrap_or_default(), &stored.spec);
+            Ok((shown, vec![Write::Remove(stored.record.id)]))
+        })
     }
 
+    /// Looks at the roles; what is seen is on the ledger before it is answered.
     fn look<T>(
         &self,
         action: &str,
@@ -183,35 +200,76 @@ impl Ask<'_> {
         let mut seen = None;
         let looked = self.platform.records.view(&mut |world| {
             let hsm = self.permitted(action, world)?;
-            seen = Some(look(hsm, world)?);
+            seen = Some((look(hsm, world)?, hsm.clone()));
             Ok(())
         });
         looked.map_err(fault::of_apply)?;
-        seen.ok_or_else(|| Refusal::bug("a look saw nothing"))
+        let (seen, hsm) = seen.ok_or_else(|| Refusal::bug("a look saw nothing"))?;
+        self.record(&hsm, Ok(200))?;
+        Ok(seen)
     }
 
-    /// Applies what is planned, with an event of it, and wakes holders of key leases.
+    /// Applies what is planned, with an event of it and a record on the ledger, wakes holders of key
+    /// leases, and shows what there is then.
     fn change(
         &self,
         action: &str,
-        mut plan: impl FnMut(&Record, &World) -> Result<Vec<Write>, Stop>,
-    ) -> Result<(), Refusal> {
+        status: u16,
+        mut plan: impl FnMut(&Record, &World) -> Result<(Value, Vec<Write>), Stop>,
+    ) -> Result<Value, Refusal> {
+        let mut shown = Value::Null;
         let applied = self.platform.records.apply(&mut |world| {
             let hsm = self.permitted(action, world)?;
-            let mut writes = plan(hsm, world)?;
+            let (body, mut writes) = plan(hsm, world)?;
             writes.push(Write::RaiseRevocation);
-            writes.push(Write::Activity(ActivityEvent {
-                time: self.platform.clock.now(),
-                caller: self.call.caller.name.clone(),
-                operation_name: format!("{ACTIONS}/{action}"),
-                resource: hsm.id.clone(),
-                status: "Succeeded".to_owned(),
-                code: None,
-                correlation: self.call.correlation,
-            }));
+            let (now, caller) = (self.platform.clock.now(), &self.call.caller.name);
+            let (action, id) = (format!("{ACTIONS}/{action}"), hsm.id.clone());
+            let begun = ActivityEvent::started(now, caller, action, id, self.call.correlation);
+            writes.extend(begun.done(status));
+            // All is decided: what cannot be recorded is not done.
+            self.record(hsm, Ok(status))?;
+            shown = body;
             Ok(writes)
         });
-        applied.map_err(fault::of_apply)
+        applied.map_err(fault::of_apply)?;
+        Ok(shown)
+    }
+
+    fn record_refusal(&self, refusal: &Refusal) -> Result<(), Refusal> {
+        let mut hsm = None;
+        let looked = self.platform.records.view(&mut |world| {
+            hsm = self.holder(world)?.cloned();
+            Ok(())
+        });
+        looked.map_err(fault::of_apply)?;
+        hsm.map_or(Ok(()), |hsm| self.record(&hsm, Err(refusal)))
+    }
+
+    fn record(&self, hsm: &Record, outcome: Result<u16, &Refusal>) -> Result<(), Refusal> {
+        let (caller, hsm) = (principal_of(&self.call.caller), hsm_ref(hsm)?);
+        let (name, path) = (self.name, self.call.path.as_str());
+        let request = RoleRequest { caller: &caller, hsm: &hsm, name, path };
+        let keys = &self.platform.key_vaults;
+        let recorded = keys.record_role_request(request, &self.context(), outcome);
+        recorded.map_err(|error| fault::of_key_vault(&error))
+    }
+
+    fn context(&self) -> RequestContext {
+        RequestContext {
+            now: self.platform.clock.now(),
+            correlation: self.call.correlation,
+            job: None,
+            client_address: self.call.origin,
+            client_info: self.call.user_agent.clone(),
+            trusted: false,
+            dependants: 0,
+        }
+    }
+
+    fn holder<'w>(&self, world: &'w World) -> Result<Option<&'w Record>, Stop> {
+        Ok(world.claimant(&key_vault_claim(&self.hsm))?.filter(|record| {
+            record.id.resource_type().as_str().eq_ignore_ascii_case(ManagedHsmKind::TYPE)
+        }))
     }
 
     /// The managed HSM, if the caller has a local role that allows the action at the scope.
@@ -220,15 +278,13 @@ impl Ask<'_> {
             let text = format!("there is no managed HSM {}", self.hsm);
             Refusal::new(404, "ResourceNotFound", text)
         };
-        let holder = world.claimant(&key_vault_claim(&self.hsm))?.filter(|record| {
-            record.id.resource_type().as_str().eq_ignore_ascii_case(ManagedHsmKind::TYPE)
-        });
-        let hsm = holder.ok_or_else(absent)?;
-        let grants = custody_access::Grants {
-            assignments: local_grants(&hsm.id, world)?,
-            ..custody_access::Grants::default()
-        };
+        let hsm = self.holder(world)?.ok_or_else(absent)?;
+        let grants = local_grants(&hsm.id, world)?;
         let principal = principal_of(&self.call.caller);
+        let place = hsm_ref(hsm)?;
+        let (name, path) = (self.name, self.call.path.as_str());
+        let request = RoleRequest { caller: &principal, hsm: &place, name, path };
+        request.admit(&self.context()).map_err(|error| fault::of_key_vault(&error))?;
         let action = format!("{ACTIONS}/{action}");
         let scope: ResourceId = self.scope.place(&hsm.id)?;
         let wanted = Wanted::DataAction(&action);
@@ -243,6 +299,10 @@ impl Ask<'_> {
             }
         }
     }
+}
+
+fn hsm_ref(hsm: &Record) -> Result<KeyVaultRef, Refusal> {
+    managed_hsm_ref(&Stored::<ManagedHsmKind>::read(hsm)?)
 }
 
 fn found(hsm: &Record, name: &str, world: &World) -> Result<Stored<LocalRoleKind>, Stop> {
@@ -260,39 +320,18 @@ fn unknown_role(name: &str) -> Refusal {
     Refusal::new(404, "RoleDefinitionNotFound", format!("there is no local role {shown}"))
 }
 
-fn render(record: &Record, spec: &LocalRoleSpec) -> Value {
+fn render(name: &str, spec: &LocalRoleSpec) -> Value {
     let scope = spec.scope.as_str();
-    let name = record.id.name();
     let place = scope.trim_end_matches('/');
     let path = "providers/Microsoft.Authorization/roleAssignments";
     json!({
-        "id": format!("{place}/{path}/{}", name.unwrap_or_default()),
+        "id": format!("{place}/{path}/{name}"),
         "name": name,
         "type": "Microsoft.Authorization/roleAssignments",
         "properties": {
             "scope": scope,
             "roleDefinitionId": format!("{DEFINITIONS}/{}", spec.role),
             "principalId": spec.principal_id,
-        },
-    })
-}
-
-fn render_role(role: &RoleDefinition) -> Value {
-    json!({
-        "id": format!("{DEFINITIONS}/{}", role.id),
-        "name": role.id,
-        "type": "Microsoft.Authorization/roleDefinitions",
-        "properties": {
-            "roleName": role.role_name,
-            "type": "AKVBuiltInRole",
-            "description": role.description,
-            "assignableScopes": ["/"],
-            "permissions": [{
-                "actions": [],
-                "notActions": [],
-                "dataActions": role.data_actions,
-                "notDataActions": role.not_data_actions,
-            }],
         },
     })
 }

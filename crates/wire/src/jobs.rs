@@ -6,7 +6,7 @@ use custody_protection::render_job;
 use custody_record_store::{OperationFilter, TrackedOperation};
 use custody_resources::{Kind as _, Operation, Refusal};
 use custody_worker::{Platform, fault};
-use http::{Method, Response};
+use http::{HeaderValue, Method, Response, header};
 use serde_json::{Value, json};
 
 use crate::reply::{self, Body};
@@ -27,7 +27,7 @@ pub(crate) fn answer(
     let segments = crate::address::segments(&call.path);
     let body = match (call.method, segments.as_slice()) {
         (&Method::GET, [.., status, id]) if status.eq_ignore_ascii_case("operationStatus") => {
-            operation_status(platform, call, id)?
+            return operation_status(platform, call, id).map(Some);
         }
         (&Method::GET, [.., results, id]) if results.eq_ignore_ascii_case("operationResults") => {
             return operation_result(platform, call, id).map(Some);
@@ -149,7 +149,11 @@ fn permitted(platform: &Platform, call: &Call<'_>, id: &str) -> Result<Operation
     Ok(operation)
 }
 
-fn operation_status(platform: &Platform, call: &Call<'_>, id: &str) -> Result<Value, Refusal> {
+fn operation_status(
+    platform: &Platform,
+    call: &Call<'_>,
+    id: &str,
+) -> Result<Response<Body>, Refusal> {
     let operation = permitted(platform, call, id)?;
     let mut status = json!({
         "id": call.path,
@@ -166,7 +170,12 @@ fn operation_status(platform: &Platform, call: &Call<'_>, id: &str) -> Result<Va
             fields.insert("error".into(), json!({ "code": error.code, "message": error.message }));
         }
     }
-    Ok(status)
+    let mut response = reply::json(200, Some(&status));
+    if operation.ended.is_none() {
+        // Clients wait for half a minute if nobody tells them for how long.
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    Ok(response)
 }
 
 fn find(

@@ -43,7 +43,7 @@ impl Default for Limits {
             stall_time: Duration::from_mins(1),
             idle_time: Duration::from_mins(2),
             streams_max: 64,
-            workers_max: 128,
+            workers_max: 640,
             requests_max: 1_024,
             bodies_kib_max: 64 << 10,
             stop_time: Duration::from_secs(30),

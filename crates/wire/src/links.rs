@@ -33,13 +33,14 @@ pub(crate) fn skip(token: Option<&str>) -> Result<u64, Refusal> {
     token.parse().map_err(|_| Refusal::bad_request("$skiptoken is not ours"))
 }
 
-/// The same request for the page that begins after `skip` entries.
-pub(crate) fn next(call: &Call<'_>, skip: u64) -> String {
+/// The same request for the page that `token` names: how many entries stand before it, or another
+/// mark without reserved characters.
+pub(crate) fn next(call: &Call<'_>, token: impl std::fmt::Display) -> String {
     let kept = call.query.iter().filter(|(name, _)| !name.eq_ignore_ascii_case(SKIP_TOKEN));
     let mut query: Vec<String> = kept
         .map(|(name, value)| format!("{}={}", encoded(name, "-_.~$"), encoded(value, "-_.~")))
         .collect();
-    query.push(format!("{SKIP_TOKEN}={skip}"));
+    query.push(format!("{SKIP_TOKEN}={token}"));
     let path = encoded(&call.path, "/-_.~;()@,!'$:");
     format!("{}{path}?{}", call.base.main(), query.join("&"))
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use custody_activity::{HeadFile, Order};
+use custody_activity::{HeadFile, LedgerError, Order};
 use custody_envelope::SecretBytes;
 use custody_names::{KeyUri, ResourceId};
 use custody_protection::FolderSource;
@@ -172,8 +172,13 @@ fn verify(platform: &Platform, call: &Call<'_>) -> Result<Value, Refusal> {
     Ok(body)
 }
 
-fn ledger_fault(error: &custody_activity::LedgerError) -> Refusal {
-    Refusal::new(500, error.code(), error.to_string())
+fn ledger_fault(error: &LedgerError) -> Refusal {
+    let status = match error {
+        // The head came with the request.
+        LedgerError::InvalidHead(_) => 400,
+        _ => 500,
+    };
+    Refusal::new(status, error.code(), error.to_string())
 }
 
 fn text<'b>(body: &'b Value, name: &str) -> Result<&'b str, Refusal> {

@@ -6,20 +6,29 @@ use custody_resources::Refusal;
 use serde_json::{Value, json};
 
 use crate::links;
-use crate::tenancy::{exists, location_names};
+use crate::tenancy::exists;
 use crate::views::View;
 
 /// The api-versions that are named; any other well-formed one is taken as well.
 const API_VERSIONS: [&str; 4] = ["2026-02-01", "2024-11-01", "2022-04-01", "2018-11-30"];
 /// Types that are no kinds of the registry, because they are views or stand elsewhere.
-const VIEWS: [&str; 13] = [
+const VIEWS: [&str; 22] = [
     "Microsoft.Authorization/permissions",
     "Microsoft.Insights/eventtypes",
     "Microsoft.KeyVault/checkMhsmNameAvailability",
     "Microsoft.KeyVault/checkNameAvailability",
+    "Microsoft.KeyVault/deletedManagedHSMs",
     "Microsoft.KeyVault/deletedVaults",
+    "Microsoft.KeyVault/managedHSMs/keys",
+    "Microsoft.KeyVault/managedHSMs/keys/versions",
+    "Microsoft.KeyVault/managedHSMs/privateEndpointConnections",
+    "Microsoft.KeyVault/managedHSMs/privateLinkResources",
+    "Microsoft.KeyVault/managedHSMs/regions",
     "Microsoft.KeyVault/vaults/accessPolicies",
     "Microsoft.KeyVault/vaults/keys",
+    "Microsoft.KeyVault/vaults/keys/versions",
+    "Microsoft.KeyVault/vaults/privateEndpointConnections",
+    "Microsoft.KeyVault/vaults/privateLinkResources",
     "Microsoft.Resources/locations",
     "Microsoft.Resources/providers",
     "Microsoft.Resources/resources",
@@ -73,7 +82,8 @@ fn by_namespace(view: &View<'_>) -> BTreeMap<String, Vec<(&'static str, bool)>> 
 }
 
 fn provider(view: &View<'_>, types: &[(&'static str, bool)]) -> Value {
-    let locations = location_names(&view.platform.installation.location);
+    let places = view.platform.locations.iter();
+    let locations: Vec<&str> = places.map(|place| place.display_name.as_str()).collect();
     let namespace = types.first().and_then(|(name, _)| name.split('/').next()).unwrap_or_default();
     let shown = types.iter().filter_map(|(name, tracked)| {
         let (_, name) = name.split_once('/')?;

@@ -36,6 +36,18 @@ pub(crate) fn stream(body: Body) -> Response<Body> {
     response
 }
 
+/// An error. Its code is in a header as well, as Azure's guidelines for REST have it: clients are
+/// built on that.
+pub(crate) fn error(status: u16, error: Value) -> Response<Body> {
+    let code = error.get("code").and_then(Value::as_str);
+    let code = code.and_then(|code| header::HeaderValue::from_str(code).ok());
+    let mut response = json(status, Some(&json!({ "error": error })));
+    if let Some(code) = code {
+        response.headers_mut().insert("x-ms-error-code", code);
+    }
+    response
+}
+
 /// An ARM error body; the step that mends it goes into `additionalInfo`, where clients that do
 /// not know it pass over it.
 pub(crate) fn refusal(refusal: &Refusal) -> Response<Body> {
@@ -44,7 +56,7 @@ pub(crate) fn refusal(refusal: &Refusal) -> Response<Body> {
         let info = json!([{ "type": "fix", "info": { "command": fix } }]);
         error.insert("additionalInfo".into(), info);
     }
-    let mut response = self::json(refusal.status, Some(&json!({ "error": error })));
+    let mut response = self::error(refusal.status, error);
     if refusal.status == 404 {
         let gateway = header::HeaderValue::from_static("gateway");
         response.headers_mut().insert("x-ms-failure-cause", gateway);

@@ -1,7 +1,7 @@
 //! Tenants, subscriptions and locations.
 
 use custody_directory::{self as directory, RoleAssignmentKind, Subscription};
-use custody_names::{Location, ResourceId};
+use custody_names::ResourceId;
 use custody_resources::{Kind as _, Refusal, Stop, World};
 use serde_json::{Value, json};
 
@@ -59,10 +59,8 @@ pub(crate) fn locations(view: &View<'_>) -> Result<Value, Refusal> {
         exists(subscription, world)
     })?;
     let id = |name: &str| format!("{subscription}/locations/{name}");
-    let own = [view.platform.installation.location.clone()];
-    let shown = directory::regions(&own).into_iter().map(|region| {
+    let shown = view.platform.locations.iter().map(|region| {
         let pair = region.paired_with.map(|name| json!({ "name": name, "id": id(name) }));
-        let is_own = own.contains(&region.name);
         json!({
             "id": id(region.name.as_str()),
             "name": region.name,
@@ -71,7 +69,7 @@ pub(crate) fn locations(view: &View<'_>) -> Result<Value, Refusal> {
             "regionalDisplayName": format!("({}) {}", region.geography_group, region.display_name),
             "metadata": {
                 "regionType": "Physical",
-                "regionCategory": if is_own { "Recommended" } else { "Other" },
+                "regionCategory": if region.is_own() { "Recommended" } else { "Other" },
                 "geography": region.geography,
                 "geographyGroup": region.geography_group,
                 "pairedRegion": pair.into_iter().collect::<Vec<_>>(),
@@ -79,12 +77,6 @@ pub(crate) fn locations(view: &View<'_>) -> Result<Value, Refusal> {
         })
     });
     Ok(json!({ "value": shown.collect::<Vec<_>>() }))
-}
-
-/// The display names of all locations, as providers list them.
-pub(crate) fn location_names(own: &Location) -> Vec<String> {
-    let all = directory::regions(std::slice::from_ref(own));
-    all.into_iter().map(|region| region.display_name).collect()
 }
 
 /// Refuses unless the subscription, or group, is there.

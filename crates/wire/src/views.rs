@@ -12,7 +12,8 @@ use serde_json::Value;
 use crate::reply::{self, Body};
 use crate::server::Call;
 use crate::{
-    activity_log, arm, authorization, inventory, management, name_checks, providers, tags, tenancy,
+    activity_log, arm, authorization, inventory, management, name_checks, private_links, providers,
+    tags, tenancy,
 };
 
 /// A view under way: the platform, the request and the place that it is about.
@@ -55,9 +56,24 @@ pub(crate) fn answer(
         })?;
         Ok(View { platform, call, place })
     };
+    if let [
+        ..,
+        "microsoft.keyvault",
+        "vaults" | "managedhsms",
+        _,
+        "privateendpointconnections",
+        _,
+    ] = words.as_slice()
+    {
+        let name = segments.last().copied().unwrap_or_default();
+        return private_links::connection(&at(2)?, name).map(Some);
+    }
     let body = match of_resources(call, &words, &at)? {
         Some(body) => Some(body),
-        None => of_providers(call, &words, &at)?,
+        None => match of_key_holders(call, &words, &at)? {
+            Some(body) => Some(body),
+            None => of_providers(call, &words, &at)?,
+        },
     };
     Ok(body.map(|body| reply::json(200, Some(&body))))
 }
@@ -95,6 +111,27 @@ fn of_resources(
             inventory::groups(&at(1)?)?
         }
         (&Method::GET, ["subscriptions", _, "tagnames"]) => inventory::tag_names(&at(1)?)?,
+        _ => return Ok(None),
+    }))
+}
+
+/// What key vaults and managed HSMs show besides themselves.
+fn of_key_holders(
+    call: &Call<'_>,
+    words: &[&str],
+    at: &At<'_, '_>,
+) -> Result<Option<Value>, Refusal> {
+    if *call.method != Method::GET {
+        return Ok(None);
+    }
+    Ok(Some(match words {
+        [.., "microsoft.keyvault", "vaults" | "managedhsms", _, "privateendpointconnections"] => {
+            private_links::none(&at(1)?, "privateEndpointConnections")?
+        }
+        [.., "microsoft.keyvault", "vaults" | "managedhsms", _, "privatelinkresources"] => {
+            private_links::none(&at(1)?, "privateLinkResources")?
+        }
+        [.., "microsoft.keyvault", "managedhsms", _, "regions"] => private_links::regions(&at(1)?)?,
         _ => return Ok(None),
     }))
 }

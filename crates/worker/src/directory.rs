@@ -9,7 +9,8 @@ use custody_directory::{
 };
 use custody_names::{ClientId, CorrelationId, PrincipalId, ResourceId, TenantId};
 use custody_resources::{
-    ActivityEvent, Caller, Kind, Record, Refusal, Stop, Stored, SystemData, World, Write,
+    ActivityEvent, ActivityStatus, Caller, Kind, Record, Refusal, Stop, Stored, SystemData, World,
+    Write,
 };
 
 use crate::{Platform, fault};
@@ -136,15 +137,9 @@ impl Platform {
         permission: &str,
         changed: ResourceId,
     ) -> Write {
-        Write::Activity(ActivityEvent {
-            time: self.clock.now(),
-            caller: author.caller.name.clone(),
-            operation_name: permission.to_owned(),
-            resource: changed,
-            status: "Succeeded".to_owned(),
-            code: None,
-            correlation: author.correlation,
-        })
+        let (now, caller) = (self.clock.now(), &author.caller.name);
+        let begun = ActivityEvent::started(now, caller, permission, changed, author.correlation);
+        Write::Activity(begun.then(ActivityStatus::Succeeded, 200))
     }
 }
 

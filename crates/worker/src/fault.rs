@@ -1,6 +1,7 @@
 //! Faults of the parts, as refusals that jobs and requests show.
 
 use custody_envelope::{EnvelopeError, KekError, KekFault};
+use custody_key_vault::KeyVaultError;
 use custody_record_store::{ApplyError, StoreError};
 use custody_repository::RepositoryError;
 use custody_resources::Refusal;
@@ -38,6 +39,11 @@ pub fn of_key(error: &KekError) -> Refusal {
         Some(fix) => refusal.with_fix(fix.clone()),
         None => refusal,
     }
+}
+
+/// What a key vault refuses or cannot do, where ARM answers it: by its stable code.
+pub fn of_key_vault(error: &KeyVaultError) -> Refusal {
+    Refusal::new(error.answer().status, error.code(), error.to_string())
 }
 
 /// A task that failed outside a job.

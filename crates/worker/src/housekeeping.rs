@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use custody_key_vault::{DeletedKeyVaultKind, KeyEvent, KeyVaultError, RequestContext};
+use custody_key_vault::{
+    Deleted, KeyEvent, KeyHolder, KeyVaultKind, ManagedHsmKind, RequestContext,
+};
 use custody_names::{CorrelationId, OperationId, ResourceId};
 use custody_protection::RecoveryPoint;
 use custody_resources::{Kind as _, Refusal, Request, Stored, Verb};
@@ -17,7 +19,7 @@ const API_VERSION: &str = "2026-02-01";
 /// What one round of housekeeping did.
 #[derive(Debug, Default)]
 pub struct Housekeeping {
-    /// Key vaults whose purge date had come.
+    /// Key vaults and managed HSMs whose purge date had come.
     pub purged_key_vaults: usize,
     /// Keys whose purge date had come.
     pub purged_keys: usize,
@@ -31,9 +33,11 @@ impl Platform {
     /// Does what is due by now. One thing that fails does not keep the others from being done.
     pub fn housekeep(self: &Arc<Self>) -> Housekeeping {
         let mut done = Housekeeping::default();
-        match self.purge_due_key_vaults() {
-            Ok(count) => done.purged_key_vaults = count,
-            Err(refusal) => done.problems.push(refusal),
+        for purged in [self.purge_due::<KeyVaultKind>(), self.purge_due::<ManagedHsmKind>()] {
+            match purged {
+                Ok(count) => done.purged_key_vaults += count,
+                Err(refusal) => done.problems.push(refusal),
+            }
         }
         match self.purge_due_keys() {
             Ok(count) => done.purged_keys = count,
@@ -60,14 +64,14 @@ impl Platform {
         Ok(found)
     }
 
-    /// Purges the deleted key vaults whose date has come (rule 125: purge protection ends there).
-    fn purge_due_key_vaults(self: &Arc<Self>) -> Result<usize, Refusal> {
+    /// Purges what was deleted and whose date has come (rule 125: purge protection ends there).
+    fn purge_due<K: KeyHolder>(self: &Arc<Self>) -> Result<usize, Refusal> {
         let now = self.clock.now();
         let mut due = Vec::new();
         let looked = self.records.view(&mut |world| {
             due.clear();
-            for record in world.below(&ResourceId::root(), DeletedKeyVaultKind::TYPE)? {
-                let stored = Stored::<DeletedKeyVaultKind>::read(record)?;
+            for record in world.below(&ResourceId::root(), Deleted::<K>::TYPE)? {
+                let stored = Stored::<Deleted<K>>::read(record)?;
                 if stored.status.shown.scheduled_purge_date <= now {
                     due.push(stored.record.id);
                 }
@@ -97,14 +101,14 @@ impl Platform {
     fn purge_due_keys(&self) -> Result<usize, Refusal> {
         let context = self.own_context()?;
         let purged = self.key_vaults.purge_expired(&principal_of(&self.administrator()), &context);
-        Ok(purged.map_err(key_fault)?.len())
+        Ok(purged.map_err(|error| fault::of_key_vault(&error))?.len())
     }
 
     /// Rotates the keys whose policy says so, and tells of expiries that are near or past.
     fn rotate_due_keys(&self) -> Result<Vec<KeyEvent>, Refusal> {
         let context = self.own_context()?;
         let events = self.key_vaults.tick(&principal_of(&self.administrator()), &context);
-        events.map_err(key_fault)
+        events.map_err(|error| fault::of_key_vault(&error))
     }
 
     fn own_context(&self) -> Result<RequestContext, Refusal> {
@@ -142,8 +146,4 @@ impl Platform {
     fn mint_correlation(&self) -> Result<CorrelationId, Refusal> {
         CorrelationId::mint(self.entropy.as_ref()).map_err(|error| Refusal::bug(error.to_string()))
     }
-}
-
-fn key_fault(error: KeyVaultError) -> Refusal {
-    Refusal::new(error.answer().status, error.code(), error.to_string())
 }

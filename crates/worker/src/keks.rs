@@ -81,7 +81,7 @@ impl VaultKeks {
         self.ask(key, &KeyOperation::Create { name: &key.key, key: &made }).map(drop)
     }
 
-    fn facts(&self, key: &KeyUri) -> Result<KeyVaultFacts, KekError> {
+    fn facts(&self, key: &KeyUri) -> Result<Arc<KeyVaultFacts>, KekError> {
         let found = if key.vault.as_str() == PLATFORM_KEY_VAULT {
             self.platform.platform_key_vault(&self.speaker).map(Some)
         } else {
@@ -255,8 +255,8 @@ pub(crate) fn state_is_active(
     Ok(())
 }
 
-/// The identity named in the settings, if it is still attached (rules 34, 62). Its permissions
-/// count, those of no other identity (rule 46).
+/// The identity named in the settings, the vault's own or another, if it is still attached
+/// (rules 28, 34, 62). Its permissions count, those of no other identity (rule 46).
 fn speaker(
     vault: &Stored<BackupVault>,
     settings: &EncryptionSettings,

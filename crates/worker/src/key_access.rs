@@ -1,7 +1,9 @@
 //! The way to the embedded key vaults: what a request to one needs beside the request itself.
 
+use std::sync::Arc;
+
 use custody_access::{Grants, Principal, PrincipalKind, RoleAssignment};
-use custody_directory::{geography, grants_for};
+use custody_directory::grants_for;
 use custody_key_vault::{
     KeyAnswer, KeyOperation, KeyVaultError, KeyVaultKind, KeyVaultRef, ManagedHsmKind,
     NetworkRules, RequestContext, SOFT_DELETE_DAYS_MAX, Strictness, key_vault_claim, key_vault_ref,
@@ -11,7 +13,7 @@ use custody_names::{
     ClientId, CorrelationId, KeyName, KeyVaultName, Location, OperationId, PrincipalId, ResourceId,
     ResourceName, TenantId,
 };
-use custody_resources::{Query, Refusal, Stored};
+use custody_resources::{Kind, Query, Record, Refusal, Stop, Stored, World};
 
 use crate::{Platform, fault};
 
@@ -24,6 +26,14 @@ pub struct KeyVaultFacts {
     pub vault: KeyVaultRef,
     /// Roles and policies that count there.
     pub grants: Grants,
+}
+
+/// Which facts are asked for: a key vault's, as they reach a key of this name in lower case if one is
+/// named, or a managed HSM's.
+#[derive(PartialEq, Eq, Hash)]
+pub(crate) enum Asked {
+    KeyVault(KeyVaultName, Option<String>),
+    ManagedHsm(KeyVaultName),
 }
 
 /// What ties a request to the key vault to its cause.
@@ -45,19 +55,16 @@ impl Platform {
         &self,
         name: &KeyVaultName,
         key: Option<&KeyName>,
-    ) -> Result<Option<KeyVaultFacts>, Refusal> {
+    ) -> Result<Option<Arc<KeyVaultFacts>>, Refusal> {
         if name.as_str() == PLATFORM_KEY_VAULT {
             return Ok(None);
         }
-        let mut found = None;
-        let looked = self.records.view(&mut |world| {
-            found = None;
+        let asked = Asked::KeyVault(name.clone(), key.map(|key| key.as_str().to_lowercase()));
+        self.known(asked, |world| {
             let holders = world.ask(Query::Claim(key_vault_claim(name)))?;
-            let kind = <KeyVaultKind as custody_resources::Kind>::TYPE;
-            let live = holders
-                .first()
-                .filter(|record| record.id.resource_type().as_str().eq_ignore_ascii_case(kind));
-            let Some(record) = live else { return Ok(()) };
+            let Some(record) = holders.first().filter(|record| is_a::<KeyVaultKind>(record)) else {
+                return Ok(None);
+            };
             let stored = Stored::<KeyVaultKind>::read(record)?;
             let scope = match key {
                 Some(key) => record.id.child("keys", &resource_name(key)?),
@@ -65,40 +72,41 @@ impl Platform {
             };
             let mut grants = grants_for(world, &scope)?;
             grants.permission_model = stored.spec.permission_model();
-            let vault = placed(key_vault_ref(&stored)?);
-            found = Some(KeyVaultFacts { vault, grants });
-            Ok(())
-        });
-        looked.map_err(fault::of_apply)?;
-        Ok(found)
+            let vault = self.placed(key_vault_ref(&stored)?);
+            Ok(Some(KeyVaultFacts { vault, grants }))
+        })
     }
 
     /// The managed HSM of this name with its local roles. Roles that are assigned above it do not
     /// reach into it.
-    pub fn managed_hsm(&self, name: &KeyVaultName) -> Result<Option<KeyVaultFacts>, Refusal> {
-        let mut found = None;
-        let looked = self.records.view(&mut |world| {
-            found = None;
+    pub fn managed_hsm(&self, name: &KeyVaultName) -> Result<Option<Arc<KeyVaultFacts>>, Refusal> {
+        self.known(Asked::ManagedHsm(name.clone()), |world| {
             let holder = world.claimant(&key_vault_claim(name))?;
-            let kind = <ManagedHsmKind as custody_resources::Kind>::TYPE;
-            let live = holder
-                .filter(|record| record.id.resource_type().as_str().eq_ignore_ascii_case(kind));
-            let Some(record) = live else { return Ok(()) };
-            let assignments = local_grants(&record.id, world)?;
-            let grants = Grants { assignments, ..Grants::default() };
-            let vault = placed(managed_hsm_ref(&Stored::<ManagedHsmKind>::read(record)?)?);
-            found = Some(KeyVaultFacts { vault, grants });
-            Ok(())
-        });
-        looked.map_err(fault::of_apply)?;
-        Ok(found)
+            let Some(record) = holder.filter(|record| is_a::<ManagedHsmKind>(record)) else {
+                return Ok(None);
+            };
+            let grants = local_grants(&record.id, world)?;
+            let vault = self.placed(managed_hsm_ref(&Stored::<ManagedHsmKind>::read(record)?)?);
+            Ok(Some(KeyVaultFacts { vault, grants }))
+        })
+    }
+
+    /// What the records say of it now.
+    fn known(
+        &self,
+        asked: Asked,
+        look: impl Fn(&World) -> Result<Option<KeyVaultFacts>, Stop>,
+    ) -> Result<Option<Arc<KeyVaultFacts>>, Refusal> {
+        let state = self.records.state().map_err(|error| fault::of_store(&error))?;
+        let draw = || Ok(self.look(|world| look(world))?.map(Arc::new));
+        self.key_vault_facts.get_or_draw(state, asked, draw)
     }
 
     /// The platform's own key vault, with the right to use it for `principal`.
     pub(crate) fn platform_key_vault(
         &self,
         principal: &Principal,
-    ) -> Result<KeyVaultFacts, Refusal> {
+    ) -> Result<Arc<KeyVaultFacts>, Refusal> {
         let bug = |_| Refusal::bug("the platform's own names are valid");
         let resource: ResourceId =
             format!("/providers/Custody.Platform/keyVaults/{PLATFORM_KEY_VAULT}")
@@ -127,7 +135,14 @@ impl Platform {
             network: NetworkRules::default(),
         };
         let grants = Grants { assignments: vec![assignment, service], ..Grants::default() };
-        Ok(KeyVaultFacts { vault, grants })
+        Ok(Arc::new(KeyVaultFacts { vault, grants }))
+    }
+
+    /// With the geography that its location is in.
+    pub(crate) fn placed(&self, vault: KeyVaultRef) -> KeyVaultRef {
+        let location: Option<Location> = vault.location.parse().ok();
+        let geography = location.map(|location| self.locations.geography(&location).to_owned());
+        KeyVaultRef { geography: geography.unwrap_or(vault.geography), ..vault }
     }
 
     /// Asks a key vault as `principal`; the answer is on the ledger when this returns.
@@ -151,11 +166,8 @@ impl Platform {
     }
 }
 
-/// With the geography that its location is in.
-fn placed(vault: KeyVaultRef) -> KeyVaultRef {
-    let location: Option<Location> = vault.location.parse().ok();
-    let geography = location.map(|location| geography(&location).to_owned());
-    KeyVaultRef { geography: geography.unwrap_or(vault.geography), ..vault }
+fn is_a<K: Kind>(record: &Record) -> bool {
+    record.id.resource_type().as_str().eq_ignore_ascii_case(K::TYPE)
 }
 
 fn resource_name(key: &KeyName) -> Result<ResourceName, Refusal> {

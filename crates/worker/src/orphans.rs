@@ -9,7 +9,7 @@ use std::sync::Arc;
 use custody_names::ResourceId;
 use custody_record_store::{OperationFilter, TrackedOperation};
 use custody_repository::log::{HostFacts, HostProbe as _, Liveness, LogError, ProcHost};
-use custody_resources::{OperationState, Refusal};
+use custody_resources::{OperationState, Refusal, Write};
 use data_encoding::HEXLOWER;
 
 use crate::error::{StartError, part};
@@ -64,7 +64,9 @@ fn wind_up_one(platform: &Platform, tracked: &TrackedOperation) -> Result<(), Re
             operation.error = Some(
                 Refusal::new(409, "JobInterrupted", text).with_fix("run the same command again"),
             );
-            tasks::undo(operation, world)
+            let mut writes = tasks::undo(operation, world)?;
+            writes.extend(operation.last_event(now).map(Write::Activity));
+            Ok(writes)
         },
     );
     stored.map(drop).map_err(fault::of_apply)

@@ -2,23 +2,24 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::num::NonZeroUsize;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, available_parallelism};
 use std::time::Duration;
 
 use custody_activity::{AuditDestination, DiagnosticSetting, EventSubscription, Ledger, Signer};
 use custody_ambient::{Clock, Entropy};
 use custody_backup_vaults::BackupVault;
-use custody_directory as directory;
+use custody_directory::{self as directory, Locations, Region};
 use custody_envelope::SecretBytes;
 use custody_key_vault::{
     DeletedKeyVaultKind, DeletedManagedHsmKind, FileSeal, KeyStore, KeyVaultKind, KeyVaults,
-    LocalRoleKind, ManagedHsmKind, PassphraseSeal, ReleaseAuthority, Seal,
+    LocalRoleDefinitionKind, LocalRoleKind, ManagedHsmKind, PassphraseSeal, ReleaseAuthority, Seal,
 };
-use custody_names::{CorrelationId, Location, OperationId, ResourceId};
+use custody_names::{CorrelationId, OperationId, ResourceId};
 use custody_protection::{BackupInstance, RecoveryPoint};
 use custody_record_store::{RecordStore, SqliteRecords, TrackedOperation};
 use custody_resources::{
@@ -27,8 +28,10 @@ use custody_resources::{
 use serde_json::Value;
 
 use crate::audit::LedgerSink;
+use crate::conclusions::Conclusions;
 use crate::error::{StartError, part};
 use crate::installation::{DataFolder, Installation};
+use crate::key_access::{Asked, KeyVaultFacts};
 use crate::sign_in::TokenDesk;
 use crate::{fault, orphans, rescue};
 
@@ -84,6 +87,8 @@ pub struct PlatformOptions {
     pub os_user: String,
     /// Whose word counts for the release of keys.
     pub release_authorities: Vec<ReleaseAuthority>,
+    /// Places besides Azure's regions and the installation's own.
+    pub locations: Vec<Region>,
 }
 
 /// One process's hold on an installation.
@@ -94,6 +99,8 @@ pub struct Platform {
     pub installation: Installation,
     /// The records.
     pub records: Arc<dyn RecordStore>,
+    /// Where resources may lie.
+    pub locations: Locations,
     /// The engine.
     pub engine: Engine,
     /// The embedded key vault, authorised and audited.
@@ -114,6 +121,7 @@ pub struct Platform {
     pub(crate) tokens: TokenDesk,
     /// Events that were given up since the start.
     pub events_dropped: AtomicU64,
+    pub(crate) key_vault_facts: Conclusions<Asked, Arc<KeyVaultFacts>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     warnings: Mutex<HashMap<OperationId, Vec<Value>>>,
     changed: (Mutex<u64>, Condvar),
@@ -136,7 +144,9 @@ impl Platform {
         records: SqliteRecords,
         options: PlatformOptions,
     ) -> Result<Arc<Self>, StartError> {
-        let PlatformOptions { seal, clock, entropy, os_user, release_authorities, .. } = options;
+        let PlatformOptions {
+            seal, clock, entropy, os_user, locations, release_authorities, ..
+        } = options;
         let installation = match folder.installation()? {
             Some(installation) => installation,
             None => folder.install(&Installation::mint(entropy.as_ref(), clock.now())?)?,
@@ -150,11 +160,16 @@ impl Platform {
         let signing_seed =
             keys.server_secret(SIGNING_SECRET).map_err(|error| part(error.code(), &error))?;
         let ledger = Arc::new(open_ledger(&folder, &signing_seed, &clock)?);
+        let locations = Locations::new(&installation.location, locations);
         let sink = Arc::new(LedgerSink::new(Arc::clone(&ledger)));
+        let cores = available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let platform = Arc::new(Self {
-            key_vaults: KeyVaults::new(keys, sink).with_release_authorities(release_authorities),
+            key_vaults: KeyVaults::new(keys, sink)
+                .with_cores(cores)
+                .with_release_authorities(release_authorities),
             engine: Engine::new(registry(), Box::new(directory::RoleAuthorizer))
-                .with_locations(locations(&installation)),
+                .with_locations(locations.names()),
+            locations,
             owner: orphans::this_process().map_err(|error| part("HostUnreadable", &error))?,
             records: Arc::new(records),
             folder,
@@ -168,6 +183,7 @@ impl Platform {
             signing_seed,
             tokens: TokenDesk::default(),
             events_dropped: AtomicU64::new(0),
+            key_vault_facts: Conclusions::default(),
             threads: Mutex::default(),
             warnings: Mutex::default(),
             changed: (Mutex::new(0), Condvar::new()),
@@ -321,12 +337,6 @@ impl Platform {
     }
 }
 
-/// Where resources may lie: the place of the installation, and every public region of Azure.
-fn locations(installation: &Installation) -> Vec<Location> {
-    let own = std::slice::from_ref(&installation.location);
-    directory::regions(own).into_iter().map(|region| region.name).collect()
-}
-
 /// Every kind of resource the platform serves.
 fn registry() -> Registry {
     directory::register(Registry::new())
@@ -335,6 +345,7 @@ fn registry() -> Registry {
         .with::<ManagedHsmKind>()
         .with::<DeletedManagedHsmKind>()
         .with::<LocalRoleKind>()
+        .with::<LocalRoleDefinitionKind>()
         .with::<BackupVault>()
         .with::<BackupInstance>()
         .with::<RecoveryPoint>()

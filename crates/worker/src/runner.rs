@@ -73,21 +73,23 @@ impl Platform {
             self.records.update_operation(job.id(), &self.owner, &mut |world, operation| {
                 operation.ended = Some(now);
                 operation.progress = job.progress();
-                match done {
+                let mut writes = match done {
                     Ok(outcome) => {
                         operation.state = match job.warning_count() {
                             0 => OperationState::Completed,
                             _ => OperationState::CompletedWithWarnings,
                         };
                         operation.result = job.with_notes(outcome.result.clone());
-                        (outcome.writes)(world)
+                        (outcome.writes)(world)?
                     }
                     Err(error) => {
                         fail(operation, error);
                         operation.result = job.with_notes(Value::Null);
-                        tasks::undo(operation, world)
+                        tasks::undo(operation, world)?
                     }
-                }
+                };
+                writes.extend(operation.last_event(now).map(Write::Activity));
+                Ok(writes)
             });
         stored.map(|_| ()).map_err(fault::of_apply)
     }

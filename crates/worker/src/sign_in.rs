@@ -5,14 +5,15 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use custody_directory::token::{self, Claims, Expected, Issued, Subject, TokenRefused};
+use custody_directory::token::{self, Claims, Expected, Issued, Signed, Subject, TokenRefused};
 use custody_directory::{
     Application, Proven, SIGNING_KEY_LAG_SECONDS, ServicePrincipal, Shown, SignIn, SignInError,
     SigningKeys, UserAssignedIdentity, application_id, hash_of, service_principal_id, sign_in,
 };
-use custody_names::{ClientId, ResourceId};
+use custody_names::{ClientId, PrincipalId, ResourceId, TenantId};
 use custody_resources::{Caller, CallerKind, Kind as _, Refusal, Stop, Stored, World};
 
+use crate::conclusions::Conclusions;
 use crate::directory::Author;
 use crate::{Platform, fault};
 
@@ -30,6 +31,8 @@ pub const FAILURES_MAX: u32 = 10;
 pub const FAILURES_WITHIN: Duration = Duration::from_mins(1);
 /// Most clients whose failures, and most assertions whose use, is remembered.
 const REMEMBERED_MAX: usize = 20_000;
+/// Most tokens whose signature is not verified again.
+const SIGNED_MAX: usize = 4_096;
 
 /// What the process remembers to issue and believe tokens.
 #[derive(Default)]
@@ -37,6 +40,30 @@ pub(crate) struct TokenDesk {
     keys: Mutex<Option<KeysInHand>>,
     failures: Mutex<HashMap<(ClientId, Option<IpAddr>), Failures>>,
     assertions: Mutex<HashMap<String, Assertion>>,
+    /// Tokens whose signature was verified, by their hash.
+    signed: Mutex<HashMap<String, Arc<Signed>>>,
+    /// Whose principal stands.
+    standing: Conclusions<Bearer, ()>,
+}
+
+/// Whom a token speaks of.
+#[derive(PartialEq, Eq, Hash)]
+struct Bearer {
+    principal: PrincipalId,
+    tenant: TenantId,
+    client: ClientId,
+    resource: Option<String>,
+}
+
+impl Bearer {
+    fn of(claims: &Claims) -> Self {
+        Self {
+            principal: claims.oid,
+            tenant: claims.tid,
+            client: claims.appid,
+            resource: claims.xms_mirid.as_ref().map(ResourceId::canonical),
+        }
+    }
 }
 
 struct KeysInHand {
@@ -127,16 +154,40 @@ impl Platform {
         expected: &Expected<'_>,
     ) -> Result<Caller, AuthenticationError> {
         let unavailable = |refusal| AuthenticationError::Unavailable(Box::new(refusal));
+        let signed = self.signed(token)?;
+        let keys = self.signing_keys(Some(signed.key())).map_err(unavailable)?;
+        let claims = signed.believe(&keys, expected, self.clock.now())?;
+        let state = self.records.state().map_err(|error| unavailable(fault::of_store(&error)))?;
+        let bearer = Bearer::of(claims);
+        let stands = self.tokens.standing.get_or_draw(state, bearer, || {
+            self.look(|world| Ok(principal_stands(world, claims)?.then_some(())))
+        });
+        match stands.map_err(unavailable)? {
+            Some(()) => Ok(caller(claims)),
+            None => Err(TokenRefused::Principal.into()),
+        }
+    }
+
+    /// The token with its signature verified; whose was verified of late is known by its hash.
+    fn signed(&self, token: &str) -> Result<Arc<Signed>, AuthenticationError> {
+        let unavailable = |refusal| AuthenticationError::Unavailable(Box::new(refusal));
+        let hash = hash_of(token.as_bytes());
+        if let Some(known) = lock(&self.tokens.signed).get(&hash) {
+            return Ok(Arc::clone(known));
+        }
         let key = token::key_of(token).ok_or(TokenRefused::Malformed)?;
         let keys = self.signing_keys(Some(&key)).map_err(unavailable)?;
-        let claims = token::validate(token, &keys, expected, self.clock.now())?;
-        let mut stands = false;
-        let looked = self.records.view(&mut |world| {
-            stands = principal_stands(world, &claims)?;
-            Ok(())
-        });
-        looked.map_err(|error| unavailable(fault::of_apply(error)))?;
-        if stands { Ok(caller(claims)) } else { Err(TokenRefused::Principal.into()) }
+        let now = self.clock.now();
+        let signed = Arc::new(Signed::verify(token, &keys, now)?);
+        let mut known = lock(&self.tokens.signed);
+        if known.len() >= SIGNED_MAX {
+            known.retain(|_, signed| !signed.has_expired(now));
+        }
+        if known.len() >= SIGNED_MAX {
+            known.clear();
+        }
+        known.insert(hash, Arc::clone(&signed));
+        Ok(signed)
     }
 
     /// The public keys that tokens are verified with, as a JWK set.
@@ -294,10 +345,10 @@ pub(crate) fn identity(
     world.stored::<UserAssignedIdentity>(id)
 }
 
-fn caller(claims: Claims) -> Caller {
+fn caller(claims: &Claims) -> Caller {
     let client = claims.appid;
-    let kind = match claims.xms_mirid {
-        Some(resource) => CallerKind::ManagedIdentity { client, resource: Some(resource) },
+    let kind = match &claims.xms_mirid {
+        Some(resource) => CallerKind::ManagedIdentity { client, resource: Some(resource.clone()) },
         None => CallerKind::Application { client },
     };
     // The application id is what no one can take: display names are anybody's choice.

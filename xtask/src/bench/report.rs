@@ -197,7 +197,7 @@ fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
 }
 
 /// Processor, cores, memory, kernel and the file system that was written to.
-fn machine(work: &Path) -> String {
+pub(crate) fn machine(work: &Path) -> String {
     let line = |file: &str, key: &str| {
         let text = fs::read_to_string(file).unwrap_or_default();
         let value = text

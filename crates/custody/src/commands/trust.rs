@@ -29,9 +29,9 @@ enum Verb {
     /// Write the server's host names into the hosts file
     #[command(after_help = "Examples:\n  sudo custody --data-dir /srv/custody trust hosts\n  \
         custody trust hosts --hosts-file ./hosts --yes\n\nMany resolvers do not know names below \
-        .localhost. The names of the key vaults that exist now are written between two marks; \
-        written again they are brought up to date, and nothing else is touched.\n\nExit codes: 0 \
-        done, 2 the file cannot be written, 10 not confirmed; the others are in \
+        .localhost. The names of the key vaults and managed HSMs that exist now are written between \
+        two marks; written again they are brought up to date, and nothing else is touched.\n\n\
+        Exit codes: 0 done, 2 the file cannot be written, 10 not confirmed; the others are in \
         docs/exit-codes.md.")]
     Hosts(Hosts),
 }

@@ -90,7 +90,7 @@ fn roles_that_make_no_sense_are_refused() {
     let mut wrong = body("Other", &reads);
     wrong["properties"]["permissions"] = json!([]);
     check(other, wrong, 400, "InvalidRoleDefinitionPermissions");
-    assert_eq!(plane.put(&role(GUID), body("Keeper", &reads)).unwrap().status, 200);
+    assert_eq!(plane.put(&role(GUID), body("Keeper", &reads)).unwrap().status, 201);
 }
 
 #[test]

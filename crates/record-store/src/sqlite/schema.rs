@@ -71,11 +71,11 @@ CREATE TABLE counters (name TEXT NOT NULL PRIMARY KEY, value INTEGER NOT NULL) S
 INSERT INTO counters (name, value) VALUES ('revocation', 0);
 ";
 
-/// A writer's and a reader's connection to the file, which is made if it is not there.
-pub(super) fn open(path: &Path) -> Result<(Connection, Connection), StoreError> {
+/// Three connections to the file, which is made if it is not there.
+pub(super) fn open(path: &Path) -> Result<[Connection; 3], StoreError> {
     // SQLite waits for nobody while a file changes to write-ahead logging: one opens at a time.
     let _turn = turn(path)?;
-    Ok((connect(path)?, connect(path)?))
+    Ok([connect(path)?, connect(path)?, connect(path)?])
 }
 
 /// Until the format is known to be ours, nothing is written through this connection, not even when

@@ -1,7 +1,7 @@
 //! Managed identities on a resource.
 
 use custody_test_world::control_plane::{ControlPlane, RecordStore as _};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::kinds::{box_path, control_plane, identity_path};
 
@@ -27,6 +27,8 @@ fn identities_are_attached_shown_and_kept() {
     let plane = plane_with_box(both("i"));
     let shown = plane.read(&box_path("b")).unwrap()["identity"].clone();
     assert_eq!(shown["type"], "SystemAssigned, UserAssigned");
+    assert_eq!(shown["tenantId"], ControlPlane::administrator().tenant.to_string());
+    assert!(shown["principalId"].as_str().is_some_and(|id| id.len() == 36), "{shown}");
     let attached = &shown["userAssignedIdentities"][identity_path("i")];
     assert_eq!(
         attached["principalId"],
@@ -35,6 +37,26 @@ fn identities_are_attached_shown_and_kept() {
     for body in [json!({}), json!({ "identity": null }), with_identity(both("i"))] {
         let after = plane.put(&box_path("b"), body).unwrap().body.unwrap();
         assert_eq!(after["identity"], shown);
+    }
+}
+
+#[test]
+fn several_identities_of_any_subscription_are_attached() {
+    let plane = plane_with_box(json!({ "type": "None" }));
+    let elsewhere = "/subscriptions/00000000-0000-0000-0000-000000000002";
+    let group = format!("{elsewhere}/resourceGroups/theirs");
+    plane.put(elsewhere, json!({})).unwrap();
+    plane.put(&group, json!({})).unwrap();
+    let far = format!("{group}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/far");
+    plane.put(&far, json!({})).unwrap();
+    let all = [identity_path("i"), identity_path("j"), far];
+    let named: Map<String, Value> = all.iter().map(|id| (id.clone(), json!({}))).collect();
+    let identity = json!({ "type": "UserAssigned", "userAssignedIdentities": named });
+    let after = plane.put(&box_path("b"), with_identity(identity)).unwrap().body.unwrap();
+    let attached = after["identity"]["userAssignedIdentities"].as_object().unwrap();
+    for id in all {
+        let own = plane.read(&id).unwrap()["properties"]["principalId"].clone();
+        assert_eq!(attached[&id]["principalId"], own, "{id}");
     }
 }
 

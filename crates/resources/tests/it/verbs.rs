@@ -1,6 +1,6 @@
 //! What each verb answers and leaves behind.
 
-use custody_resources::{OperationState, ProvisioningState};
+use custody_resources::{ActivityStatus, OperationState, ProvisioningState};
 use custody_test_world::control_plane::{OperationFilter, RecordStore as _};
 use serde_json::{Value, json};
 
@@ -125,22 +125,40 @@ fn actions_answer_at_once_or_begin_an_operation() {
     assert_eq!(Some(found[0].operation.id), shake.operation);
     let event = plane.store.activity(None, 1).unwrap().remove(0);
     assert_eq!(event.operation_name, "Toy.Shop/boxes/shake/action");
-    assert_eq!(event.status, "Accepted");
+    assert_eq!(event.status, ActivityStatus::Accepted);
     let unknown = plane.act(&path, "explode", Value::Null).unwrap_err();
     assert_eq!(unknown.status, 404);
 }
 
 #[test]
-fn every_write_leaves_one_event() {
+fn every_write_leaves_its_events() {
     let plane = control_plane();
     let path = box_path("b");
+    plane.patch(&path, json!({ "tags": {} })).unwrap_err();
     plane.put(&path, json!({ "location": "here" })).unwrap();
-    plane.patch(&path, json!({ "tags": {} })).unwrap();
     plane.delete(&path).unwrap();
     plane.delete(&path).unwrap();
+    plane.read(&path).unwrap_err();
     let within = path.parse().unwrap();
     let events = plane.store.activity(Some(&within), 99).unwrap();
-    let names: Vec<&str> = events.iter().map(|event| event.operation_name.as_str()).collect();
-    assert_eq!(names, ["Toy.Shop/boxes/delete", "Toy.Shop/boxes/write", "Toy.Shop/boxes/write"]);
+    let shown: Vec<(&str, ActivityStatus, Option<u16>, Option<&str>)> = events
+        .iter()
+        .map(|event| {
+            let name = event.operation_name.strip_prefix("Toy.Shop/boxes/").unwrap();
+            (name, event.status, event.http_status, event.code.as_deref())
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            ("delete", ActivityStatus::Succeeded, Some(200), None),
+            ("delete", ActivityStatus::Started, None, None),
+            ("write", ActivityStatus::Succeeded, Some(201), None),
+            ("write", ActivityStatus::Started, None, None),
+            ("write", ActivityStatus::Failed, Some(404), Some("ResourceNotFound")),
+            ("write", ActivityStatus::Started, None, None),
+        ]
+    );
     assert!(events.iter().all(|event| event.caller == "administrator"));
+    assert_eq!(events[0].correlation, events[1].correlation);
 }

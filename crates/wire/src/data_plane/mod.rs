@@ -17,15 +17,16 @@ use std::sync::Arc;
 use custody_access::Principal;
 use custody_directory::principal_of;
 use custody_key_vault::{
-    KeyAnswer, KeyOperation, KeyVaultError, KeyVaultRef, NewKey, RequestContext,
+    KeyAnswer, KeyOperation, KeyVaultError, KeyVaultRef, NewKey, RETRY_AFTER_SECONDS,
+    RequestContext,
 };
 use custody_names::{InvalidName, KeyName, KeyUri, KeyVaultName, KeyVersion};
 use custody_resources::Refusal;
-use custody_worker::{KeyVaultFacts, Platform, overview};
-use http::{HeaderValue, Response};
-use serde_json::{Value, json};
+use custody_worker::{KeyVaultFacts, Platform, fault, overview};
+use http::{HeaderValue, Response, header};
+use serde_json::Value;
 
-use self::render::Places;
+pub(crate) use self::render::{Places, release_policy};
 use crate::base::HostKind;
 use crate::reply::{self, Body};
 use crate::server::Call;
@@ -63,7 +64,7 @@ fn try_answer(platform: &Arc<Platform>, name: &str, call: &Call<'_>) -> Answered
 struct Ask<'a> {
     platform: &'a Arc<Platform>,
     call: &'a Call<'a>,
-    facts: KeyVaultFacts,
+    facts: Arc<KeyVaultFacts>,
     caller: Principal,
     target: Target,
 }
@@ -153,6 +154,15 @@ impl Ask<'_> {
     }
 }
 
+/// What a body of `create` asks for, as its kind of host holds it.
+pub(crate) fn new_key(body: &Value, vault: &KeyVaultRef) -> Result<NewKey, Refusal> {
+    match body::new_key(body) {
+        Ok(key) => Ok(settled(key, vault)),
+        Err(Fault::Key(error)) => Err(fault::of_key_vault(&error)),
+        Err(Fault::Other(refusal)) => Err(refusal),
+    }
+}
+
 /// A new key as its kind of host holds it.
 fn settled(mut key: NewKey, vault: &KeyVaultRef) -> NewKey {
     key.hsm |= vault.managed_hsm;
@@ -229,6 +239,9 @@ fn check_api_version(call: &Call<'_>) -> Result<(), Fault> {
 }
 
 fn key_error(error: &KeyVaultError) -> Response<Body> {
-    let body = json!({ "error": render::error_fields(error) });
-    reply::json(error.answer().status, Some(&body))
+    let mut response = reply::error(error.answer().status, render::error_fields(error));
+    if matches!(error, KeyVaultError::Throttled) {
+        response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS.into());
+    }
+    response
 }

@@ -13,24 +13,24 @@ use crate::base::Base;
 use crate::server::Call;
 
 /// What URIs are written with.
-pub(super) struct Places<'a> {
+pub(crate) struct Places<'a> {
     vault: &'a KeyVaultRef,
     /// Scheme, host and port that the key vault is reached by.
     host: String,
 }
 
 impl<'a> Places<'a> {
-    pub(super) fn of(vault: &'a KeyVaultRef, base: &Base) -> Self {
+    pub(crate) fn of(vault: &'a KeyVaultRef, base: &Base) -> Self {
         let name = &vault.vault;
         let host = if vault.managed_hsm { base.managed_hsm(name) } else { base.key_vault(name) };
         Self { vault, host }
     }
 
-    fn version(&self, id: &KeyVersionUri) -> String {
+    pub(crate) fn version(&self, id: &KeyVersionUri) -> String {
         format!("{}/keys/{}/{}", self.host, id.key, id.version)
     }
 
-    fn key(&self, name: &KeyName) -> String {
+    pub(crate) fn key(&self, name: &KeyName) -> String {
         format!("{}/keys/{name}", self.host)
     }
 
@@ -226,7 +226,7 @@ fn encrypted(mut body: Value, sealed: &Sealed) -> Value {
     body
 }
 
-fn release_policy(policy: &ReleasePolicy) -> Value {
+pub(crate) fn release_policy(policy: &ReleasePolicy) -> Value {
     json!({
         "contentType": policy.content_type,
         "immutable": policy.immutable,

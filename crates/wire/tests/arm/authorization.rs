@@ -136,38 +136,6 @@ fn names_of_key_vaults_are_checked() {
 }
 
 #[test]
-fn every_write_is_in_the_activity_log() {
-    let world = World::new();
-    world.put("S/resourceGroups/G", json!({ "location": "eastus" }));
-    world.clock.advance(std::time::Duration::from_mins(10));
-    world.delete("S/resourceGroups/G");
-    let events = |filter: &str| {
-        let path = format!(
-            "S/providers/Microsoft.Insights/eventtypes/management/values?api-version=2015-04-01&$filter={filter}"
-        );
-        world.get(&path).body["value"].as_array().unwrap().clone()
-    };
-    let all = events("eventTimestamp ge '2026-03-01T00:00:00Z' and resourceGroupName eq 'g'");
-    let shown: Vec<&str> =
-        all.iter().map(|event| event["operationName"]["value"].as_str().unwrap()).collect();
-    let kind = "Microsoft.Resources/subscriptions/resourceGroups";
-    assert_eq!(shown, [format!("{kind}/delete"), format!("{kind}/write")]);
-    let event = &all[1];
-    assert_eq!(event["caller"], "tester");
-    assert_eq!(event["status"], json!({ "value": "Succeeded", "localizedValue": "Succeeded" }));
-    assert_eq!(event["resourceProviderName"]["value"], "Microsoft.Resources");
-    assert_eq!(event["eventTimestamp"], "2026-03-01T12:00:00Z");
-    assert_eq!(event["resourceGroupName"], "G");
-    assert_eq!(
-        events("eventTimestamp ge 2026-03-01T12:05:00.1234567 and resourceGroupName eq 'g'").len(),
-        1
-    );
-    assert_eq!(events("resourceProvider eq 'Microsoft.KeyVault'").len(), 0);
-    let correlation = event["correlationId"].as_str().unwrap();
-    assert_eq!(events(&format!("correlationId eq '{correlation}'")).len(), 1);
-}
-
-#[test]
 fn a_group_goes_with_what_it_holds_unless_something_stays() {
     let world = World::new();
     world.put("S/resourceGroups/G", json!({ "location": "local" }));

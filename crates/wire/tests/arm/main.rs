@@ -6,8 +6,13 @@
     reason = "a test fails by panicking"
 )]
 
+mod activity;
 mod authorization;
 mod conventions;
+mod golden;
+mod identities;
+mod key_vaults;
+mod keys;
 mod managed_hsm;
 mod tenancy;
 mod world;

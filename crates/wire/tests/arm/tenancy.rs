@@ -1,5 +1,6 @@
 //! Tenants, subscriptions, locations, providers, groups, resources and tags.
 
+use custody_wire::Region;
 use http::Method;
 use serde_json::{Value, json};
 
@@ -67,6 +68,51 @@ fn locations_are_those_of_azure_and_ones_own() {
         })
     );
     assert_eq!(named("local")["metadata"]["regionCategory"], "Recommended");
+}
+
+#[test]
+fn configured_locations_hold_resources_and_have_a_geography() {
+    let home = Region::own("My Region 1", None, None).unwrap();
+    let europe = Region::own("europehall", Some("The Hall"), Some("Europe")).unwrap();
+    let world = World::with_locations(vec![home, europe]);
+    let all = world.get("S/locations").body;
+    let named = |name: &str| {
+        all["value"].as_array().unwrap().iter().find(|one| one["name"] == name).unwrap().clone()
+    };
+    let (home, hall) = (named("myregion1"), named("europehall"));
+    assert_eq!(
+        (&home["displayName"], &home["metadata"]["geography"]),
+        (&json!("My Region 1"), &json!("myregion1"))
+    );
+    assert_eq!(
+        (&hall["displayName"], &hall["metadata"]["geography"]),
+        (&json!("The Hall"), &json!("Europe"))
+    );
+    assert_eq!(hall["metadata"]["regionCategory"], "Recommended");
+    let provider = world.get("S/providers/Microsoft.KeyVault").body.to_string();
+    assert!(provider.contains("The Hall"), "{provider}");
+    world.make("S/resourceGroups/G", json!({ "location": "My Region 1" }));
+    for (name, location, normal) in [
+        ("kv-home", "my region 1", "myregion1"),
+        ("kv-hall", "EuropeHall", "europehall"),
+        ("kv-west", "West Europe", "westeurope"),
+    ] {
+        let properties = json!({ "enableRbacAuthorization": true });
+        let body = json!({ "location": location, "properties": properties });
+        assert_eq!(world.make(&format!("{KEY_VAULTS}/{name}"), body)["location"], normal);
+        let officer = "14b46e9e-c2b7-41b4-b07b-48a6ebf60603";
+        world.grant(&format!("{KEY_VAULTS}/{name}"), officer, &world.administrator, 1);
+    }
+    let host = |name: &str| format!("https://{name}.vault.custody.localhost/keys");
+    let version = "api-version=7.6";
+    let key = json!({ "kty": "EC" });
+    let made = world.post(&format!("{}/k1/create?{version}", host("kv-hall")), key);
+    assert_eq!(made.status, 200, "{}", made.body);
+    let blob = world.post(&format!("{}/k1/backup?{version}", host("kv-hall")), json!({})).body;
+    let restored =
+        |name: &str| world.post(&format!("{}/restore?{version}", host(name)), blob.clone()).status;
+    assert_eq!(restored("kv-home"), 400, "another geography");
+    assert_eq!(restored("kv-west"), 200, "the same geography");
 }
 
 #[test]

@@ -50,6 +50,33 @@ fn backups_bring_keys_back_where_they_belong() {
 }
 
 #[test]
+fn a_purged_key_vault_takes_its_keys_with_it() {
+    let world = World::new();
+    let deleted = "providers/Microsoft.KeyVault/locations/local";
+    let subscription = world.group.split("/resourceGroups").next().unwrap();
+    for (host, kind, gone, name) in [
+        (KEY_VAULT, "vaults", "deletedVaults", "kv1"),
+        (HSM, "managedHSMs", "deletedManagedHSMs", "hsm1"),
+    ] {
+        world.post(host, "/keys/k/create", &json!({ "kty": "RSA-HSM" }));
+        let arm = |method, path: String| {
+            let uri = format!("https://custody.localhost{path}?api-version=2026-02-01");
+            let answer = world.send(method, &uri, None);
+            world.server.finish();
+            answer
+        };
+        let own = format!("{}/providers/Microsoft.KeyVault/{kind}/{name}", world.group);
+        assert!(arm(Method::DELETE, own).status < 300);
+        let place = format!("{subscription}/{deleted}/{gone}/{name}");
+        assert_eq!(arm(Method::GET, place.clone()).status, 200);
+        assert!(arm(Method::POST, format!("{place}/purge")).status < 300);
+        assert_eq!(arm(Method::GET, place).status, 404);
+    }
+    world.key_vault("kv1", &json!({}));
+    assert_eq!(world.get(KEY_VAULT, "/keys").body["value"], json!([]));
+}
+
+#[test]
 fn rotation_policies_are_checked_and_shown() {
     let world = World::new();
     world.post(KEY_VAULT, "/keys/k/create", &json!({ "kty": "EC" }));

@@ -2,8 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod bodies;
+mod golden;
 mod keys;
 mod life;
+mod races;
 mod release;
 mod world;
 mod wycheproof;

@@ -2,6 +2,7 @@
 
 use std::io::Read as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use custody_test_world::{FixedClock, SeededEntropy};
 use custody_wire::{PlatformOptions, ReleaseAuthority, SealChoice, Server};
@@ -18,7 +19,7 @@ pub(crate) const NOW: &str = "2026-11-22T06:00:00Z";
 pub(crate) struct World {
     pub(crate) server: Server,
     pub(crate) group: String,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 pub(crate) struct Answer {
@@ -51,17 +52,8 @@ impl World {
     /// The same, where the word of these counts for the release of keys.
     pub(crate) fn with_authorities(release_authorities: Vec<ReleaseAuthority>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let clock = FixedClock::at_text(NOW);
-        let server = Server::open(PlatformOptions {
-            data_folder: folder.path().join("data"),
-            seal: SealChoice::File { folder: folder.path().join("seal") },
-            clock: Arc::new(clock),
-            entropy: Arc::new(SeededEntropy::new(7)),
-            os_user: "kim".to_owned(),
-            release_authorities,
-        })
-        .unwrap();
-        let mut world = Self { server, group: String::new(), _folder: folder };
+        let server = open(&folder, 7, release_authorities);
+        let mut world = Self { server, group: String::new(), folder };
         let own = world.send(Method::GET, "https://custody.localhost/custody/installation", None);
         let subscription = own.text("/subscriptionId").to_owned();
         let administrator = own.text("/administrator/principalId").to_owned();
@@ -93,6 +85,13 @@ impl World {
             assert_eq!(made.status, 201, "{}", made.body);
         }
         world
+    }
+
+    /// Another process on the same data folder.
+    pub(crate) fn beside(&self) -> Server {
+        // No two processes draw the same.
+        static SEED: AtomicU64 = AtomicU64::new(8);
+        open(&self.folder, SEED.fetch_add(1, Ordering::Relaxed))
     }
 
     pub(crate) fn key_vault(&self, name: &str, tags: &Value) {
@@ -150,17 +149,48 @@ impl World {
     }
 
     pub(crate) fn send_bytes(&self, method: Method, uri: &str, body: Vec<u8>) -> Answer {
-        let request = Request::builder().method(method).uri(uri).body(body).unwrap();
-        let response = self.server.handle(request);
-        let (parts, mut body) = response.into_parts();
-        let mut bytes = Vec::new();
-        body.read_to_end(&mut bytes).unwrap();
-        let body = match bytes.as_slice() {
-            [] => Value::Null,
-            bytes => serde_json::from_slice(bytes).unwrap(),
-        };
-        Answer { status: parts.status.as_u16(), headers: parts.headers, body }
+        send_to(&self.server, method, uri, &[], body)
     }
+}
+
+/// Sends a request with these headers to this one of several servers.
+pub(crate) fn send_to(
+    server: &Server,
+    method: Method,
+    uri: &str,
+    headers: &[(&str, &str)],
+    body: Vec<u8>,
+) -> Answer {
+    let mut request = Request::builder().method(method).uri(uri);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let (parts, mut body) = server.handle(request.body(body).unwrap()).into_parts();
+    let mut bytes = Vec::new();
+    body.read_to_end(&mut bytes).unwrap();
+    let body = match bytes.as_slice() {
+        [] => Value::Null,
+        bytes => serde_json::from_slice(bytes).unwrap(),
+    };
+    Answer { status: parts.status.as_u16(), headers: parts.headers, body }
+}
+
+fn open(
+    folder: &tempfile::TempDir,
+    seed: u64,
+    release_authorities: Vec<ReleaseAuthority>,
+) -> Server {
+    let clock = FixedClock::at_text(NOW);
+    Server::open(PlatformOptions {
+        data_folder: folder.path().join("data"),
+        seal: SealChoice::File { folder: folder.path().join("seal") },
+        clock: Arc::new(clock),
+        entropy: Arc::new(SeededEntropy::new(seed)),
+        os_user: "kim".to_owned(),
+        locations: Vec::new(),
+        release_authorities,
+    })
+    .unwrap()
 }
 
 fn with_version(host: &str, path: &str, version: &str) -> String {

@@ -1,7 +1,14 @@
 //! Tokens as callers bear them.
 
+use std::io::ErrorKind;
+use std::net::TcpListener;
 use std::time::Duration;
 
+use aws_lc_rs::hmac;
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa::KeySize;
+use aws_lc_rs::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
+use data_encoding::BASE64URL_NOPAD;
 use serde_json::{Value, json};
 
 use crate::site::{MAIN, Site, VAULTS, ask};
@@ -59,6 +66,107 @@ fn bad_tokens_are_refused_alike() {
     let authority = format!("authorization_uri=\"{MAIN}/{}\"", site.tenant);
     assert!(challenge.contains(&authority), "{challenge}");
     assert_eq!(site.ask("GET", LIST, Some(&good), Value::Null).status, 200);
+}
+
+/// What a forger makes of a token that was issued: other headers and claims, signed by whoever he is.
+struct Forger {
+    header: Value,
+    claims: Value,
+    pair: RsaKeyPair,
+}
+
+impl Forger {
+    fn of(token: &str) -> Self {
+        let part = |text: &str| BASE64URL_NOPAD.decode(text.as_bytes()).unwrap();
+        let parts: Vec<&str> = token.split('.').collect();
+        Self {
+            header: serde_json::from_slice(&part(parts[0])).unwrap(),
+            claims: serde_json::from_slice(&part(parts[1])).unwrap(),
+            pair: RsaKeyPair::generate(KeySize::Rsa2048).unwrap(),
+        }
+    }
+
+    /// The two parts that are signed, changed.
+    fn text(&self, header: &Value, claims: &Value) -> String {
+        let changed = |part: &Value, change: &Value| {
+            let mut part = part.clone();
+            for (name, value) in change.as_object().unwrap() {
+                part[name] = value.clone();
+            }
+            BASE64URL_NOPAD.encode(part.to_string().as_bytes())
+        };
+        format!("{}.{}", changed(&self.header, header), changed(&self.claims, claims))
+    }
+
+    fn signed(&self, header: &Value, claims: &Value) -> String {
+        let text = self.text(header, claims);
+        let mut signature = vec![0; self.pair.public_modulus_len()];
+        let random = SystemRandom::new();
+        self.pair.sign(&RSA_PKCS1_SHA256, &random, text.as_bytes(), &mut signature).unwrap();
+        format!("{text}.{}", BASE64URL_NOPAD.encode(&signature))
+    }
+
+    fn with_mac(&self, key: &[u8]) -> String {
+        let text = self.text(&json!({ "alg": "HS256" }), &json!({}));
+        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text.as_bytes());
+        format!("{text}.{}", BASE64URL_NOPAD.encode(tag.as_ref()))
+    }
+}
+
+#[test]
+fn forged_tokens_are_refused_alike_and_nothing_is_fetched() {
+    let site = Site::new();
+    let bait = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/keys", bait.local_addr().unwrap());
+    let keys = site.ask("GET", "/common/discovery/v2.0/keys", None, Value::Null).body;
+    let public = keys["keys"][0].clone();
+    let modulus = BASE64URL_NOPAD.decode(public["n"].as_str().unwrap().as_bytes()).unwrap();
+    let other_tenant =
+        site.ask("POST", "/custody/tenants", None, json!({ "displayName": "b" })).body;
+    let administrator = |name: &str| other_tenant["administrator"][name].as_str().unwrap();
+    let stranger = Site::new();
+    let key_vault = "https://kv1.vault.custody.localhost/keys?api-version=7.6";
+    for (place, resource, wrong_resource) in [(LIST, MAIN, VAULTS), (key_vault, VAULTS, MAIN)] {
+        let good = site.bearer(resource);
+        let forger = Forger::of(&good);
+        let nothing = json!({});
+        let mut forged = vec![
+            ("the wrong audience", site.bearer(wrong_resource)),
+            ("another installation's", stranger.bearer(resource)),
+            ("alg none", format!("{}.", forger.text(&json!({ "alg": "none" }), &nothing))),
+            ("the public key as that of a MAC", forger.with_mac(&modulus)),
+            ("its JWK as that of a MAC", forger.with_mac(public.to_string().as_bytes())),
+            ("a stranger's signature", forger.signed(&nothing, &nothing)),
+            ("a key that nobody knows", forger.signed(&json!({ "kid": "x" }), &nothing)),
+            ("no kid", forger.signed(&json!({ "kid": null }), &nothing)),
+            ("jku", forger.signed(&json!({ "jku": url, "kid": "x" }), &nothing)),
+            ("x5u", forger.signed(&json!({ "x5u": url, "kid": "x" }), &nothing)),
+            ("its own key", forger.signed(&json!({ "jwk": public, "kid": "x" }), &nothing)),
+            ("another issuer", forger.signed(&nothing, &json!({ "iss": url }))),
+            ("more time", forger.signed(&nothing, &json!({ "exp": 4_000_000_000_u64 }))),
+        ];
+        if resource == VAULTS {
+            let (tenant, client) = (&other_tenant["tenantId"], administrator("clientId"));
+            let secret = administrator("clientSecret");
+            let token = site.bearer_of(tenant.as_str().unwrap(), client, secret, resource);
+            forged.push(("another tenant's", token));
+        }
+        let ask = |token: &str| site.ask("GET", place, Some(token), Value::Null);
+        let first = ask("x");
+        assert!(first.challenge.is_some());
+        for (what, token) in forged {
+            let answer = ask(&token);
+            assert_eq!(answer.status, 401, "{what}");
+            assert_eq!(
+                (answer.body, answer.challenge),
+                (first.body.clone(), first.challenge.clone()),
+                "{what}"
+            );
+        }
+        assert_ne!(ask(&good).status, 401);
+    }
+    bait.set_nonblocking(true).unwrap();
+    assert_eq!(bait.accept().unwrap_err().kind(), ErrorKind::WouldBlock, "something was fetched");
 }
 
 #[test]

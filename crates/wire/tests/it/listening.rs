@@ -35,6 +35,7 @@ impl Listening {
             entropy: Arc::new(SeededEntropy::new(7)),
             os_user: "tester".to_owned(),
             release_authorities: Vec::new(),
+            locations: Vec::new(),
         };
         let server = Server::open(options).unwrap();
         let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -66,15 +67,25 @@ impl Listening {
     }
 
     pub(crate) fn connect(&self) -> Tls {
+        self.speaking(&[])
+    }
+
+    /// A connection that has agreed on HTTP/2.
+    pub(crate) fn connect_http2(&self) -> Tls {
+        self.speaking(&[b"h2"])
+    }
+
+    fn speaking(&self, protocols: &[&[u8]]) -> Tls {
         let mut roots = RootCertStore::empty();
         let authority = self.folder.path().join("data/ca.pem");
         roots.add(CertificateDer::from_pem_file(authority).unwrap()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
+        let mut config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_root_certificates(roots)
             .with_no_client_auth();
+        config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
         let name = "kv1.vault.custody.localhost".try_into().unwrap();
         let connection = ClientConnection::new(Arc::new(config), name).unwrap();
         StreamOwned::new(connection, self.plain())

@@ -139,6 +139,7 @@ fn open(folder: &TempDir, clock: &Arc<FixedClock>, seed: u64) -> Server {
         entropy: Arc::new(SeededEntropy::new(seed)),
         os_user: "tester".to_owned(),
         release_authorities: Vec::new(),
+        locations: Vec::new(),
     };
     Server::open(options).unwrap()
 }

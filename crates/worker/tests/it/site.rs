@@ -7,7 +7,7 @@ use custody_key_vault::{KeyAnswer, KeyOperation};
 use custody_names::{CorrelationId, OperationId, ResourceId};
 use custody_resources::{Refusal, Request, Verb};
 use custody_test_world::{FixedClock, SeededEntropy};
-use custody_worker::{Cause, Platform, PlatformOptions, SealChoice, principal_of};
+use custody_worker::{Cause, KeyVaultFacts, Platform, PlatformOptions, SealChoice, principal_of};
 use serde_json::{Value, json};
 
 /// A platform with its folders; they go when it goes.
@@ -42,7 +42,9 @@ impl Site {
     /// Asks a key vault as somebody who may do everything with its keys.
     pub(crate) fn ask_key_vault(&self, vault: &str, operation: &KeyOperation<'_>) -> KeyAnswer {
         let name = vault.parse().unwrap();
-        let mut facts = self.platform.key_vault(&name, None).unwrap().unwrap();
+        let found = self.platform.key_vault(&name, None).unwrap().unwrap();
+        let (vault, grants) = (found.vault.clone(), found.grants.clone());
+        let mut facts = KeyVaultFacts { vault, grants };
         let caller = principal_of(&self.platform.administrator());
         facts.grants.assignments.push(RoleAssignment {
             id: facts.vault.resource.clone(),
@@ -104,6 +106,7 @@ fn open(folder: &tempfile::TempDir, clock: &Arc<FixedClock>, seed: u64) -> Arc<P
         clock: Arc::clone(clock) as _,
         entropy: Arc::new(SeededEntropy::new(seed)),
         os_user: "ada".to_owned(),
+        locations: Vec::new(),
         release_authorities: Vec::new(),
     });
     opened.unwrap()
