@@ -83,6 +83,7 @@ impl Site {
             clock: Arc::new(FixedClock::at_text("2027-01-15T08:00:00Z")),
             entropy: Arc::new(SeededEntropy::new(1)),
             os_user: "tester".to_owned(),
+            locations: Vec::new(),
         })
         .unwrap();
         let address = "127.0.0.1:443".parse().unwrap();

@@ -176,6 +176,7 @@ fn open(folder: &tempfile::TempDir, seed: u64) -> Server {
         clock: Arc::new(clock),
         entropy: Arc::new(SeededEntropy::new(seed)),
         os_user: "kim".to_owned(),
+        locations: Vec::new(),
     })
     .unwrap()
 }
