@@ -91,7 +91,7 @@ impl World {
     pub(crate) fn beside(&self) -> Server {
         // No two processes draw the same.
         static SEED: AtomicU64 = AtomicU64::new(8);
-        open(&self.folder, SEED.fetch_add(1, Ordering::Relaxed))
+        open(&self.folder, SEED.fetch_add(1, Ordering::Relaxed), Vec::new())
     }
 
     pub(crate) fn key_vault(&self, name: &str, tags: &Value) {
