@@ -73,6 +73,8 @@ impl KeyVaults {
                 client_info: context.client_info.clone(),
                 algorithm: None,
                 job_id: context.job,
+                nbf: None,
+                exp: None,
                 granted_by: None,
             },
         };
