@@ -123,8 +123,7 @@ impl Unauthenticated {
             }
         };
         let (code, message) = self.error(surface);
-        let body = json!({ "error": { "code": code, "message": message } });
-        let mut response = reply::json(401, Some(&body));
+        let mut response = reply::error(401, json!({ "code": code, "message": message }));
         if let Ok(value) = header::HeaderValue::from_str(&challenge) {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, value);
         }

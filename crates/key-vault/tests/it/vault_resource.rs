@@ -410,7 +410,9 @@ fn a_managed_hsm_is_active_once_it_is_made() {
             "publicNetworkAccess": "Enabled",
             "hsmUri": "https://hsm-1.managedhsm.custody.localhost/",
             "statusMessage": "The Managed HSM is provisioned and ready to use.",
-            "regions": [],
+            "regions": [
+                { "name": "local", "provisioningState": "Succeeded", "isPrimary": true },
+            ],
             "privateEndpointConnections": [],
             "securityDomainProperties": {
                 "activationStatus": "Active",

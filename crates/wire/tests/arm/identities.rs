@@ -51,7 +51,7 @@ fn a_vault_speaks_as_its_own_or_a_user_assigned_identity() {
         } } } });
         let apply = || {
             let answer = world.send(http::Method::PATCH, &vault, Some(settings.clone()));
-            assert_eq!(answer.status, 202, "{}", answer.body);
+            assert_eq!(answer.status, 200, "{}", answer.body);
             let link = answer.headers["azure-asyncoperation"].to_str().unwrap().to_owned();
             world.settle();
             text(&world.get(&link).body["status"])

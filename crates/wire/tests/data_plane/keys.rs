@@ -175,9 +175,13 @@ fn algorithms_go_with_keys_and_operations() {
     check(KEY_VAULT, "/keys/rsa/sign", "ES256");
     check(KEY_VAULT, "/keys/rsa/sign", "none");
     check(KEY_VAULT, "/keys/rsa/encrypt", "rsa-oaep");
+    // An EC key is for signing: that it cannot wrap is said of its operations, not of the algorithm.
     world.post(KEY_VAULT, "/keys/ec/create", &json!({ "kty": "EC" }));
-    check(KEY_VAULT, "/keys/ec/wrapkey", "RSA-OAEP-256");
-    check(KEY_VAULT, "/keys/ec/unwrapkey", "RSA-OAEP-256");
+    for operation in ["wrapkey", "unwrapkey"] {
+        let body = json!({ "alg": "RSA-OAEP-256", "value": value });
+        let answer = world.post(KEY_VAULT, &format!("/keys/ec/{operation}"), &body);
+        assert_eq!((answer.status, answer.code()), (403, "KeyOperationForbidden"));
+    }
     check(HSM, "/keys/aes/encrypt", "A128GCM");
     check(HSM, "/keys/aes/encrypt", "A256KW");
     check(HSM, "/keys/aes/wrapkey", "A256GCM");
