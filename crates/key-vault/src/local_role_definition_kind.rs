@@ -172,21 +172,18 @@ pub fn define_local_role(
 ) -> Result<Write, Stop> {
     check_not_built_in(role)?;
     let id = record_id(hsm, role)?;
-    let record = match world.stored::<LocalRoleDefinitionKind>(&id)? {
-        Some(before) => {
-            let SystemData { created_by, created_at, .. } = before.record.system.clone();
-            Record { system: SystemData { created_by, created_at, ..system }, ..before.record }
+    let record = if let Some(before) = world.stored::<LocalRoleDefinitionKind>(&id)? {
+        let SystemData { created_by, created_at, .. } = before.record.system.clone();
+        Record { system: SystemData { created_by, created_at, ..system }, ..before.record }
+    } else {
+        let known = world.children(hsm, LocalRoleDefinitionKind::TYPE)?.len();
+        if known >= LOCAL_ROLE_DEFINITIONS_MAX {
+            let text = format!(
+                "A managed HSM defines at most {LOCAL_ROLE_DEFINITIONS_MAX} roles of its own."
+            );
+            return Err(Refusal::new(409, "RoleDefinitionLimitExceeded", text).into());
         }
-        None => {
-            let known = world.children(hsm, LocalRoleDefinitionKind::TYPE)?.len();
-            if known >= LOCAL_ROLE_DEFINITIONS_MAX {
-                let text = format!(
-                    "A managed HSM defines at most {LOCAL_ROLE_DEFINITIONS_MAX} roles of its own."
-                );
-                return Err(Refusal::new(409, "RoleDefinitionLimitExceeded", text).into());
-            }
-            Record::blank(id, system)
-        }
+        Record::blank(id, system)
     };
     let stored = Stored::<LocalRoleDefinitionKind> { record, spec, status: NoStatus {} };
     Ok(stored.into_write()?)

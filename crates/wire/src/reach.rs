@@ -46,8 +46,7 @@ impl Reach {
     pub(crate) fn admits(&self, address: IpAddr) -> bool {
         let is_inside =
             |range: &&str| range.parse::<AddressRange>().is_ok_and(|range| range.covers(address));
-        self.allowed.iter().any(|range| range.covers(address))
-            || !INSIDE.iter().any(|range| is_inside(&range))
+        self.allowed.iter().any(|range| range.covers(address)) || !INSIDE.iter().any(is_inside)
     }
 }
 

@@ -95,9 +95,9 @@ impl Delivery {
 /// Who gets copies.
 pub(crate) enum Receiver {
     /// A destination of audit records.
-    Audit(Stored<AuditDestination>),
+    Audit(Box<Stored<AuditDestination>>),
     /// A subscriber to the events of a key vault.
-    Events(Stored<EventSubscription>),
+    Events(Box<Stored<EventSubscription>>),
 }
 
 impl Receiver {
@@ -253,10 +253,10 @@ impl Platform {
             found.clear();
             let root = ResourceId::root();
             for record in world.below(&root, AuditDestination::TYPE)? {
-                found.push(Receiver::Audit(Stored::read(record)?));
+                found.push(Receiver::Audit(Box::new(Stored::read(record)?)));
             }
             for record in world.below(&root, EventSubscription::TYPE)? {
-                found.push(Receiver::Events(Stored::read(record)?));
+                found.push(Receiver::Events(Box::new(Stored::read(record)?)));
             }
             Ok(())
         });

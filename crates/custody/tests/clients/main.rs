@@ -2,7 +2,7 @@
 //! Python, JavaScript and Rust. Which versions is in `*/requirements.txt`, `js/package-lock.json`
 //! and `rust/Cargo.lock`; `cargo xtask test` brings them below the target folder.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;

@@ -209,8 +209,8 @@ fn events_as_they_are_read_back() {
 /// A request: method, path, body.
 type Asked = (Method, String, Option<Value>);
 
-fn at(properties: Value) -> Option<Value> {
-    Some(json!({ "location": "westeurope", "properties": properties }))
+fn at(properties: Value) -> Value {
+    json!({ "location": "westeurope", "properties": properties })
 }
 
 /// What cannot be read or written of groups, key vaults and keys.
@@ -219,7 +219,7 @@ fn bad_requests() -> Vec<Asked> {
     let named = |name: &str| inside(vaults, name);
     let get = |path: &str| (Method::GET, path.to_owned(), None);
     let put = |path: String, body: Value| (Method::PUT, path, Some(body));
-    let new = |properties: Value| (Method::PUT, named("kv-new"), at(properties));
+    let new = |properties: Value| (Method::PUT, named("kv-new"), Some(at(properties)));
     let known = named("kv-one");
     let purge = "S/providers/Microsoft.KeyVault/locations/westeurope/deletedVaults/kv-gone/purge";
     vec![
@@ -235,17 +235,17 @@ fn bad_requests() -> Vec<Asked> {
         get(&format!("{known}/keys/none")),
         get("S/resources?$filter=colour eq 'red'"),
         get("S/resources?$filter=name"),
-        (Method::PUT, named("x"), at(json!({}))),
+        (Method::PUT, named("x"), Some(at(json!({})))),
         put(named("kv-new"), json!({ "properties": {} })),
         put(named("kv-new"), json!({ "location": "Middle Earth" })),
         new(json!({ "enableSoftDelete": 1 })),
         new(json!({ "softDeleteRetentionInDays": 1 })),
         new(json!({ "tenantId": NOBODY })),
         new(json!({ "createMode": "recover" })),
-        (Method::PUT, named("hsm-one"), at(json!({}))),
-        (Method::PUT, named("kv-gone"), at(json!({}))),
+        (Method::PUT, named("hsm-one"), Some(at(json!({})))),
+        (Method::PUT, named("kv-gone"), Some(at(json!({})))),
         put(known.clone(), json!({ "location": "eastus", "properties": {} })),
-        (Method::PUT, known.clone(), at(json!({ "enablePurgeProtection": false }))),
+        (Method::PUT, known.clone(), Some(at(json!({ "enablePurgeProtection": false })))),
         put(format!("{known}/keys/k2"), json!({ "properties": { "kty": "DSA" } })),
         (Method::DELETE, format!("{known}/keys/k1"), None),
         put(format!("{known}/privateEndpointConnections/c1"), json!({})),

@@ -159,11 +159,48 @@ impl Traces {
     }
 }
 
+/// What a customer encrypts and wraps.
+const PLAIN: &str = "canary-plaintext-of-a-customer";
+
 #[test]
 fn no_secret_of_a_request_to_a_key_is_seen_again() {
     let mut traces = Traces::new();
-    let plain = b"canary-plaintext-of-a-customer";
-    let value = BASE64URL_NOPAD.encode(plain);
+    let value = BASE64URL_NOPAD.encode(PLAIN.as_bytes());
+    let random = use_keys(&mut traces, &value);
+    misuse_keys(&mut traces, &value);
+    misuse_credentials(&mut traces, &value);
+
+    let token = traces.token.clone();
+    let tail = token.rsplit('.').next().unwrap().to_owned();
+    let private = BASE64URL_NOPAD.decode(PRIVATE.as_bytes()).unwrap();
+    let secret = traces.site.secret.clone();
+    let seen = traces.all();
+    for canary in [
+        value.as_str(),
+        PLAIN,
+        &BASE64.encode(PLAIN.as_bytes()),
+        &HEXLOWER.encode(PLAIN.as_bytes()),
+        &escaped(PLAIN),
+        PRIVATE,
+        &BASE64.encode(&private),
+        &HEXLOWER.encode(&private),
+        &random,
+        &token,
+        &tail,
+        &secret,
+        "canary-code-1",
+        "canary-code-2",
+    ] {
+        let found = seen.find(canary).map(|at| {
+            let from = seen[..at].char_indices().rev().nth(200).map_or(0, |(from, _)| from);
+            &seen[from..at]
+        });
+        assert_eq!(found, None, "{canary:.40} was seen behind this");
+    }
+}
+
+/// Imports a key and uses another on `value`; returns random bytes that were asked for.
+fn use_keys(traces: &mut Traces, value: &str) -> String {
     let jwk = json!({
         "kty": "EC", "crv": "P-256", "d": PRIVATE,
         "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
@@ -177,32 +214,29 @@ fn no_secret_of_a_request_to_a_key_is_seen_again() {
         let answer = traces.send("POST", &format!("keys/k//{verb}"), &body);
         answer["value"].as_str().unwrap_or_default().to_owned()
     };
-    let encrypted = operate(&mut traces, "encrypt", &value);
-    assert_eq!(operate(&mut traces, "decrypt", &encrypted), value);
-    let wrapped = operate(&mut traces, "wrapkey", &value);
-    assert_eq!(operate(&mut traces, "unwrapkey", &wrapped), value);
+    let encrypted = operate(traces, "encrypt", value);
+    assert_eq!(operate(traces, "decrypt", &encrypted), value);
+    let wrapped = operate(traces, "wrapkey", value);
+    assert_eq!(operate(traces, "unwrapkey", &wrapped), value);
     let random = traces.send("POST", "rng", r#"{"count":32}"#);
-    let random = random["value"].as_str().unwrap().to_owned();
+    random["value"].as_str().unwrap().to_owned()
+}
 
-    // What cannot be understood is not repeated.
+/// What cannot be understood is not repeated.
+fn misuse_keys(traces: &mut Traces, value: &str) {
     traces.send("POST", "keys/k//decrypt", &format!("{{\"alg\":\"{value}\",\"value\":\"\"}}"));
-    traces.send(
-        "POST",
-        "keys/k//encrypt",
-        &format!("{{\"alg\":\"RSA-OAEP\",\"value\":\"{value}*\"}}"),
-    );
-    traces.send("POST", "keys/k//encrypt", &format!("{{\"alg\":\"RSA-OAEP\",\"value\":\"{value}"));
-    traces.send(
-        "POST",
-        "keys/k//encrypt",
-        &format!("{{\"alg\":\"RSA-OAEP\",\"value\":{{\"{value}\":1}}}}"),
-    );
+    for rest in [format!("\"{value}*\"}}"), format!("\"{value}"), format!("{{\"{value}\":1}}}}")] {
+        traces.send("POST", "keys/k//encrypt", &format!("{{\"alg\":\"RSA-OAEP\",\"value\":{rest}"));
+    }
     let broken = json!({ "key": { "kty": "EC", "crv": "P-256", "d": PRIVATE, "x": PRIVATE } });
     traces.send("PUT", "keys/broken", &broken.to_string());
     traces.send("PUT", "keys/broken", &json!({ "key": { "kty": PRIVATE } }).to_string());
     let target = format!("a.{value}.c");
     traces.send("POST", "keys/k//release", &json!({ "target": target }).to_string());
-    // A credential that is wrong, and one that is no credential.
+}
+
+/// A credential that is wrong, and one that is no credential.
+fn misuse_credentials(traces: &mut Traces, value: &str) {
     let assertion = format!("x.{value}.y");
     let site = &traces.site;
     let form = [
@@ -215,37 +249,9 @@ fn no_secret_of_a_request_to_a_key_is_seen_again() {
     let answer = site.token(&site.tenant, &form);
     assert!(answer.status >= 400, "{answer:?}");
     traces.errors.push_str(&answer.body.to_string());
-    let good = std::mem::replace(&mut traces.token, value.clone());
+    let good = std::mem::replace(&mut traces.token, value.to_owned());
     traces.send("GET", "keys/k", "");
-    traces.token.clone_from(&good);
-
-    let tail = good.rsplit('.').next().unwrap().to_owned();
-    let private = BASE64URL_NOPAD.decode(PRIVATE.as_bytes()).unwrap();
-    let secret = traces.site.secret.clone();
-    let seen = traces.all();
-    let text = String::from_utf8(plain.to_vec()).unwrap();
-    for canary in [
-        value.as_str(),
-        text.as_str(),
-        &BASE64.encode(plain),
-        &HEXLOWER.encode(plain),
-        &escaped(&text),
-        PRIVATE,
-        &BASE64.encode(&private),
-        &HEXLOWER.encode(&private),
-        &random,
-        &good,
-        &tail,
-        &secret,
-        "canary-code-1",
-        "canary-code-2",
-    ] {
-        let found = seen.find(canary).map(|at| {
-            let from = seen[..at].char_indices().rev().nth(200).map_or(0, |(from, _)| from);
-            &seen[from..at]
-        });
-        assert_eq!(found, None, "{canary:.40} was seen behind this");
-    }
+    traces.token = good;
 }
 
 fn visit(folder: &Path, look: &mut impl FnMut(&Path, &[u8])) {

@@ -131,13 +131,13 @@ fn a_destination_that_was_down_gets_what_it_missed() {
 struct Slow {
     began: Mutex<mpsc::Sender<String>>,
     goes_on: Mutex<mpsc::Receiver<()>>,
-    slow_host: &'static str,
+    host: &'static str,
 }
 
 impl Courier for Slow {
     fn post(&self, url: &str, _: &[(&str, &str)], _: &[u8]) -> Result<Vec<u8>, String> {
         self.began.lock().unwrap().send(url.to_owned()).unwrap();
-        if url.contains(self.slow_host) {
+        if url.contains(self.host) {
             // It goes on as well when nobody can tell it to any more.
             let _ = self.goes_on.lock().unwrap().recv();
         }
@@ -166,7 +166,7 @@ fn a_slow_receiver_delays_neither_the_others_nor_whoever_asked_for_the_round() {
     let (began, posts) = mpsc::channel();
     let (go_on, goes_on) = mpsc::channel();
     let slow =
-        Slow { began: Mutex::new(began), goes_on: Mutex::new(goes_on), slow_host: "siem.example" };
+        Slow { began: Mutex::new(began), goes_on: Mutex::new(goes_on), host: "siem.example" };
     let platform = Arc::clone(&site.platform);
     let post_office = PostOffice::new(platform, Arc::new(slow), Hosts::default());
     ask(&site, &vault);

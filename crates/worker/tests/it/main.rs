@@ -1,5 +1,10 @@
 //! The worker through its front door: a platform on a temporary data folder.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 mod audit_delivery;
 mod event_delivery;

@@ -91,7 +91,7 @@ impl Connection {
             filled += read;
             let received = self.buffer.get(..filled).unwrap_or_default();
             let head = Head::parse(received)?;
-            let end = head.map(|head| head.head_bytes + head.body_bytes);
+            let end = head.map(|head| head.own_bytes + head.body_bytes);
             if let (Some(head), Some(end)) = (head, end)
                 && filled >= end
             {
@@ -103,7 +103,7 @@ impl Connection {
             }
             self.buffer.resize(wanted.max(self.buffer.len()), 0);
         };
-        let body = self.buffer.get(head.head_bytes..end).unwrap_or_default();
+        let body = self.buffer.get(head.own_bytes..end).unwrap_or_default();
         Ok(Answer { status: head.status, retry_after_s: head.retry_after_s, body })
     }
 

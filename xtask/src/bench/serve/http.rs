@@ -46,7 +46,7 @@ impl Request<'_> {
 pub(crate) struct Head {
     pub(crate) status: u16,
     /// Where the body begins.
-    pub(crate) head_bytes: usize,
+    pub(crate) own_bytes: usize,
     pub(crate) body_bytes: usize,
     /// Seconds that the caller is told to wait.
     pub(crate) retry_after_s: Option<u64>,
@@ -62,7 +62,7 @@ impl Head {
         let lines = received.get(..end).unwrap_or_default();
         let mut lines = lines.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
         let status = lines.next().and_then(status).ok_or_else(|| malformed(received))?;
-        let mut head = Self { status, head_bytes: end + 4, body_bytes: 0, retry_after_s: None };
+        let mut head = Self { status, own_bytes: end + 4, body_bytes: 0, retry_after_s: None };
         let mut has_length = matches!(status, 204 | 304);
         for line in lines {
             if let Some(length) = field(line, "content-length") {
@@ -108,7 +108,7 @@ mod tests {
     fn heads_are_read() {
         let check = |text: &str, expected: Option<(u16, usize, usize, Option<u64>)>| {
             let parts =
-                |head: Head| (head.status, head.head_bytes, head.body_bytes, head.retry_after_s);
+                |head: Head| (head.status, head.own_bytes, head.body_bytes, head.retry_after_s);
             assert_eq!(Head::parse(text.as_bytes()).unwrap().map(parts), expected, "{text}");
         };
         let whole = "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabc";
@@ -132,7 +132,7 @@ mod tests {
         ] {
             assert!(Head::parse(text.as_bytes()).is_err(), "{text}");
         }
-        assert!(Head::parse(&[b'a'; HEAD_BYTES_MAX + 1]).is_err());
+        assert!(Head::parse(&vec![b'a'; HEAD_BYTES_MAX + 1]).is_err());
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::process::{output, run};
 use crate::stopwatch::Stopwatch;
 
 /// How long the server may take until it serves.
-const START_TIME: Duration = Duration::from_secs(60);
+const START_TIME: Duration = Duration::from_mins(1);
 /// How often it is looked for the ready file; the start is measured no finer than this.
 const LOOK_TIME: Duration = Duration::from_micros(500);
 
