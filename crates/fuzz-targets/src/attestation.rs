@@ -138,6 +138,7 @@ fn vault() -> KeyVaultRef {
         tenant: TENANT,
         vault: "kv1".parse().unwrap(),
         resource: format!("{GROUP}/providers/Microsoft.KeyVault/vaults/kv1").parse().unwrap(),
+        soft_delete: true,
         soft_delete_days: 90,
         purge_protection: false,
         managed_hsm: false,

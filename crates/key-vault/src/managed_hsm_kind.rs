@@ -113,6 +113,7 @@ pub fn managed_hsm_ref(stored: &Stored<ManagedHsmKind>) -> Result<KeyVaultRef, R
         tenant: stored.spec.tenant_id.ok_or_else(unknown)?,
         vault: vault_rules::name(&stored.record.id)?,
         resource: stored.record.id.clone(),
+        soft_delete: true,
         soft_delete_days: stored.spec.soft_delete_days(),
         purge_protection: stored.spec.enable_purge_protection == Some(true),
         managed_hsm: true,

@@ -22,6 +22,8 @@ pub struct KeyVaultRef {
     pub vault: KeyVaultName,
     /// The ARM id.
     pub resource: ResourceId,
+    /// Whether deletion can be undone (rule 19).
+    pub soft_delete: bool,
     /// How long soft-deleted keys are kept, in days (7–90).
     pub soft_delete_days: u32,
     /// Whether nothing may be purged before that time (rule 125).

@@ -158,6 +158,7 @@ pub fn key_vault_ref(stored: &Stored<KeyVaultKind>) -> Result<KeyVaultRef, Refus
         tenant: stored.spec.tenant_id.ok_or_else(unknown)?,
         vault: vault_rules::name(&stored.record.id)?,
         resource: stored.record.id.clone(),
+        soft_delete: stored.spec.soft_delete(),
         soft_delete_days: stored.spec.soft_delete_days(),
         purge_protection: stored.spec.purge_protection(),
         managed_hsm: false,

@@ -140,6 +140,7 @@ impl VaultRow {
             tenant: self.tenant,
             resource: self.resource_id()?,
             vault: self.name.clone(),
+            soft_delete: true,
             soft_delete_days: SOFT_DELETE_DAYS_MAX,
             purge_protection: true,
             managed_hsm: self.managed_hsm,

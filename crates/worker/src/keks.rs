@@ -20,6 +20,10 @@ use crate::key_access::{Cause, KeyVaultFacts, PLATFORM_KEY_VAULT, managed_identi
 const MISSING_PERMISSION: &str = "UserErrorCMKMissingMangedIdentityPermissionOnKeyVault";
 /// The document's code for a key or key vault that is not there or not reachable.
 const AUTH_FAILURE: &str = "UserErrorCMKKeyVaultAuthFailure";
+/// The document's code for a key vault without purge protection (rule 20).
+const PURGE_PROTECTION_OFF: &str = "UserErrorCMKPurgeProtectionNotEnabledOnKeyVault";
+/// The document's code for a key vault without soft delete (rule 20).
+const SOFT_DELETE_OFF: &str = "UserErrorCMKSoftDeleteNotEnabledOnKeyVault";
 /// The document's recommended action for [`MISSING_PERMISSION`] (rule 49).
 const GRANT_ROLE: &str = "Key Vault Crypto Service Encryption User";
 
@@ -70,6 +74,37 @@ impl VaultKeks {
         Ok(())
     }
 
+    /// Rules 19 and 20: a key may be assigned only if its key vault lets a deletion be undone and
+    /// refuses to purge before the time. Which of the two is missing says the code, by its name: the
+    /// document's texts under the two codes are swapped.
+    pub(crate) fn require_recoverable(&self, key: &KeyUri) -> Result<(), KekError> {
+        let facts = self.facts(key)?;
+        let vault = &key.vault;
+        let refuse = |code, what: &str, flag: &str| {
+            Err(KekError {
+                fault: KekFault::Refused,
+                code,
+                message: format!("{what} is not enabled on the key vault {vault} (rule 19)"),
+                fix: Some(format!("az keyvault update --name {vault} {flag}")),
+            })
+        };
+        if !facts.vault.soft_delete {
+            return refuse(
+                SOFT_DELETE_OFF,
+                "soft delete",
+                "--set properties.enableSoftDelete=true",
+            );
+        }
+        if !facts.vault.purge_protection {
+            return refuse(
+                PURGE_PROTECTION_OFF,
+                "purge protection",
+                "--enable-purge-protection true",
+            );
+        }
+        Ok(())
+    }
+
     /// Makes a key of the platform's own, unless it is there.
     pub(crate) fn ensure_platform_key(&self, key: &KeyUri) -> Result<(), KekError> {
         match self.ask(key, &KeyOperation::Get { name: &key.key, version: None }) {
@@ -108,7 +143,8 @@ impl VaultKeks {
             .map_err(|error| self.translate(key, &facts, &error))
     }
 
-    /// The key vault's error, with the document's code and the command that mends it.
+    /// The key vault's error, with the document's code and the command that mends it; what is not
+    /// there or cannot be reached has the code of rule 38.
     fn translate(&self, key: &KeyUri, facts: &KeyVaultFacts, error: &KeyVaultError) -> KekError {
         let (vault, name) = (&key.vault, &key.key);
         let version = key.version.as_ref().map(|version| format!(" --version {version}"));

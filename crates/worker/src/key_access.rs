@@ -126,6 +126,7 @@ impl Platform {
             tenant: self.installation.tenant_id,
             vault: PLATFORM_KEY_VAULT.parse().map_err(bug)?,
             resource,
+            soft_delete: true,
             soft_delete_days: SOFT_DELETE_DAYS_MAX,
             purge_protection: true,
             managed_hsm: false,

@@ -195,6 +195,7 @@ pub(crate) fn vault(name: &str) -> KeyVaultRef {
         tenant: TENANT,
         vault: name.parse().unwrap(),
         resource: format!("{GROUP}/providers/Microsoft.KeyVault/vaults/{name}").parse().unwrap(),
+        soft_delete: true,
         soft_delete_days: 90,
         purge_protection: false,
         managed_hsm: false,

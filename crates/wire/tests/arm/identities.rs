@@ -44,20 +44,73 @@ fn a_vault_speaks_as_its_own_or_a_user_assigned_identity() {
             "SystemAssigned" => text(&made["identity"]["principalId"]),
             _ => text(&other["properties"]["principalId"]),
         };
-        let settings = json!({ "properties": { "securitySettings": { "encryptionSettings": {
-            "state": "Enabled",
-            "keyVaultProperties": { "keyUri": key_uri },
-            "kekIdentity": speaker,
-        } } } });
-        let apply = || {
-            let answer = world.send(http::Method::PATCH, &vault, Some(settings.clone()));
-            assert_eq!(answer.status, 200, "{}", answer.body);
-            let link = answer.headers["azure-asyncoperation"].to_str().unwrap().to_owned();
-            world.settle();
-            text(&world.get(&link).body["status"])
-        };
+        let apply = || assign(&world, &vault, &key_uri, &speaker)["status"].clone();
         assert_eq!(apply(), "Failed", "{chosen} has no grant yet");
         world.grant(&key_vault, CRYPTO_SERVICE_ENCRYPTION_USER, &principal, number);
         assert_eq!(apply(), "Succeeded", "{chosen}");
     }
+}
+
+/// Assigns a key to a vault, and returns what became of it.
+fn assign(world: &World, vault: &str, key_uri: &str, speaker: &Value) -> Value {
+    let settings = json!({ "properties": { "securitySettings": { "encryptionSettings": {
+        "state": "Enabled",
+        "keyVaultProperties": { "keyUri": key_uri },
+        "kekIdentity": speaker,
+    } } } });
+    let answer = world.send(http::Method::PATCH, vault, Some(settings));
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let link = answer.headers["azure-asyncoperation"].to_str().unwrap().to_owned();
+    world.settle();
+    world.get(&link).body
+}
+
+/// Rules 19, 20, 37 and 38: what the key vault lacks is said by a code of its own.
+#[test]
+fn a_key_vault_must_be_fit_for_a_vaults_key() {
+    let world = World::new();
+    let path = format!("{GROUP}/Microsoft.ManagedIdentity/userAssignedIdentities/one-id");
+    let identity = world.make(&path, json!({ "location": "eastus" }));
+    let (id, principal) = (text(&identity["id"]), text(&identity["properties"]["principalId"]));
+    let vault = format!("{GROUP}/Microsoft.DataProtection/backupVaults/v1");
+    let attached = json!({ "type": "UserAssigned", "userAssignedIdentities": { id.as_str(): {} } });
+    let body = json!({ "location": "eastus", "identity": attached, "properties": {} });
+    world.make(&vault, body);
+    world.settle();
+    let speaker = json!({ "identityType": "UserAssigned", "identityId": id });
+
+    let unreachable = "UserErrorCMKKeyVaultAuthFailure";
+    let barred =
+        json!({ "enablePurgeProtection": true, "networkAcls": { "defaultAction": "Deny" } });
+    let rows = [
+        ("kv-purging", "2026-02-01", json!({}), "UserErrorCMKPurgeProtectionNotEnabledOnKeyVault"),
+        (
+            "kv-hard",
+            "2025-05-01",
+            json!({ "enableSoftDelete": false, "enableRbacAuthorization": true }),
+            "UserErrorCMKSoftDeleteNotEnabledOnKeyVault",
+        ),
+        ("kv-barred", "2026-02-01", barred, unreachable),
+    ];
+    for (number, (name, version, properties, code)) in (1..).zip(rows) {
+        let key_vault = format!("{GROUP}/Microsoft.KeyVault/vaults/{name}");
+        let body = json!({ "location": "eastus", "properties": properties });
+        world.make(&format!("{key_vault}?api-version={version}"), body);
+        let key = json!({ "properties": { "kty": "RSA" } });
+        let key_uri =
+            text(&world.make(&format!("{key_vault}/keys/k1"), key)["properties"]["keyUri"]);
+        world.grant(&key_vault, CRYPTO_SERVICE_ENCRYPTION_USER, &principal, number);
+        let ended = assign(&world, &vault, &key_uri, &speaker);
+        assert_eq!((&ended["status"], &ended["error"]["code"]), (&json!("Failed"), &json!(code)));
+        // What mends it makes the same request go through.
+        let mend = json!({ "properties": {
+            "enablePurgeProtection": true, "networkAcls": { "defaultAction": "Allow" },
+            "enableSoftDelete": true,
+        } });
+        let mended = world.send(http::Method::PATCH, &key_vault, Some(mend));
+        assert_eq!(mended.status, 200, "{}", mended.body);
+        assert_eq!(assign(&world, &vault, &key_uri, &speaker)["status"], "Succeeded", "{name}");
+    }
+    let absent = "https://kv-absent.vault.custody.localhost/keys/k1";
+    assert_eq!(assign(&world, &vault, absent, &speaker)["error"]["code"], unreachable);
 }

@@ -82,7 +82,7 @@ fn make_repository(
     let status = &vault.status;
     let guid = status.vault_guid.ok_or_else(|| Refusal::bug("the vault was given no GUID"))?;
     let way = way(job, &vault, wanted, guid)?;
-    let target = target(job, wanted, guid, &way.keks)?;
+    let target = target(job, (wanted, None), guid, &way.keks)?;
     let place = store_place(platform, status)?;
     let store: Arc<dyn BlobStore> =
         Arc::new(DiskStore::create(&place).map_err(RepositoryError::from)?);
@@ -125,7 +125,7 @@ fn change_ring(
     let mut allowed: Vec<KeyUri> = session.way.allowed.as_ref().clone();
     allowed.extend(way.allowed.iter().cloned());
     way.allowed = Arc::new(allowed);
-    let target = target(job, wanted, guid, &way.keks)?;
+    let target = target(job, (wanted, vault.status.applied.as_ref()), guid, &way.keks)?;
     let old_key = keks::key_of(vault.status.applied.as_ref(), guid)?;
     let new_key = keks::key_of(wanted, guid)?;
     let same_key = old_key.versionless() == new_key.versionless();
@@ -224,10 +224,11 @@ fn way(
 
 /// What the ring is to be wrapped by: the version that the settings mean now, proven enabled and
 /// in its time window (rules 5, 17, 18, 85, 86). That the identity may wrap and unwrap with it is
-/// proven by doing both.
+/// proven by doing both. A key other than the `applied` one is assigned, which takes more of its key
+/// vault (rule 19) than following it does.
 fn target(
     job: &Job<'_>,
-    wanted: Option<&EncryptionSettings>,
+    (wanted, applied): (Option<&EncryptionSettings>, Option<&EncryptionSettings>),
     guid: VaultGuid,
     keks: &VaultKeks,
 ) -> Result<KeyTarget, TaskError> {
@@ -236,6 +237,10 @@ fn target(
         keks.ensure_platform_key(&key).map_err(|error| fault::of_key(&error))?;
     }
     let version = usable_version(job, keks, &key)?;
+    let assigned = wanted.and_then(EncryptionSettings::key);
+    if assigned.is_some() && assigned != applied.and_then(EncryptionSettings::key) {
+        keks.require_recoverable(&key).map_err(|error| fault::of_key(&error))?;
+    }
     let mut target = KeyTarget::one_key(version, WrapAlgorithm::RsaOaep256);
     let layered = wanted.is_some_and(|wanted| {
         wanted.infrastructure_encryption == InfrastructureEncryption::Enabled
