@@ -97,7 +97,9 @@ pub use managed_hsm_kind::{
     managed_hsm_regions,
 };
 pub use operation::KeyOperation;
-pub use private_key_pool::{RETRY_AFTER_SECONDS, SHARE_MIN, WEIGHT_MAX};
+pub use private_key_pool::{
+    NEWCOMERS_MAX, RETRY_AFTER_SECONDS, SHARE_MIN, WAITING_MAX, WEIGHT_MAX,
+};
 pub use recovery_kit::{KIT_BYTES_MAX, KitRepository, RecoveryKit};
 pub use release::{ReleaseAlgorithm, ReleaseRequest};
 pub use release_policy::{RELEASE_POLICY_BYTES_MAX, ReleasePolicy};

@@ -16,6 +16,11 @@ use crate::key_shape::{KeyShape, RsaSize};
 pub const WEIGHT_MAX: u64 = 512;
 /// What a caller may have waiting or under way however many others there are, in weights.
 pub const SHARE_MIN: u64 = 32;
+/// How many operations may wait, whatever they weigh: each keeps a thread, and other requests need
+/// some as well.
+pub const WAITING_MAX: usize = 384;
+/// How many more may wait of callers who have nothing else under way.
+pub const NEWCOMERS_MAX: usize = 128;
 /// When a caller who was over his share may ask again, in seconds.
 pub const RETRY_AFTER_SECONDS: u64 = 1;
 
@@ -86,6 +91,7 @@ fn weight(shape: KeyShape) -> Option<u64> {
 #[derive(Default)]
 struct State {
     running: usize,
+    waiting: usize,
     callers: HashMap<PrincipalId, Caller>,
     /// How much had been served to the caller who was last: where newcomers begin.
     served: u64,
@@ -118,17 +124,24 @@ impl State {
         self.callers.entry(applicant.caller).or_insert_with(newcomer);
         let share = (WEIGHT_MAX / self.callers.len() as u64).max(SHARE_MIN);
         let own = self.callers.entry(applicant.caller).or_insert_with(newcomer);
-        // Who has nothing under way is never refused, whatever it weighs.
-        if applicant.is_refusable && own.held > 0 && own.held + weight > share {
+        let must_wait = self.running >= places;
+        let (over_share, waiting_max) = match own.held {
+            // Who has nothing under way is welcome, whatever it weighs.
+            0 => (false, WAITING_MAX + NEWCOMERS_MAX),
+            held => (held + weight > share, WAITING_MAX),
+        };
+        if applicant.is_refusable && (over_share || (must_wait && self.waiting >= waiting_max)) {
+            self.callers.retain(|_, caller| caller.held > 0);
             return Err(KeyVaultError::Throttled);
         }
         own.held += weight;
-        if self.running < places {
+        if !must_wait {
             self.running += 1;
             own.served += weight;
             self.served = own.served;
             return Ok(None);
         }
+        self.waiting += 1;
         let call = Arc::new(Call::default());
         own.waiting.push_back(Waiting { weight, call: Arc::clone(&call) });
         Ok(Some(call))
@@ -149,7 +162,7 @@ impl State {
         let Some(waiting) = next.waiting.pop_front() else { return };
         next.served += waiting.weight;
         self.served = next.served;
-        self.running += 1;
+        (self.running, self.waiting) = (self.running + 1, self.waiting - 1);
         waiting.call.call();
     }
 }
@@ -191,7 +204,7 @@ mod tests {
 
     /// How many operations wait.
     fn waiting(pool: &PrivateKeyPool) -> usize {
-        pool.lock().callers.values().map(|caller| caller.waiting.len()).sum()
+        pool.lock().waiting
     }
 
     /// Applies on a thread of its own, and returns when the application waits; `name` is sent once
@@ -261,6 +274,21 @@ mod tests {
         assert!(pool.enter(caller(1, true), LARGE).is_ok());
         drop(other);
         assert!(pool.lock().callers.is_empty());
+    }
+
+    #[test]
+    fn so_many_wait_and_no_more() {
+        let mut state = State { running: 1, ..State::default() };
+        let mut ask = |number: usize| {
+            let id = format!("00000000-0000-0000-0000-{number:012}");
+            let applicant = Applicant { caller: id.parse().unwrap(), is_refusable: true };
+            state.apply(applicant, 1, 1).is_ok()
+        };
+        assert!((0..WAITING_MAX).all(&mut ask));
+        assert!(!ask(0), "who has something waiting leaves the rest to others");
+        assert!((WAITING_MAX..WAITING_MAX + NEWCOMERS_MAX).all(&mut ask));
+        assert!(!ask(WAITING_MAX + NEWCOMERS_MAX));
+        assert_eq!(state.callers.len(), state.waiting, "who was refused leaves nothing");
     }
 
     #[test]

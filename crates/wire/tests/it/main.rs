@@ -19,4 +19,5 @@ mod site;
 mod standing;
 mod subscribed;
 mod tenants;
+mod throttling;
 mod token_endpoint;
