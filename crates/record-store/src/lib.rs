@@ -52,7 +52,7 @@ pub trait RecordStore: Send + Sync {
     /// Shows `look` one consistent state.
     fn view(&self, look: &mut Look<'_>) -> Result<(), ApplyError>;
 
-    /// A number that is another one after every change, by whichever process. What was concluded
+    /// A number that is another one after every change of a record, by whichever process. What was concluded
     /// from a view holds as long as the number read before that view stands still. Cheap: asked for
     /// with every request, and no reader or writer keeps it waiting.
     fn state(&self) -> Result<u64, StoreError>;

@@ -6,7 +6,6 @@ mod schema;
 mod write;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use custody_names::{OperationId, ResourceId};
@@ -21,13 +20,11 @@ use crate::{
 
 /// Records in an SQLite file, or in memory.
 ///
-/// Readers have a connection of their own, so that nobody who reads waits for a writer, and so has
-/// the look whether anything changed, which waits for no reader either.
+/// Readers have a connection of their own, so that nobody who reads waits for a writer, and so have
+/// looks at counters, which wait for no reader either.
 pub struct SqliteRecords {
     writer: Mutex<Connection>,
     file: Option<FileReaders>,
-    /// Transactions of this process: what changes a database in memory.
-    written: AtomicU64,
 }
 
 struct FileReaders {
@@ -40,17 +37,25 @@ impl SqliteRecords {
     /// database, is refused before anything is written.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let [writer, reader, watch] = schema::open(path)?.map(Mutex::new);
-        Ok(Self { writer, file: Some(FileReaders { reader, watch }), written: AtomicU64::new(0) })
+        Ok(Self { writer, file: Some(FileReaders { reader, watch }) })
     }
 
     /// An empty store that lives as long as this value.
     pub fn memory() -> Result<Self, StoreError> {
-        let writer = Mutex::new(schema::memory()?);
-        Ok(Self { writer, file: None, written: AtomicU64::new(0) })
+        Ok(Self { writer: Mutex::new(schema::memory()?), file: None })
     }
 
     fn reader(&self) -> MutexGuard<'_, Connection> {
         lock(self.file.as_ref().map_or(&self.writer, |file| &file.reader))
+    }
+
+    /// A counter, without waiting for who reads or writes. One that was never raised may be absent.
+    fn counter(&self, name: &str) -> Result<u64, StoreError> {
+        let connection = lock(self.file.as_ref().map_or(&self.writer, |file| &file.watch));
+        let mut statement =
+            connection.prepare_cached("SELECT value FROM counters WHERE name = ?1")?;
+        let value = statement.query_row([name], |row| row.get(0)).optional()?;
+        Ok(unsigned(value.unwrap_or(0)))
     }
 
     /// Runs `work` in one write transaction: all of it, durably, or nothing.
@@ -62,7 +67,6 @@ impl SqliteRecords {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let done = work(&transaction)?;
         transaction.commit()?;
-        self.written.fetch_add(1, Ordering::SeqCst);
         Ok(done)
     }
 
@@ -113,11 +117,7 @@ impl RecordStore for SqliteRecords {
     }
 
     fn state(&self) -> Result<u64, StoreError> {
-        let Some(file) = &self.file else { return Ok(self.written.load(Ordering::SeqCst)) };
-        // SQLite counts, for each connection, the changes that others committed.
-        let watch = lock(&file.watch);
-        let mut statement = watch.prepare_cached("PRAGMA data_version")?;
-        Ok(unsigned(statement.query_row([], |row| row.get(0))?))
+        self.counter(write::RECORDS)
     }
 
     fn operation(&self, id: OperationId) -> Result<Option<TrackedOperation>, StoreError> {
@@ -168,10 +168,7 @@ impl RecordStore for SqliteRecords {
     }
 
     fn revocation_counter(&self) -> Result<u64, StoreError> {
-        let connection = self.reader();
-        let mut statement =
-            connection.prepare_cached("SELECT value FROM counters WHERE name = 'revocation'")?;
-        Ok(unsigned(statement.query_row([], |row| row.get(0))?))
+        self.counter(write::REVOCATION)
     }
 
     fn activity(

@@ -31,6 +31,8 @@ pub const FAILURES_MAX: u32 = 10;
 pub const FAILURES_WITHIN: Duration = Duration::from_mins(1);
 /// Most clients whose failures, and most assertions whose use, is remembered.
 const REMEMBERED_MAX: usize = 20_000;
+/// Most assertions of one client whose use is remembered: no client shuts out the others.
+const ASSERTIONS_OF_CLIENT_MAX: usize = 500;
 /// Most tokens whose signature is not verified again.
 const SIGNED_MAX: usize = 4_096;
 
@@ -240,10 +242,15 @@ impl Platform {
             let replay = SignInError::AssertionWrong("it was used before");
             return if same { Ok(()) } else { Err(replay) };
         }
-        if taken.len() >= REMEMBERED_MAX {
+        let client = name.split(' ').next().unwrap_or_default();
+        let is_full = |taken: &HashMap<String, Assertion>| {
+            let own = taken.keys().filter(|other| other.split(' ').next() == Some(client));
+            taken.len() >= REMEMBERED_MAX || own.count() >= ASSERTIONS_OF_CLIENT_MAX
+        };
+        if is_full(&taken) {
             taken.retain(|_, assertion| assertion.expires > now);
         }
-        if taken.len() >= REMEMBERED_MAX {
+        if is_full(&taken) {
             return Err(SignInError::Throttled);
         }
         taken.insert(name, Assertion { address, expires, hash });

@@ -7,15 +7,26 @@ use rusqlite::{OptionalExtension as _, Transaction, params};
 use super::{below, queue, signed, text};
 use crate::{ApplyError, EVENTS_MAX, StoreError};
 
+/// The counter of changes that may end access to a key.
+pub(super) const REVOCATION: &str = "revocation";
+/// The counter of changes of records.
+pub(super) const RECORDS: &str = "records";
+
 /// Applies the writes in their order. Claims are given up first, so that a name may pass between
 /// records of one answer, as a key vault's does when it is deleted softly.
 pub(super) fn apply(transaction: &Transaction<'_>, writes: Vec<Write>) -> Result<(), ApplyError> {
+    let mut changes_records = false;
     for write in &writes {
-        match write {
-            Write::Put(record) => release(transaction, &record.id)?,
-            Write::Remove(id) => release(transaction, id)?,
-            Write::Operation(_) | Write::Activity(_) | Write::RaiseRevocation => {}
-        }
+        let id = match write {
+            Write::Put(record) => &record.id,
+            Write::Remove(id) => id,
+            Write::Operation(_) | Write::Activity(_) | Write::RaiseRevocation => continue,
+        };
+        release(transaction, id)?;
+        changes_records = true;
+    }
+    if changes_records {
+        raise(transaction, RECORDS)?;
     }
     for write in writes {
         match write {
@@ -23,14 +34,19 @@ pub(super) fn apply(transaction: &Transaction<'_>, writes: Vec<Write>) -> Result
             Write::Remove(id) => remove(transaction, &id)?,
             Write::Operation(operation) => queue::add(transaction, &operation)?,
             Write::Activity(event) => log(transaction, &event)?,
-            Write::RaiseRevocation => {
-                transaction.execute(
-                    "UPDATE counters SET value = value + 1 WHERE name = 'revocation'",
-                    [],
-                )?;
-            }
+            Write::RaiseRevocation => raise(transaction, REVOCATION)?,
         }
     }
+    Ok(())
+}
+
+fn raise(transaction: &Transaction<'_>, counter: &str) -> Result<(), StoreError> {
+    transaction
+        .prepare_cached(
+            "INSERT INTO counters (name, value) VALUES (?1, 1) \
+             ON CONFLICT (name) DO UPDATE SET value = value + 1",
+        )?
+        .execute([counter])?;
     Ok(())
 }
 

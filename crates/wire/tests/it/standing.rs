@@ -160,7 +160,10 @@ fn a_trusted_service_is_the_workers_call_and_never_a_token() {
 
     let walls = |bypass: &str, rules: Value| {
         let acls = json!({ "bypass": bypass, "defaultAction": "Deny", "ipRules": rules });
-        put_vault(&site, &group, &json!({ "enableRbacAuthorization": true, "networkAcls": acls }));
+        let properties = json!({
+            "enableRbacAuthorization": true, "enablePurgeProtection": true, "networkAcls": acls,
+        });
+        put_vault(&site, &group, &properties);
     };
     let encrypt = || {
         let kek = json!({ "identityType": "SystemAssigned" });
