@@ -150,13 +150,8 @@ fn a_trusted_service_is_the_workers_call_and_never_a_token() {
          ?api-version=2024-11-30"
     );
     let identity = made(&site, "PUT", &identity, json!({ "location": "local" }));
-    grant(
-        &site,
-        &group,
-        CRYPTO_OFFICER,
-        identity["properties"]["principalId"].as_str().unwrap(),
-        9,
-    );
+    let principal = identity["properties"]["principalId"].as_str().unwrap();
+    grant(&site, &group, CRYPTO_OFFICER, principal, 9);
 
     let walls = |bypass: &str, rules: Value| {
         let acls = json!({ "bypass": bypass, "defaultAction": "Deny", "ipRules": rules });

@@ -37,9 +37,6 @@ is "EC-HSM	P-521" keyvault key create --hsm-name az-hsm -n pen --kty EC-HSM --cu
     --query '[[key.kty,key.crv]]'
 is "oct-HSM" keyvault key create --hsm-name az-hsm -n safe --kty oct-HSM --size 256 \
     --ops encrypt decrypt wrapKey unwrapKey --query key.kty
-is "/keys" keyvault role assignment create --hsm-name az-hsm --scope /keys \
-    --role "Managed HSM Crypto User" --assignee-object-id "$object" \
-    --assignee-principal-type ServicePrincipal --query scope
 is "box pen safe" keyvault key list --hsm-name az-hsm --query "[join(' ',sort([].name))]"
 value keyvault key encrypt --hsm-name az-hsm -n safe -a A256GCM --data-type plaintext \
     --value "the only copy" --aad 414141 --query '[[result,iv,tag]]' |
