@@ -331,3 +331,37 @@ fn date(time: Timestamp) -> Result<OffsetDateTime, CertificateError> {
     OffsetDateTime::from_unix_timestamp(time.as_second())
         .map_err(|error| CertificateError::Making(error.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn given_files_are_shown_and_read_again_when_they_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let (chain, key) = (folder.path().join("chain.pem"), folder.path().join("key.pem"));
+        // Names of different length: no two of these files look alike.
+        let write = |name: &str| {
+            let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+            fs::write(&chain, made.cert.pem()).unwrap();
+            fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+            made.cert.der().clone()
+        };
+        let first = write("a.example");
+        let certificates = Certificates::given(&chain, &key).unwrap();
+        let shown = || certificates.shown.0.read().unwrap().0.cert.clone();
+        assert_eq!(shown(), [first.clone()]);
+        assert!(!certificates.renew().unwrap(), "nothing changed");
+        let second = write("another.example");
+        assert!(certificates.renew().unwrap());
+        assert_eq!(shown(), [second.clone()]);
+        // A chain whose key is not there yet leaves what is shown.
+        fs::write(&key, "half a key").unwrap();
+        assert!(certificates.renew().is_err());
+        assert_eq!(shown(), [second]);
+        let third = write("third.example.org");
+        assert!(certificates.renew().unwrap());
+        assert_eq!(shown(), [third]);
+        assert!(certificates.authority_file().is_none());
+    }
+}

@@ -61,6 +61,7 @@ impl Stamp<'_> {
                 put("x-ms-routing-request-id", &format!("{region}:{time}:{id}"));
                 put("x-ms-ratelimit-remaining-subscription-reads", REQUESTS_LEFT);
                 put("x-ms-ratelimit-remaining-subscription-writes", REQUESTS_LEFT);
+                put("x-ms-ratelimit-remaining-subscription-resource-requests", REQUESTS_LEFT);
             }
             None => {}
         }
