@@ -350,11 +350,11 @@ mod tests {
         let first = write("a.example");
         let certificates = Certificates::given(&chain, &key).unwrap();
         let shown = || certificates.shown.0.read().unwrap().0.cert.clone();
-        assert_eq!(shown(), [first.clone()]);
+        assert_eq!(shown(), [first]);
         assert!(!certificates.renew().unwrap(), "nothing changed");
         let second = write("another.example");
         assert!(certificates.renew().unwrap());
-        assert_eq!(shown(), [second.clone()]);
+        assert_eq!(shown(), std::slice::from_ref(&second));
         // A chain whose key is not there yet leaves what is shown.
         fs::write(&key, "half a key").unwrap();
         assert!(certificates.renew().is_err());
