@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::marker::PhantomData;
 
 use custody_ambient::Timestamp;
-use custody_names::{KeyVaultName, Location, ResourceId, TenantId};
+use custody_names::{KeyVaultName, Location, PrincipalId, ResourceId, TenantId};
 use custody_resources::{
     Act, Action, Change, Kind, Place, Plan, ProvisioningState, Record, Refusal, Request, Stop,
     Stored, SystemData, World, Write,
@@ -54,6 +54,9 @@ pub struct DeletedKeyVaultStatus {
     pub tenant_id: TenantId,
     /// The record as it was.
     pub vault: Record,
+    /// Who administered a managed HSM when it was deleted. Earlier versions did not keep it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub administrators: Vec<PrincipalId>,
 }
 
 /// The properties of a deleted key vault.
@@ -136,13 +139,12 @@ pub fn deleted_key_vault_ref<K: KeyHolder>(
     K::vault_ref(&Stored::<K>::read(&stored.status.vault)?)
 }
 
-/// What bringing back the deleted one of this name means: it is as it was, and the record of the
-/// deleted one goes.
-pub(crate) fn recovered<K: KeyHolder>(
+/// The deleted one of this name, if it may be brought back as is asked.
+pub(crate) fn recoverable<K: KeyHolder>(
     change: &Change<'_, K>,
     name: &KeyVaultName,
     world: &World,
-) -> Result<Plan<K>, Stop> {
+) -> Result<Stored<Deleted<K>>, Stop> {
     let holder = world.claimant(&key_vault_claim(name))?;
     let holder = holder.ok_or_else(|| vault_rules::nothing_deleted(name))?;
     if !holder.id.resource_type().as_str().eq_ignore_ascii_case(K::DELETED) {
@@ -150,6 +152,11 @@ pub(crate) fn recovered<K: KeyHolder>(
     }
     let deleted = Stored::<Deleted<K>>::read(holder)?;
     check_recoverable(&deleted, &change.request.id, change.location)?;
+    Ok(deleted)
+}
+
+/// What bringing it back means: it is as it was, and the record of the deleted one goes.
+pub(crate) fn recovered<K: KeyHolder>(deleted: Stored<Deleted<K>>) -> Result<Plan<K>, Stop> {
     let original = Stored::<K>::read(&deleted.status.vault)?;
     let tags: BTreeMap<String, String> = original.record.tags;
     let mut plan = Plan::done(original.spec, original.status);
@@ -178,9 +185,10 @@ fn check_recoverable<K: KeyHolder>(
     Ok(())
 }
 
-/// The write that keeps `current` as a deleted key vault.
+/// The write that keeps `current` as a deleted key vault. `administrators` get a managed HSM back.
 pub(crate) fn deleted<K: KeyHolder>(
     current: &Stored<K>,
+    administrators: Vec<PrincipalId>,
     request: &Request<'_>,
 ) -> Result<Write, Refusal> {
     let vault = K::vault_ref(current)?;
@@ -201,8 +209,12 @@ pub(crate) fn deleted<K: KeyHolder>(
         ..current.record.system.clone()
     };
     let record = Record::blank(deleted_id(current, &shown.location)?, system);
-    let status =
-        DeletedKeyVaultStatus { shown, tenant_id: vault.tenant, vault: current.record.clone() };
+    let status = DeletedKeyVaultStatus {
+        shown,
+        tenant_id: vault.tenant,
+        vault: current.record.clone(),
+        administrators,
+    };
     Stored::<Deleted<K>> { record, spec: NoProperties {}, status }.into_write()
 }
 

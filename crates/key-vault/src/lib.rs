@@ -90,7 +90,8 @@ pub use local_role_definition_kind::{
     define_local_role, local_role_definitions, remove_local_role_definition,
 };
 pub use local_role_kind::{
-    LocalRoleKind, LocalRoleSpec, LocalScope, assign_local_role, local_grants,
+    LocalRoleKind, LocalRoleSpec, LocalScope, administrators, assign_local_role, local_grants,
+    local_grants_at,
 };
 pub use managed_hsm_kind::{
     HsmRegion, HsmSku, ManagedHsmKind, ManagedHsmSpec, ManagedHsmStatus, managed_hsm_ref,

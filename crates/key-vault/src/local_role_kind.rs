@@ -35,6 +35,13 @@ pub struct LocalScope(String);
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NoStatus {}
 
+impl LocalRoleSpec {
+    /// Whether it makes somebody an administrator of all of the managed HSM.
+    pub fn administers(&self) -> bool {
+        self.role == MANAGED_HSM_ADMINISTRATOR && self.scope.is_root()
+    }
+}
+
 impl LocalScope {
     /// Reads the segments of a scope.
     pub fn parse(segments: &[&str]) -> Result<Self, Refusal> {
@@ -60,7 +67,20 @@ impl LocalScope {
         &self.0
     }
 
-    /// The place in the tree of resources that grants there reach: all keys are the whole HSM.
+    /// Whether it is `other` or lies above it. Upper and lower case are the same.
+    pub fn contains(&self, other: &Self) -> bool {
+        let (upper, lower) = (self.0.to_ascii_lowercase(), other.0.to_ascii_lowercase());
+        let below = || lower.strip_prefix(&upper).is_some_and(|rest| rest.starts_with('/'));
+        self.is_root() || upper == lower || below()
+    }
+
+    /// Whether it is the managed HSM itself, `/`.
+    pub fn is_root(&self) -> bool {
+        self.0 == "/"
+    }
+
+    /// The place in the tree of resources whose keys grants there reach: all keys are the whole
+    /// HSM, its random bytes too. Requests about roles are decided by [`Self::contains`] instead.
     pub fn place(&self, hsm: &ResourceId) -> Result<ResourceId, Refusal> {
         let below = self.0.strip_prefix("/keys/").map(|name| format!("{hsm}/keys/{name}"));
         let Some(place) = below else { return Ok(hsm.clone()) };
@@ -81,12 +101,33 @@ impl Kind for LocalRoleKind {
     }
 }
 
-/// The local roles of a managed HSM, as decisions take them: those assigned, and those that it
-/// defines itself. They alone reach its keys (rule 44).
+/// The local roles of a managed HSM, as decisions on its keys take them: those assigned, and those
+/// that it defines itself. They alone reach its keys (rule 44).
 pub fn local_grants(hsm: &ResourceId, world: &World) -> Result<Grants, Stop> {
+    grants(hsm, |_| true, world)
+}
+
+/// The same for decisions on its roles at `scope`: who may assign roles on all keys may not do so
+/// on the HSM itself, so only what is assigned there or above counts.
+pub fn local_grants_at(
+    scope: &LocalScope,
+    hsm: &ResourceId,
+    world: &World,
+) -> Result<Grants, Stop> {
+    grants(hsm, |assigned| assigned.contains(scope), world)
+}
+
+fn grants(
+    hsm: &ResourceId,
+    counts: impl Fn(&LocalScope) -> bool,
+    world: &World,
+) -> Result<Grants, Stop> {
     let mut assignments = Vec::new();
     for record in world.children(hsm, LocalRoleKind::TYPE)? {
         let Stored { record, spec, .. } = Stored::<LocalRoleKind>::read(record)?;
+        if !counts(&spec.scope) {
+            continue;
+        }
         let scope = spec.scope.place(hsm)?;
         assignments.push(RoleAssignment {
             id: record.id,
@@ -113,8 +154,20 @@ pub fn assign_local_role(
     Stored::<LocalRoleKind> { record, spec, status: NoStatus {} }.into_write()
 }
 
-/// The writes that make `administrators` administer a managed HSM from the start.
-pub(crate) fn first_administrators(
+/// Who administers all of a managed HSM: at `/`, not on keys alone.
+pub fn administrators(hsm: &ResourceId, world: &World) -> Result<Vec<PrincipalId>, Stop> {
+    let mut found = Vec::new();
+    for record in world.children(hsm, LocalRoleKind::TYPE)? {
+        let spec = Stored::<LocalRoleKind>::read(record)?.spec;
+        if spec.administers() {
+            found.push(spec.principal_id);
+        }
+    }
+    Ok(found)
+}
+
+/// The writes that make `administrators` administer a managed HSM that has no local roles yet.
+pub(crate) fn appoint(
     hsm: &ResourceId,
     administrators: &[PrincipalId],
     request: &Request<'_>,
@@ -127,7 +180,7 @@ pub(crate) fn first_administrators(
             principal_id: *principal,
             scope: scope.clone(),
         };
-        // Any GUID will do, and a principal's own is free in a new managed HSM.
+        // Any GUID will do, and a principal's own is free where there are no assignments.
         assign_local_role(hsm, &principal.to_string(), spec, system.clone())
     };
     administrators.iter().map(assign).collect()

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::deleted_vault_kind::{self, KeyHolder};
-use crate::local_role_kind::first_administrators;
+use crate::local_role_kind::{administrators as administrators_of, appoint};
 use crate::vault_kind::{CreateMode, key_vault_claim};
 use crate::vault_network::{NetworkAcls, NetworkRules, PublicNetworkAccess};
 use crate::vault_rules::{self, SOFT_DELETE_DAYS_DEFAULT, bad};
@@ -156,13 +156,14 @@ impl Kind for ManagedHsmKind {
         }
     }
 
-    /// Softly, as a key vault: its local roles go with it.
+    /// Softly, as a key vault: its local roles go with it, but for who administers it.
     fn plan_delete(
         current: &Stored<Self>,
         request: &Request<'_>,
-        _world: &World,
+        world: &World,
     ) -> Result<Removal, Stop> {
-        let deleted = deleted_vault_kind::deleted(current, request)?;
+        let administrators = administrators_of(&current.record.id, world)?;
+        let deleted = deleted_vault_kind::deleted(current, administrators, request)?;
         Ok(Removal { task: None, writes: vec![Write::RaiseRevocation, deleted] })
     }
 
@@ -198,26 +199,31 @@ fn create(
         return Err(vault_rules::name_taken(name, holder).into());
     }
     let spec = settle(change, None)?;
-    administered(Plan::done(spec, ManagedHsmStatus {}), change)
+    administered(Plan::done(spec, ManagedHsmStatus {}), Vec::new(), change)
 }
 
-/// It comes back without its local roles, as without those above it: its first administrators grant
-/// them again.
+/// It comes back without its local roles, as without those above it: who administered it last grants
+/// them again. Who was dismissed before stays so.
 fn recovered(
     change: &Change<'_, ManagedHsmKind>,
     name: &KeyVaultName,
     world: &World,
 ) -> Result<Plan<ManagedHsmKind>, Stop> {
-    administered(deleted_vault_kind::recovered(change, name, world)?, change)
+    let deleted = deleted_vault_kind::recoverable(change, name, world)?;
+    let last = deleted.status.administrators.clone();
+    administered(deleted_vault_kind::recovered(deleted)?, last, change)
 }
 
+/// `last` administered it; if that is nobody, as in a new one, its first administrators do.
 fn administered(
     mut plan: Plan<ManagedHsmKind>,
+    last: Vec<PrincipalId>,
     change: &Change<'_, ManagedHsmKind>,
 ) -> Result<Plan<ManagedHsmKind>, Stop> {
-    let administrators = plan.spec.initial_admin_object_ids.as_deref().unwrap_or_default();
+    let first = plan.spec.initial_admin_object_ids.as_deref().unwrap_or_default();
+    let administrators = if last.is_empty() { first } else { &last };
     let request = change.request;
-    plan.writes.extend(first_administrators(&request.id, administrators, request)?);
+    plan.writes.extend(appoint(&request.id, administrators, request)?);
     Ok(plan)
 }
 

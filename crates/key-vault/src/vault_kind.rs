@@ -200,7 +200,10 @@ impl Kind for KeyVaultKind {
         match change.before {
             Some(stored) if recover => Ok(Plan::done(stored.spec.clone(), stored.status.clone())),
             Some(stored) => update(&change, stored),
-            None if recover => deleted_vault_kind::recovered(&change, &name, world),
+            None if recover => {
+                let deleted = deleted_vault_kind::recoverable(&change, &name, world)?;
+                deleted_vault_kind::recovered(deleted)
+            }
             None => create(&change, &name, world),
         }
     }
@@ -214,7 +217,7 @@ impl Kind for KeyVaultKind {
     ) -> Result<Removal, Stop> {
         let mut writes = vec![Write::RaiseRevocation];
         if current.spec.soft_delete() {
-            writes.push(deleted_vault_kind::deleted(current, request)?);
+            writes.push(deleted_vault_kind::deleted(current, Vec::new(), request)?);
             return Ok(Removal { task: None, writes });
         }
         let task = purge_task(current.spec.tenant_id, &vault_rules::name(&current.record.id)?)?;

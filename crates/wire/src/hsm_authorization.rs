@@ -6,7 +6,8 @@ mod definitions;
 use custody_access::{Decision, Question, Wanted, decide};
 use custody_key_vault::{
     KeyVaultRef, LocalRoleKind, LocalRoleSpec, LocalScope, ManagedHsmKind, RequestContext,
-    RoleRequest, assign_local_role, key_vault_claim, local_grants, managed_hsm_ref,
+    RoleRequest, administrators, assign_local_role, key_vault_claim, local_grants_at,
+    managed_hsm_ref,
 };
 use custody_names::{KeyVaultName, ResourceId, RoleDefinitionId};
 use custody_resources::{
@@ -120,12 +121,11 @@ impl Ask<'_> {
             }
         }
         let shown = self.look("roleAssignments/read/action", |hsm, world| {
-            let own = self.scope.place(&hsm.id)?;
             let mut shown = Vec::new();
             for record in world.children(&hsm.id, LocalRoleKind::TYPE)? {
                 let Stored { record, spec, .. } = Stored::<LocalRoleKind>::read(record)?;
-                let place = spec.scope.place(&hsm.id)?;
-                let near = place.contains(&own) || (!at_scope && own.contains(&place));
+                let below = !at_scope && self.scope.contains(&spec.scope);
+                let near = spec.scope.contains(&self.scope) || below;
                 let wanted = principal.as_ref();
                 if near && wanted.is_none_or(|wanted| spec.principal_id.to_string() == *wanted) {
                     shown.push(render(record.id.name().unwrap_or_default(), &spec));
@@ -138,7 +138,7 @@ impl Ask<'_> {
 
     fn assignment(&self, name: &str) -> Result<Value, Refusal> {
         self.look("roleAssignments/read/action", |hsm, world| {
-            let stored = found(hsm, name, world)?;
+            let stored = self.found(hsm, name, world)?;
             Ok(render(stored.record.id.name().unwrap_or_default(), &stored.spec))
         })
     }
@@ -177,11 +177,8 @@ impl Ask<'_> {
 
     fn unassign(&self, name: &str) -> Result<Value, Refusal> {
         self.change("roleAssignments/delete/action", 200, |hsm, world| {
-            let stored = found(hsm, name, world)?;
-            let all = local_grants(&hsm.id, world)?.assignments;
-            let same = all.iter().filter(|one| one.role == stored.spec.role && one.scope == hsm.id);
-            let administers = stored.spec.role == custody_access::MANAGED_HSM_ADMINISTRATOR;
-            if administers && same.count() == 1 {
+            let stored = self.found(hsm, name, world)?;
+            if stored.spec.administers() && administrators(&hsm.id, world)?.len() == 1 {
                 let text = "The last administrator of a managed HSM cannot be removed: nobody could \
                             administer it any more.";
                 return Err(Refusal::new(409, "LastAdministrator", text).into());
@@ -279,7 +276,7 @@ impl Ask<'_> {
             Refusal::new(404, "ResourceNotFound", text)
         };
         let hsm = self.holder(world)?.ok_or_else(absent)?;
-        let grants = local_grants(&hsm.id, world)?;
+        let grants = local_grants_at(&self.scope, &hsm.id, world)?;
         let principal = principal_of(&self.call.caller);
         let place = hsm_ref(hsm)?;
         let (name, path) = (self.name, self.call.path.as_str());
@@ -299,20 +296,28 @@ impl Ask<'_> {
             }
         }
     }
+
+    /// The assignment of this name at the scope of the request or below it, which is as far as the
+    /// caller's own role was asked for.
+    fn found(
+        &self,
+        hsm: &Record,
+        name: &str,
+        world: &World,
+    ) -> Result<Stored<LocalRoleKind>, Stop> {
+        let absent = || {
+            let text = format!("there is no role assignment {name} at '{}'", self.scope.as_str());
+            Refusal::new(404, "RoleAssignmentNotFound", text)
+        };
+        let name = name.parse().map_err(|_| absent())?;
+        let stored = world.stored::<LocalRoleKind>(&hsm.id.child("roleAssignments", &name))?;
+        let reached = stored.filter(|stored| self.scope.contains(&stored.spec.scope));
+        Ok(reached.ok_or_else(absent)?)
+    }
 }
 
 fn hsm_ref(hsm: &Record) -> Result<KeyVaultRef, Refusal> {
     managed_hsm_ref(&Stored::<ManagedHsmKind>::read(hsm)?)
-}
-
-fn found(hsm: &Record, name: &str, world: &World) -> Result<Stored<LocalRoleKind>, Stop> {
-    let absent = || {
-        let text = format!("there is no role assignment {name}");
-        Refusal::new(404, "RoleAssignmentNotFound", text)
-    };
-    let name = name.parse().map_err(|_| absent())?;
-    let stored = world.stored::<LocalRoleKind>(&hsm.id.child("roleAssignments", &name))?;
-    Ok(stored.ok_or_else(absent)?)
 }
 
 fn unknown_role(name: &str) -> Refusal {

@@ -32,6 +32,7 @@ impl Ask<'_> {
 
     /// Defines a role, or defines it anew: who has it may do what it says from the next request on.
     pub(super) fn define(&self, name: &str) -> Result<Value, Refusal> {
+        self.check_root()?;
         let role: RoleDefinitionId = name.parse().map_err(|_| {
             Refusal::new(400, "BadParameter", "the name of a role definition is a GUID")
         })?;
@@ -47,12 +48,23 @@ impl Ask<'_> {
 
     /// Takes a role away that nobody has, and shows it once more.
     pub(super) fn remove_definition(&self, name: &str) -> Result<Value, Refusal> {
+        self.check_root()?;
         let role: RoleDefinitionId = name.parse().map_err(|_| unknown_role(name))?;
         self.change("roleDefinitions/delete/action", 200, |hsm, world| {
             let found = find(&hsm.id, role, world)?.ok_or_else(|| unknown_role(name))?;
             let removed = remove_local_role_definition(&hsm.id, role, world)?;
             Ok((render(&found, is_built_in(role)), vec![removed]))
         })
+    }
+
+    /// A definition counts in all of the managed HSM, so a role on keys alone cannot allow to write
+    /// it.
+    fn check_root(&self) -> Result<(), Refusal> {
+        if self.scope.is_root() {
+            return Ok(());
+        }
+        let text = format!("Role definitions are written at '/', not '{}'.", self.scope.as_str());
+        Err(Refusal::new(400, "BadParameter", text).with_fix("use / as the scope"))
     }
 }
 
