@@ -159,9 +159,9 @@ impl Kind for ManagedHsmKind {
     fn plan_delete(
         current: &Stored<Self>,
         request: &Request<'_>,
-        _world: &World,
+        world: &World,
     ) -> Result<Removal, Stop> {
-        let deleted = deleted_vault_kind::deleted(current, request)?;
+        let deleted = deleted_vault_kind::deleted(current, request, world)?;
         Ok(Removal { task: None, writes: vec![Write::RaiseRevocation, deleted] })
     }
 
