@@ -1,5 +1,7 @@
 //! Which records of a resource are sent where (`az monitor diagnostic-settings`).
 
+use std::collections::BTreeSet;
+
 use custody_names::ResourceId;
 use custody_resources::{
     Answers, Change, Identity, Kind, Place, Plan, Reference, Refusal, Stop, Stored, Target, World,
@@ -122,20 +124,21 @@ impl Kind for DiagnosticSetting {
     }
 }
 
-/// The destinations that records of `category` of `resource` are sent to.
-pub fn destinations_of(
-    resource: &ResourceId,
+/// The resources whose records of `category` are sent to `destination`, as canonical identifiers.
+pub fn senders_to(
+    destination: &ResourceId,
     category: &str,
     world: &World,
-) -> Result<Vec<ResourceId>, Stop> {
-    let mut found = Vec::new();
-    for record in world.children(resource, DiagnosticSetting::TYPE)? {
+) -> Result<BTreeSet<String>, Stop> {
+    let mut found = BTreeSet::new();
+    for record in world.referrers(Target::resource(destination))? {
+        if !record.id.resource_type().as_str().eq_ignore_ascii_case(DiagnosticSetting::TYPE) {
+            continue;
+        }
         let setting = Stored::<DiagnosticSetting>::read(record)?;
         if setting.spec.logs.iter().any(|log| log.holds(category)) {
-            found.extend(setting.spec.destinations().cloned());
+            found.extend(record.id.parent().map(|sender| sender.canonical()));
         }
     }
-    found.sort_by_key(ResourceId::canonical);
-    found.dedup_by_key(|id| id.canonical());
     Ok(found)
 }

@@ -7,8 +7,8 @@ use std::marker::PhantomData;
 use custody_ambient::Timestamp;
 use custody_names::{KeyVaultName, Location, PrincipalId, ResourceId, TenantId};
 use custody_resources::{
-    Act, Action, Change, Kind, Place, Plan, ProvisioningState, Record, Refusal, Request, Stop,
-    Stored, SystemData, World, Write,
+    Act, Action, Change, Kind, Place, Plan, ProvisioningState, Query, Record, Refusal, Request,
+    Stop, Stored, SystemData, Target, World, Write,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -16,6 +16,9 @@ use serde_json::Value;
 use crate::managed_hsm_kind::ManagedHsmKind;
 use crate::vault_kind::{KeyVaultKind, key_vault_claim, purge_task};
 use crate::{KeyVaultRef, vault_rules};
+
+/// The type of the settings that say where the records of a resource are sent.
+const DIAGNOSTIC_SETTING: &str = "Microsoft.Insights/diagnosticSettings";
 
 /// How the identifier that it had is stored, of whatever kind it was.
 const STORED_ID: &str = "vaultId";
@@ -57,6 +60,10 @@ pub struct DeletedKeyVaultStatus {
     /// Who administered a managed HSM when it was deleted. Earlier versions did not keep it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub administrators: Vec<PrincipalId>,
+    /// Its diagnostic settings, which come back with it: else its keys would be used again and
+    /// nobody told.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub diagnostic_settings: Vec<Record>,
 }
 
 /// The properties of a deleted key vault.
@@ -156,13 +163,43 @@ pub(crate) fn recoverable<K: KeyHolder>(
 }
 
 /// What bringing it back means: it is as it was, and the record of the deleted one goes.
-pub(crate) fn recovered<K: KeyHolder>(deleted: Stored<Deleted<K>>) -> Result<Plan<K>, Stop> {
+pub(crate) fn recovered<K: KeyHolder>(
+    deleted: Stored<Deleted<K>>,
+    world: &World,
+) -> Result<Plan<K>, Stop> {
     let original = Stored::<K>::read(&deleted.status.vault)?;
     let tags: BTreeMap<String, String> = original.record.tags;
     let mut plan = Plan::done(original.spec, original.status);
     plan.tags = Some(tags);
+    for setting in deleted.status.diagnostic_settings {
+        plan.writes.extend(restored(setting, world)?);
+    }
     plan.writes.push(Write::Remove(deleted.record.id));
     Ok(plan)
+}
+
+/// The write that brings a diagnostic setting back, without the destinations that are gone; `None`
+/// if all of them are.
+fn restored(mut setting: Record, world: &World) -> Result<Option<Write>, Stop> {
+    for reference in std::mem::take(&mut setting.references) {
+        let Target::Resource(destination) = &reference.to else { continue };
+        if world.ask(Query::Record(destination.clone()))?.is_empty() {
+            if let Value::Object(spec) = &mut setting.spec {
+                spec.retain(|_, value| !names(value, destination));
+            }
+        } else {
+            setting.references.push(reference);
+        }
+    }
+    // It is made anew.
+    setting.revision = 1;
+    Ok((!setting.references.is_empty()).then(|| Write::Put(Box::new(setting))))
+}
+
+/// Whether `value` is the identifier of this resource, in whatever case.
+fn names(value: &Value, canonical: &str) -> bool {
+    let id = value.as_str().and_then(|text| text.parse::<ResourceId>().ok());
+    id.is_some_and(|id| id.canonical() == canonical)
 }
 
 /// A deleted key vault comes back where it was, and not while it is being purged.
@@ -190,7 +227,8 @@ pub(crate) fn deleted<K: KeyHolder>(
     current: &Stored<K>,
     administrators: Vec<PrincipalId>,
     request: &Request<'_>,
-) -> Result<Write, Refusal> {
+    world: &World,
+) -> Result<Write, Stop> {
     let vault = K::vault_ref(current)?;
     let location = current.record.location.clone();
     let location =
@@ -214,8 +252,9 @@ pub(crate) fn deleted<K: KeyHolder>(
         tenant_id: vault.tenant,
         vault: current.record.clone(),
         administrators,
+        diagnostic_settings: world.children(&current.record.id, DIAGNOSTIC_SETTING)?.to_vec(),
     };
-    Stored::<Deleted<K>> { record, spec: NoProperties {}, status }.into_write()
+    Ok(Stored::<Deleted<K>> { record, spec: NoProperties {}, status }.into_write()?)
 }
 
 /// The error for what is being erased already.

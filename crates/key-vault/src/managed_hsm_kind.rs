@@ -163,7 +163,7 @@ impl Kind for ManagedHsmKind {
         world: &World,
     ) -> Result<Removal, Stop> {
         let administrators = administrators_of(&current.record.id, world)?;
-        let deleted = deleted_vault_kind::deleted(current, administrators, request)?;
+        let deleted = deleted_vault_kind::deleted(current, administrators, request, world)?;
         Ok(Removal { task: None, writes: vec![Write::RaiseRevocation, deleted] })
     }
 
@@ -211,7 +211,7 @@ fn recovered(
 ) -> Result<Plan<ManagedHsmKind>, Stop> {
     let deleted = deleted_vault_kind::recoverable(change, name, world)?;
     let last = deleted.status.administrators.clone();
-    administered(deleted_vault_kind::recovered(deleted)?, last, change)
+    administered(deleted_vault_kind::recovered(deleted, world)?, last, change)
 }
 
 /// `last` administered it; if that is nobody, as in a new one, its first administrators do.

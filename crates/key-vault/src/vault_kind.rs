@@ -202,22 +202,23 @@ impl Kind for KeyVaultKind {
             Some(stored) => update(&change, stored),
             None if recover => {
                 let deleted = deleted_vault_kind::recoverable(&change, &name, world)?;
-                deleted_vault_kind::recovered(deleted)
+                deleted_vault_kind::recovered(deleted, world)
             }
             None => create(&change, &name, world),
         }
     }
 
     /// Softly: a record of the deleted key vault takes its place, and its name. What stands below
-    /// it, role assignments too, goes and does not come back when it is recovered, as in Azure.
+    /// it, role assignments too, goes and does not come back when it is recovered, as in Azure; its
+    /// diagnostic settings do, as there.
     fn plan_delete(
         current: &Stored<Self>,
         request: &Request<'_>,
-        _world: &World,
+        world: &World,
     ) -> Result<Removal, Stop> {
         let mut writes = vec![Write::RaiseRevocation];
         if current.spec.soft_delete() {
-            writes.push(deleted_vault_kind::deleted(current, Vec::new(), request)?);
+            writes.push(deleted_vault_kind::deleted(current, Vec::new(), request, world)?);
             return Ok(Removal { task: None, writes });
         }
         let task = purge_task(current.spec.tenant_id, &vault_rules::name(&current.record.id)?)?;

@@ -110,6 +110,9 @@ pub trait RecordStore: Send + Sync {
     /// A fact about the installation.
     fn setting(&self, name: &str) -> Result<Option<Value>, StoreError>;
 
+    /// The names of the facts that begin with `prefix`, in order.
+    fn settings(&self, prefix: &str) -> Result<Vec<String>, StoreError>;
+
     /// Changes a fact about the installation, as one step among all processes.
     fn change_setting(&self, name: &str, change: &mut ChangeSetting<'_>) -> Result<(), StoreError>;
 

@@ -183,6 +183,15 @@ impl RecordStore for SqliteRecords {
         setting(&self.reader(), name)
     }
 
+    fn settings(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        let reader = self.reader();
+        let mut statement = reader.prepare_cached(
+            "SELECT name FROM settings WHERE substr(name, 1, length(?1)) = ?1 ORDER BY name",
+        )?;
+        let names = statement.query_map([prefix], |row| row.get(0))?;
+        Ok(names.collect::<Result<_, _>>()?)
+    }
+
     fn change_setting(&self, name: &str, change: &mut ChangeSetting<'_>) -> Result<(), StoreError> {
         self.write(|transaction| {
             match change(setting(transaction, name)?) {

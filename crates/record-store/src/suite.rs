@@ -304,7 +304,8 @@ pub fn lists_operations_and_events([one, two]: &Handles) {
     check(Some(&ResourceId::root()), 9, &["c", "b", "a"]);
 }
 
-/// Settings are kept, and a change of one is a single step among all.
+/// Settings are kept and found by what their names begin with, and a change of one is a single
+/// step among all.
 pub fn keeps_settings(handles: &Handles) {
     let [one, two] = handles;
     assert_eq!(one.setting("pin").unwrap(), None);
@@ -312,6 +313,15 @@ pub fn keeps_settings(handles: &Handles) {
     assert_eq!(two.setting("pin").unwrap(), Some(json!({"head": 7})));
     two.change_setting("pin", &mut |_| None).unwrap();
     assert_eq!(one.setting("pin").unwrap(), None);
+    for name in ["at:b", "At:c", "at", "at:_", "at:a"] {
+        one.set_setting(name, &json!(1)).unwrap();
+    }
+    let check = |prefix: &str, expected: &[&str]| {
+        assert_eq!(two.settings(prefix).unwrap(), expected, "{prefix:?}");
+    };
+    check("at:", &["at:_", "at:a", "at:b"]);
+    check("at:_", &["at:_"]);
+    check("absent:", &[]);
     race(handles, |store| {
         store.change_setting("mark", &mut |before| {
             Some(Value::from(before.and_then(|value| value.as_u64()).unwrap_or(0) + 1))

@@ -92,9 +92,10 @@ fn deliveries(platform: &Platform) -> Result<Value, Refusal> {
         json!({
             "id": id,
             "sequence": delivery.sequence,
-            "problem": delivery.problem,
+            "problem": delivery.trouble(),
             "failures": delivery.failures,
             "retryAt": delivery.retry_at,
+            "damaged": delivery.damaged,
             "dropped": delivery.dropped,
             "lastDropped": delivery.last_dropped,
         })

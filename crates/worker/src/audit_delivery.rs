@@ -1,6 +1,6 @@
 //! Sends audit records from the ledger to the destinations that diagnostic settings name.
 
-use std::collections::HashMap;
+use std::collections::BTreeSet;
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::Write as _;
 use std::net::UdpSocket;
@@ -8,15 +8,14 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
-use custody_activity::{
-    AUDIT_EVENT, AuditDestination, DestinationType, Entry, SyslogAddress, destinations_of,
-};
+use custody_activity::{AUDIT_EVENT, AuditDestination, DestinationType, Entry, SyslogAddress};
 use custody_names::ResourceId;
 use custody_resources::{Refusal, Stored};
 use serde_json::Value;
 
-use crate::delivery::{Courier, Delivery, LINES_MAX, ledger_fault};
-use crate::{Platform, fault};
+use crate::Platform;
+use crate::delivery::{Courier, Delivery};
+use crate::unsent::Unsent;
 
 /// Most records that one destination gets at once.
 const BATCH_RECORDS_MAX: usize = 500;
@@ -33,67 +32,50 @@ impl Platform {
         state: &mut Delivery,
         courier: &dyn Courier,
     ) -> Result<bool, Refusal> {
-        let batch = self.batch_for(destination, state.sequence)?;
+        let batch = self.batch_for(destination, state)?;
         let sent = match batch.records.as_slice() {
             [] => Ok(()),
             records => self.send(destination, records, courier),
         };
         match sent {
             Ok(()) => {
-                state.came_to(batch.last);
-                Ok(batch.full)
+                state.came_to(batch.unsent.last);
+                state.damaged += batch.unsent.damaged;
+                let is_all_sent = batch.unsent.is_at_end();
+                state.note_senders(&batch.senders, is_all_sent);
+                Ok(!is_all_sent)
             }
             Err(problem) => {
+                state.note_senders(&batch.senders, false);
                 state.failed(problem, self.clock.now(), retry_wait);
                 Ok(false)
             }
         }
     }
 
-    /// The next records for a destination: those of the resources that name it, since it was made.
+    /// The next records for a destination: those of the resources that name it, or did when they
+    /// were written.
     fn batch_for(
         &self,
         destination: &Stored<AuditDestination>,
-        came_to: u64,
+        state: &Delivery,
     ) -> Result<Batch, Refusal> {
-        let mut batch = Batch { records: Vec::new(), last: came_to, full: false };
-        let mut wanted: HashMap<String, bool> = HashMap::new();
-        let entries = self.ledger.read_from(came_to + 1).map_err(ledger_fault)?;
-        for (looked_at, entry) in entries.enumerate() {
-            if looked_at == LINES_MAX || batch.records.len() == BATCH_RECORDS_MAX {
-                batch.full = true;
-                break;
-            }
-            // What is damaged is `ledger verify`'s to report; it must not hold the rest up.
-            let Ok(entry) = entry else { continue };
-            batch.last = entry.position.sequence;
+        // Who names it is asked before and after the ledger's end is found: whoever did when the
+        // last of these lines was written is in one of the answers, or was known.
+        let mut senders = self.senders(&destination.record.id)?;
+        let mut unsent = self.unsent(state.sequence)?;
+        senders.extend(self.senders(&destination.record.id)?);
+        let mut records = Vec::new();
+        while records.len() < BATCH_RECORDS_MAX {
+            let Some(entry) = unsent.next()? else { break };
             let Some((resource, record)) = audit_event(&entry) else { continue };
-            if entry.time < destination.record.system.created_at {
-                continue;
-            }
-            let is_wanted = if let Some(known) = wanted.get(resource) {
-                *known
-            } else {
-                let found = self.is_sent_to(resource, &destination.record.id)?;
-                *wanted.entry(resource.to_owned()).or_insert(found)
-            };
-            if is_wanted {
-                batch.records.push(record.clone());
+            let Ok(resource) = resource.parse::<ResourceId>() else { continue };
+            let sender = resource.canonical();
+            if senders.contains(&sender) || state.senders.contains(&sender) {
+                records.push(record.clone());
             }
         }
-        Ok(batch)
-    }
-
-    fn is_sent_to(&self, resource: &str, destination: &ResourceId) -> Result<bool, Refusal> {
-        let Ok(resource) = resource.parse::<ResourceId>() else { return Ok(false) };
-        let mut found = false;
-        let looked = self.records.view(&mut |world| {
-            let destinations = destinations_of(&resource, AUDIT_EVENT, world)?;
-            found = destinations.iter().any(|id| id.canonical() == destination.canonical());
-            Ok(())
-        });
-        looked.map_err(fault::of_apply)?;
-        Ok(found)
+        Ok(Batch { records, senders, unsent })
     }
 
     fn send(
@@ -139,10 +121,10 @@ impl Platform {
 /// What a destination gets next.
 struct Batch {
     records: Vec<Value>,
-    /// The last line that was looked at.
-    last: u64,
-    /// There may be more.
-    full: bool,
+    /// Who names it.
+    senders: BTreeSet<String>,
+    /// What was looked at.
+    unsent: Unsent,
 }
 
 /// The resource that an audit record is about, and the record; `None` for all other lines.

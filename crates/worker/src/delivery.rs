@@ -3,20 +3,16 @@
 //!
 //! The ledger is where everything is on record before it is answered; others get copies, each in the
 //! ledger's order and at least once. How far each has come is kept in the record store, so one that
-//! was down gets what it missed after any restart. Each is served by a thread of its own while it
-//! lacks something: a slow one delays nobody.
+//! was down gets what it missed after any restart. Who is served when is the post office's to say
+//! (`post_office`).
 
-use std::collections::{BTreeMap, HashMap};
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use custody_activity::{AuditDestination, EventSubscription, LedgerError};
+use custody_activity::{AUDIT_EVENT, AuditDestination, EventSubscription, senders_to};
 use custody_ambient::Timestamp;
 use custody_names::ResourceId;
-use custody_resources::{Hosts, Kind, Refusal, Stored};
+use custody_resources::{Hosts, Kind, Record, Refusal, Stored};
 use serde::{Deserialize, Serialize};
 
 use crate::event_delivery::{Dropped, is_proved};
@@ -24,14 +20,8 @@ use crate::{Platform, fault};
 
 /// The setting that says how far a receiver has come; its id follows.
 const SETTING_DELIVERY: &str = "audit-delivery:";
-/// Most receivers that are served at once; the others wait for the next round.
-const THREADS_MAX: usize = 64;
-/// Most turns of a receiver in one round: then its thread ends, and the next round goes on.
-const TURNS_MAX: usize = 64;
-/// Most lines of the ledger that one turn looks at.
-pub(crate) const LINES_MAX: usize = 20_000;
-/// The file whose lock says which process sends.
-const TURN_FILE: &str = "delivery.lock";
+/// Most resources that a destination is remembered to have been named by.
+const SENDERS_MAX: usize = 4_096;
 
 /// Posts to web addresses: HTTP is `wire`'s business. An error says what went wrong, and of the
 /// address no more than its host: the rest may be secret.
@@ -51,8 +41,19 @@ pub trait Courier: Send + Sync {
 pub struct Delivery {
     /// When the receiver was made that this is about: another of its name begins anew.
     pub since: Option<Timestamp>,
+    /// The last line of the ledger before the receiver was made. Compared with the numbers of
+    /// lines, so that no later change of the wall clock passes over any; `None` until it is seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub starts_after: Option<u64>,
     /// The last line of the ledger that it needs no more.
     pub sequence: u64,
+    /// The resources that named the destination when it had last come to the ledger's end, and
+    /// since: what is not yet sent of theirs is, even if they name it no more. Canonical
+    /// identifiers, 4,096 at most.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub senders: BTreeSet<String>,
+    /// How many lines it did not get because they are damaged or missing.
+    pub damaged: u64,
     /// Why the last try failed, if it did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
@@ -86,153 +87,74 @@ impl Delivery {
 
     /// Notes that all up to this line is done.
     pub(crate) fn came_to(&mut self, sequence: u64) {
-        let done = Self { since: self.since, sequence, ..Self::default() };
-        let (proved, dropped) = (self.proved.take(), self.dropped);
-        *self = Self { proved, dropped, last_dropped: self.last_dropped.take(), ..done };
+        self.sequence = sequence;
+        (self.problem, self.failures, self.retry_at) = (None, 0, None);
     }
+
+    /// Notes who names the destination. Those who did stay until all that was theirs is sent.
+    pub(crate) fn note_senders(&mut self, senders: &BTreeSet<String>, is_all_sent: bool) {
+        if is_all_sent {
+            self.senders.retain(|known| senders.contains(known));
+        }
+        for sender in senders {
+            if self.senders.len() < SENDERS_MAX && !self.senders.contains(sender) {
+                self.senders.insert(sender.clone());
+            }
+        }
+    }
+
+    /// What is wrong, for people: why the last try failed, else what it will never get.
+    pub fn trouble(&self) -> Option<String> {
+        let damaged = || {
+            let text = format!(
+                "{} damaged or missing lines of the ledger were passed over: custody ledger verify",
+                self.damaged
+            );
+            (self.damaged > 0).then_some(text)
+        };
+        self.problem.clone().or_else(damaged)
+    }
+}
+
+/// How a receiver is served.
+pub(crate) struct Turn<'a> {
+    pub(crate) courier: &'a dyn Courier,
+    pub(crate) hosts: &'a Hosts,
+    /// When it must let others have their turn, by the boot clock.
+    pub(crate) end: Duration,
 }
 
 /// Who gets copies.
 pub(crate) enum Receiver {
-    /// A destination of audit records.
-    Audit(Box<Stored<AuditDestination>>),
+    /// A destination of audit records, and the resources that name it.
+    Audit(Box<Stored<AuditDestination>>, BTreeSet<String>),
     /// A subscriber to the events of a key vault.
     Events(Box<Stored<EventSubscription>>),
 }
 
 impl Receiver {
-    fn id(&self) -> &ResourceId {
-        match self {
-            Self::Audit(destination) => &destination.record.id,
-            Self::Events(subscription) => &subscription.record.id,
-        }
+    pub(crate) fn id(&self) -> &ResourceId {
+        &self.record().id
     }
 
-    fn made_at(&self) -> Timestamp {
+    pub(crate) fn is_audit(&self) -> bool {
+        matches!(self, Self::Audit(..))
+    }
+
+    fn record(&self) -> &Record {
         match self {
-            Self::Audit(destination) => destination.record.system.created_at,
-            Self::Events(subscription) => subscription.record.system.created_at,
+            Self::Audit(destination, _) => &destination.record,
+            Self::Events(subscription) => &subscription.record,
         }
     }
 
     /// Whether something is to be done for it.
     fn is_due(&self, state: &Delivery, head: u64, now: Timestamp) -> bool {
         let unproved = match self {
-            Self::Audit(_) => false,
+            Self::Audit(..) => false,
             Self::Events(subscription) => !is_proved(subscription, state),
         };
         (unproved || state.sequence < head) && state.retry_at.is_none_or(|time| now >= time)
-    }
-}
-
-/// The post of one process: who is being served, by which thread.
-pub struct PostOffice {
-    platform: Arc<Platform>,
-    courier: Arc<dyn Courier>,
-    hosts: Hosts,
-    served: Mutex<HashMap<String, JoinHandle<Result<(), Refusal>>>>,
-    turn: Mutex<Option<File>>,
-}
-
-impl PostOffice {
-    /// The post of a platform that is reached under these names.
-    pub fn new(platform: Arc<Platform>, courier: Arc<dyn Courier>, hosts: Hosts) -> Self {
-        let (served, turn) = (Mutex::default(), Mutex::default());
-        Self { platform, courier, hosts, served, turn }
-    }
-
-    /// Lets a thread begin for everybody who lacks something and is not being served, and returns
-    /// at once. What went wrong with the stores since the last round comes back; what went wrong
-    /// with a receiver is in its [`Delivery`].
-    ///
-    /// Of several processes on one data folder one sends: the others' rounds do nothing.
-    pub fn round(&self) -> Vec<Refusal> {
-        let mut problems = Vec::new();
-        let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
-        let ended: Vec<String> = served
-            .iter()
-            .filter(|(_, thread)| thread.is_finished())
-            .map(|(id, _)| id.clone())
-            .collect();
-        for thread in ended.iter().filter_map(|id| served.remove(id)) {
-            // A panic is on stderr already, and the next round begins anew.
-            problems.extend(thread.join().ok().and_then(Result::err));
-        }
-        match self.is_our_turn().and_then(|ours| if ours { self.due() } else { Ok(Vec::new()) }) {
-            Ok(due) => {
-                for receiver in due {
-                    let id = receiver.id().canonical();
-                    if served.len() < THREADS_MAX && !served.contains_key(&id) {
-                        problems.extend(self.begin(receiver).map_or_else(Some, |thread| {
-                            served.insert(id, thread);
-                            None
-                        }));
-                    }
-                }
-            }
-            Err(problem) => problems.push(problem),
-        }
-        problems
-    }
-
-    /// Waits until nobody is being served.
-    pub fn finish(&self) {
-        let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
-        for (_, thread) in served.drain() {
-            // Whatever it was, the next process goes on from there.
-            let _ = thread.join();
-        }
-    }
-
-    fn begin(&self, receiver: Receiver) -> Result<JoinHandle<Result<(), Refusal>>, Refusal> {
-        let (platform, courier) = (Arc::clone(&self.platform), Arc::clone(&self.courier));
-        let hosts = self.hosts.clone();
-        let serve = move || {
-            for _ in 0..TURNS_MAX {
-                if !platform.deliver_to(&receiver, courier.as_ref(), &hosts)? {
-                    break;
-                }
-            }
-            Ok(())
-        };
-        let begun = thread::Builder::new().name("delivery".to_owned()).spawn(serve);
-        begun.map_err(|error| Refusal::new(503, "ServerBusy", error.to_string()))
-    }
-
-    /// Everybody for whom something is to be done.
-    fn due(&self) -> Result<Vec<Receiver>, Refusal> {
-        let (platform, now) = (&self.platform, self.platform.clock.now());
-        let head = platform.ledger_head()?;
-        let mut due = Vec::new();
-        for receiver in platform.receivers()? {
-            if receiver.is_due(&platform.delivery(&receiver)?, head, now) {
-                due.push(receiver);
-            }
-        }
-        Ok(due)
-    }
-
-    /// Whether this process sends: the first that asks, until it ends.
-    fn is_our_turn(&self) -> Result<bool, Refusal> {
-        let mut turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        if turn.is_some() {
-            return Ok(true);
-        }
-        let path = self.platform.folder.root().join(TURN_FILE);
-        let unusable = |error: std::io::Error| {
-            Refusal::new(500, "DataFolderUnusable", format!("{}: {error}", path.display()))
-        };
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(false).mode(0o600);
-        let file = options.open(&path).map_err(unusable)?;
-        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {
-                *turn = Some(file);
-                Ok(true)
-            }
-            Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
-            Err(errno) => Err(unusable(errno.into())),
-        }
     }
 }
 
@@ -247,13 +169,14 @@ impl Platform {
     }
 
     /// Everybody who gets copies of something.
-    fn receivers(&self) -> Result<Vec<Receiver>, Refusal> {
+    pub(crate) fn receivers(&self) -> Result<Vec<Receiver>, Refusal> {
         let mut found = Vec::new();
         let looked = self.records.view(&mut |world| {
             found.clear();
             let root = ResourceId::root();
             for record in world.below(&root, AuditDestination::TYPE)? {
-                found.push(Receiver::Audit(Box::new(Stored::read(record)?)));
+                let senders = senders_to(&record.id, AUDIT_EVENT, world)?;
+                found.push(Receiver::Audit(Box::new(Stored::read(record)?), senders));
             }
             for record in world.below(&root, EventSubscription::TYPE)? {
                 found.push(Receiver::Events(Box::new(Stored::read(record)?)));
@@ -264,24 +187,70 @@ impl Platform {
         Ok(found)
     }
 
+    /// Whether a receiver is still what it was when its thread began.
+    pub(crate) fn still_stands(&self, receiver: &Record) -> Result<bool, Refusal> {
+        let mut stands = false;
+        let looked = self.records.view(&mut |world| {
+            stands = world.record(&receiver.id)? == Some(receiver);
+            Ok(())
+        });
+        looked.map_err(fault::of_apply)?;
+        Ok(stands)
+    }
+
+    /// The resources that name a destination now.
+    pub(crate) fn senders(&self, destination: &ResourceId) -> Result<BTreeSet<String>, Refusal> {
+        let mut found = BTreeSet::new();
+        let looked = self.records.view(&mut |world| {
+            found = senders_to(destination, AUDIT_EVENT, world)?;
+            Ok(())
+        });
+        looked.map_err(fault::of_apply)?;
+        Ok(found)
+    }
+
+    /// Whether something is to be done for a receiver that nobody serves. `head` is the ledger's,
+    /// read after the receiver was.
+    pub(crate) fn is_due(&self, receiver: &Receiver, head: u64) -> Result<bool, Refusal> {
+        let before = self.delivery(receiver)?;
+        let mut state = before.clone();
+        if state.starts_after.is_none() {
+            let made_at = receiver.record().system.created_at;
+            let start = self.line_before(made_at, state.sequence)?;
+            (state.starts_after, state.sequence) = (Some(start), start);
+        }
+        if let Receiver::Audit(_, senders) = receiver {
+            let is_all_sent = state.sequence >= head;
+            state.note_senders(senders, is_all_sent);
+        }
+        if state != before {
+            self.remember_delivery(receiver.id(), &state)?;
+        }
+        Ok(receiver.is_due(&state, head, self.clock.now()))
+    }
+
+    /// Whether others are to have their turn.
+    pub(crate) fn is_over(&self, turn: &Turn<'_>) -> bool {
+        self.clock.since_boot() >= turn.end
+    }
+
     /// Serves one receiver a turn. `true` if it may lack more.
-    fn deliver_to(
-        &self,
-        receiver: &Receiver,
-        courier: &dyn Courier,
-        hosts: &Hosts,
-    ) -> Result<bool, Refusal> {
+    pub(crate) fn deliver_to(&self, receiver: &Receiver, turn: &Turn<'_>) -> Result<bool, Refusal> {
+        // One that was changed or is gone gets nothing at its old address.
+        if !self.still_stands(receiver.record())? {
+            return Ok(false);
+        }
         let mut state = self.delivery(receiver)?;
         if !receiver.is_due(&state, self.ledger_head()?, self.clock.now()) {
             return Ok(false);
         }
         let before = state.clone();
         let goes_on = match receiver {
-            Receiver::Audit(destination) => {
-                self.deliver_records(destination, &mut state, courier)?
+            Receiver::Audit(destination, _) => {
+                self.deliver_records(destination, &mut state, turn.courier)?
             }
             Receiver::Events(subscription) => {
-                self.deliver_events(subscription, &mut state, courier, hosts)?
+                self.deliver_events(subscription, &mut state, turn)?
             }
         };
         if state != before {
@@ -290,23 +259,33 @@ impl Platform {
         Ok(goes_on)
     }
 
-    fn ledger_head(&self) -> Result<u64, Refusal> {
-        Ok(self.ledger.head().map_err(ledger_fault)?.map_or(0, |head| head.sequence))
-    }
-
     fn delivery(&self, receiver: &Receiver) -> Result<Delivery, Refusal> {
-        let name = format!("{SETTING_DELIVERY}{}", receiver.id().canonical());
+        let name = setting(&receiver.id().canonical());
         let stored = self.records.setting(&name).map_err(|error| fault::of_store(&error))?;
         let read: Option<Delivery> = stored
             .map(serde_json::from_value)
             .transpose()
             .map_err(|error| Refusal::bug(format!("the setting {name} cannot be read: {error}")))?;
-        let since = Some(receiver.made_at());
+        let since = Some(receiver.record().system.created_at);
         Ok(match read.unwrap_or_default() {
             known if known.since == since => known,
             // What another of this name, or an older custody, left: how far is true all the same.
             known => Delivery { since, sequence: known.sequence, ..Delivery::default() },
         })
+    }
+
+    /// Removes what is known of receivers that are gone.
+    pub(crate) fn forget_deliveries(
+        &self,
+        is_of_use: impl Fn(&str) -> bool,
+    ) -> Result<(), Refusal> {
+        let fault = |error| fault::of_store(&error);
+        for name in self.records.settings(SETTING_DELIVERY).map_err(fault)? {
+            if !name.strip_prefix(SETTING_DELIVERY).is_some_and(&is_of_use) {
+                self.records.change_setting(&name, &mut |_| None).map_err(fault)?;
+            }
+        }
+        Ok(())
     }
 
     /// Stores how far a receiver has come.
@@ -315,13 +294,13 @@ impl Platform {
         id: &ResourceId,
         delivery: &Delivery,
     ) -> Result<(), Refusal> {
-        let name = format!("{SETTING_DELIVERY}{}", id.canonical());
         let value =
             serde_json::to_value(delivery).map_err(|error| Refusal::bug(error.to_string()))?;
+        let name = setting(&id.canonical());
         self.records.set_setting(&name, &value).map_err(|error| fault::of_store(&error))
     }
 }
 
-pub(crate) fn ledger_fault(error: LedgerError) -> Refusal {
-    Refusal::new(500, error.code(), error.to_string())
+fn setting(canonical: &str) -> String {
+    format!("{SETTING_DELIVERY}{canonical}")
 }

@@ -21,7 +21,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::Platform;
-use crate::delivery::{Courier, Delivery, LINES_MAX, ledger_fault};
+use crate::delivery::{Courier, Delivery, Turn};
+use crate::unsent::ledger_fault;
 
 /// Most events of one turn.
 const EVENTS_MAX: usize = 64;
@@ -49,6 +50,8 @@ pub struct Dropped {
 /// An event that waits, and the line of the ledger that tells of it.
 struct Waiting {
     sequence: u64,
+    /// How many lines before it, since the one that waits before, are damaged.
+    damaged: u64,
     id: String,
     event: KeyEvent,
 }
@@ -58,6 +61,8 @@ struct Queue {
     waiting: Vec<Waiting>,
     /// The last line that was looked at.
     last: u64,
+    /// How many lines behind the last that waits are damaged.
+    damaged: u64,
     /// There may be more behind it.
     is_cut: bool,
 }
@@ -68,9 +73,9 @@ impl Platform {
         &self,
         subscription: &Stored<EventSubscription>,
         state: &mut Delivery,
-        courier: &dyn Courier,
-        hosts: &Hosts,
+        turn: &Turn<'_>,
     ) -> Result<bool, Refusal> {
+        let (courier, hosts) = (turn.courier, turn.hosts);
         if !is_proved(subscription, state) {
             if let Err(problem) = self.validate(subscription, courier, hosts)? {
                 state.failed(problem, self.clock.now(), retry_wait);
@@ -85,10 +90,15 @@ impl Platform {
                 return Ok(false);
             }
             state.came_to(waiting.sequence);
+            state.damaged += waiting.damaged;
             // What was taken is not sent again if the next one takes long, or the process ends.
             self.remember_delivery(&subscription.record.id, state)?;
+            if self.is_over(turn) || !self.still_stands(&subscription.record)? {
+                return Ok(true);
+            }
         }
         state.came_to(queue.last);
+        state.damaged += queue.damaged;
         Ok(queue.is_cut)
     }
 
@@ -140,28 +150,23 @@ impl Platform {
         came_to: u64,
     ) -> Result<Queue, Refusal> {
         let vault = topic(subscription);
-        let mut queue = Queue { waiting: Vec::new(), last: came_to, is_cut: false };
-        let entries = self.ledger.read_from(came_to + 1).map_err(ledger_fault)?;
-        for (looked_at, entry) in entries.enumerate() {
-            if looked_at == LINES_MAX || queue.waiting.len() == EVENTS_MAX {
-                queue.is_cut = true;
-                break;
-            }
-            // What is damaged is `ledger verify`'s to report; it must not hold the rest up.
-            let Ok(entry) = entry else { continue };
-            queue.last = entry.position.sequence;
-            if entry.time < subscription.record.system.created_at {
-                continue;
-            }
+        let mut unsent = self.unsent(came_to)?;
+        let mut waiting: Vec<Waiting> = Vec::new();
+        let mut counted = 0;
+        while waiting.len() < EVENTS_MAX {
+            let Some(entry) = unsent.next()? else { break };
             let read = |record: &Value| KeyEvent::read(record, &vault);
             let Some(event) = entry.record().and_then(read) else { continue };
             let subject = event.key.key.as_str();
             if subscription.spec.wants(event.kind.event_type(), subject, event.time) {
                 let id = event_id(&entry.position.hash.to_string());
-                queue.waiting.push(Waiting { sequence: entry.position.sequence, id, event });
+                let damaged = unsent.damaged - counted;
+                counted = unsent.damaged;
+                waiting.push(Waiting { sequence: entry.position.sequence, damaged, id, event });
             }
         }
-        Ok(queue)
+        let (last, damaged) = (unsent.last, unsent.damaged - counted);
+        Ok(Queue { waiting, last, damaged, is_cut: !unsent.is_at_end() })
     }
 
     /// Delivers one event, or gives it up. `false` if it is to be tried again later.

@@ -8,18 +8,18 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use custody_key_vault::KeyOperation;
-use custody_names::{CorrelationId, KeyName, KeyVaultName};
-use custody_resources::Hosts;
+use custody_names::{CorrelationId, KeyName, KeyVaultName, ResourceId};
+use custody_resources::{Hosts, Verb};
 use custody_worker::{Cause, Courier, PostOffice, principal_of};
 use serde_json::{Value, json};
 
 use crate::receiver::{Receiver, post_office, round};
 use crate::site::Site;
 
-const HOOK: &str = "https://siem.example/in";
+pub(crate) const HOOK: &str = "https://siem.example/in";
 
 /// A site with a key vault whose records go to destinations of each sort.
-fn audited(syslog: &str) -> (Site, KeyVaultName) {
+pub(crate) fn audited(syslog: &str) -> (Site, KeyVaultName) {
     let site = Site::new();
     let name: KeyVaultName = "audited-kv".parse().unwrap();
     let vault = site.key_vault("audited-kv");
@@ -48,7 +48,7 @@ fn audited(syslog: &str) -> (Site, KeyVaultName) {
 }
 
 /// Asks for a key that is not there: an audited request all the same.
-fn ask(site: &Site, vault: &KeyVaultName) {
+pub(crate) fn ask(site: &Site, vault: &KeyVaultName) {
     let key: KeyName = "absent".parse().unwrap();
     let facts = site.platform.key_vault(vault, Some(&key)).unwrap().unwrap();
     let cause = Cause {
@@ -218,4 +218,111 @@ fn a_destination_in_use_stays() {
     );
     site.delete(&setting).unwrap();
     site.delete(&file).unwrap();
+}
+
+/// The setting that [`audited`] makes.
+const SETTING: &str =
+    "Microsoft.KeyVault/vaults/audited-kv/providers/Microsoft.Insights/diagnosticSettings/all";
+
+/// How many records the webhook has.
+fn records_at_hook(receiver: &Receiver) -> usize {
+    receiver.taken(HOOK).iter().map(|post| post.body.as_array().unwrap().len()).sum()
+}
+
+#[test]
+fn what_was_not_sent_yet_is_sent_when_its_routing_is_gone() {
+    let check = |gone: &str, is_down: bool| {
+        let (site, vault) = audited("/nowhere/log");
+        let receiver = Receiver::willing();
+        let office = post_office(&site, &receiver);
+        round(&office);
+        if is_down {
+            receiver.refuse("503 Service Unavailable");
+            ask(&site, &vault);
+            round(&office);
+        }
+        ask(&site, &vault);
+        site.delete(&site.id(gone)).unwrap();
+        receiver.accept();
+        site.clock.advance(Duration::from_secs(1));
+        round(&office);
+        assert_eq!(records_at_hook(&receiver), 1 + usize::from(is_down), "{gone} {is_down}");
+    };
+    for gone in [SETTING, "Microsoft.KeyVault/vaults/audited-kv"] {
+        check(gone, false);
+        check(gone, true);
+    }
+}
+
+#[test]
+fn what_comes_after_the_routing_is_gone_is_not_sent() {
+    let (site, vault) = audited("/nowhere/log");
+    let receiver = Receiver::willing();
+    let office = post_office(&site, &receiver);
+    round(&office);
+    site.delete(&site.id(SETTING)).unwrap();
+    round(&office);
+    ask(&site, &vault);
+    round(&office);
+    assert_eq!(records_at_hook(&receiver), 0);
+}
+
+#[test]
+fn diagnostic_settings_come_back_with_what_they_are_about() {
+    let (site, vault) = audited("/nowhere/log");
+    let hook = site.id("Custody.Audit/destinations/hook");
+    let kv = site.id("Microsoft.KeyVault/vaults/audited-kv");
+    let hsm = site.id("Microsoft.KeyVault/managedHSMs/audited-hsm");
+    let location = &site.platform.installation.location;
+    let admin = site.platform.administrator();
+    let hsm_body = json!({
+        "location": location,
+        "sku": { "family": "B", "name": "Standard_B1" },
+        "properties": { "initialAdminObjectIds": [principal_of(&admin).id] },
+    });
+    site.put(&hsm, hsm_body.clone());
+    let setting = |holder: &ResourceId, name: &str| -> ResourceId {
+        format!("{holder}/providers/Microsoft.Insights/diagnosticSettings/{name}").parse().unwrap()
+    };
+    let all = site.ask(&setting(&kv, "all"), Verb::Read, Value::Null).unwrap();
+    let logs = all["properties"]["logs"].clone();
+    site.put(&setting(&hsm, "all"), json!({ "properties": all["properties"] }));
+    let alone = json!({ "properties": { "logs": logs, "workspaceId": hook } });
+    let kv_body = json!({ "location": location, "properties": {} });
+    for (holder, mut body) in [(&kv, kv_body), (&hsm, hsm_body)] {
+        site.put(&setting(holder, "alone"), alone.clone());
+        site.delete(holder).unwrap();
+        assert_eq!(
+            site.ask(&setting(holder, "all"), Verb::Read, Value::Null).unwrap_err().status,
+            404
+        );
+        body["properties"]["createMode"] = "recover".into();
+        site.put(holder, body.clone());
+        let back = site.ask(&setting(holder, "all"), Verb::Read, Value::Null).unwrap();
+        assert_eq!(back["properties"], all["properties"], "{holder}");
+        site.delete(holder).unwrap();
+    }
+    site.delete(&hook).unwrap();
+    for (holder, mut body) in [
+        (&kv, json!({ "location": location, "properties": {} })),
+        (&hsm, json!({ "location": location, "properties": {} })),
+    ] {
+        body["properties"]["createMode"] = "recover".into();
+        body["sku"] = json!({ "family": "B", "name": "Standard_B1" });
+        site.put(holder, body);
+        let back = site.ask(&setting(holder, "all"), Verb::Read, Value::Null).unwrap();
+        let mut rest = all["properties"].clone();
+        rest.as_object_mut().unwrap().remove("eventHubAuthorizationRuleId");
+        assert_eq!(back["properties"], rest, "the destination that is gone is left out");
+        let gone = site.ask(&setting(holder, "alone"), Verb::Read, Value::Null).unwrap_err();
+        assert_eq!(gone.status, 404, "nothing is left of what named that one alone");
+    }
+    let receiver = Receiver::willing();
+    let office = post_office(&site, &receiver);
+    ask(&site, &vault);
+    round(&office);
+    let file = fs::read_to_string(site.folder.path().join("data/audit/file.jsonl")).unwrap();
+    assert!(file.contains("KeyGet"), "{file}");
+    let in_use = site.delete(&site.id("Custody.Audit/destinations/file")).unwrap_err();
+    assert_eq!(in_use.code, "AuditDestinationInUse");
 }

@@ -14,10 +14,10 @@ use crate::receiver::{Receiver, post_office, round};
 use crate::site::Site;
 
 const DAY: Duration = Duration::from_hours(24);
-const HOOK: &str = "https://hook.example/in?code=secret";
+pub(crate) const HOOK: &str = "https://hook.example/in?code=secret";
 
 /// A site with a key vault `kv-1` that somebody has subscribed to.
-fn subscribed(properties: Value) -> (Site, ResourceId, Arc<Receiver>) {
+pub(crate) fn subscribed(properties: Value) -> (Site, ResourceId, Arc<Receiver>) {
     let site = Site::new();
     let vault = site.key_vault("kv-1");
     let id = format!("{vault}/providers/Microsoft.EventGrid/eventSubscriptions/mine");
@@ -30,7 +30,7 @@ fn subscribed(properties: Value) -> (Site, ResourceId, Arc<Receiver>) {
     (site, id, Receiver::willing())
 }
 
-fn create(site: &Site, vault: &str, name: &str, life: Option<Duration>) -> String {
+pub(crate) fn create(site: &Site, vault: &str, name: &str, life: Option<Duration>) -> String {
     let name: KeyName = name.parse().unwrap();
     let mut key = NewKey::of_shape(KeyShape::Ec(Curve::P256));
     key.expires = life.map(|life| site.platform.clock.now() + life);
@@ -42,12 +42,12 @@ fn version(answer: KeyAnswer) -> String {
     key.id.version.to_string()
 }
 
-fn state(site: &Site, id: &ResourceId) -> Delivery {
+pub(crate) fn state(site: &Site, id: &ResourceId) -> Delivery {
     site.platform.deliveries().unwrap().remove(&id.to_string()).unwrap()
 }
 
 /// Kinds and keys of the events that were taken, the validation aside.
-fn told(receiver: &Receiver) -> Vec<(String, String)> {
+pub(crate) fn told(receiver: &Receiver) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for post in receiver.taken(HOOK) {
         let event = post.body.get(0).unwrap_or(&post.body).clone();
@@ -60,7 +60,7 @@ fn told(receiver: &Receiver) -> Vec<(String, String)> {
     found
 }
 
-fn pair(kind: &str, key: &str) -> (String, String) {
+pub(crate) fn pair(kind: &str, key: &str) -> (String, String) {
     (kind.to_owned(), key.to_owned())
 }
 

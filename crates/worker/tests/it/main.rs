@@ -8,5 +8,6 @@
 
 mod audit_delivery;
 mod event_delivery;
+mod post_office;
 mod receiver;
 mod site;
