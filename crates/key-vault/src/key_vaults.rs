@@ -4,26 +4,26 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use custody_access::{Decision, Grant, Grants, KeyPermission, Principal, Question, Wanted, decide};
-use custody_ambient::{Entropy, Timestamp};
-use custody_names::{KeyName, KeyUri, ResourceId, ResourceName};
+use custody_access::{Grant, Grants, Principal};
+use custody_ambient::Entropy;
+use custody_names::{KeyName, KeyUri};
 
 use crate::answer::KeyAnswer;
-use crate::audit::{
-    AuditIdentity, AuditProperties, AuditRecord, AuditSink, RequestContext, grant_text,
-};
+use crate::audit::{AuditSink, RequestContext};
+use crate::authorise::authorise;
 use crate::authority::ReleaseAuthority;
 use crate::backup;
 use crate::crypto::{self, KeyPair};
 use crate::erase::PurgedKey;
-use crate::error::{BarredCall, DeniedAccess, KeyVaultError, Result};
+use crate::error::{BarredCall, KeyVaultError, Result};
 use crate::key::KeyOrigin;
-use crate::key_event::{KeyEvent, Lifetime};
+use crate::key_event::KeyEvent;
 use crate::key_rows::Birth;
 use crate::key_store::KeyStore;
 use crate::opened_keys::OpenedKeys;
 use crate::operation::KeyOperation;
 use crate::private_key_pool::{Applicant, PrivateKeyPool};
+use crate::request_record::Request;
 use crate::rotation::due_rotations;
 use crate::rotation_policy::RotationPolicy;
 use crate::session::Session;
@@ -52,19 +52,6 @@ pub enum VaultOperation {
     Recover,
     /// Erase all its keys.
     Purge,
-}
-
-/// A request as the record of it shows it, before it is known how it ends.
-struct Request<'a> {
-    caller: &'a Principal,
-    context: &'a RequestContext,
-    resource: &'a ResourceId,
-    name: &'static str,
-    algorithm: Option<&'static str>,
-    id: String,
-    uri: String,
-    /// Of the version that an event is about.
-    lifetime: Option<Lifetime>,
 }
 
 impl KeyVaults {
@@ -372,79 +359,8 @@ impl KeyVaults {
         granted: Option<&Grant>,
         outcome: std::result::Result<&KeyAnswer, &KeyVaultError>,
     ) -> Result<()> {
-        let version = outcome.ok().and_then(KeyAnswer::version);
-        let lifetime = match outcome {
-            Ok(KeyAnswer::Key(key)) => Lifetime::of_made(request.name, key),
-            Ok(_) => request.lifetime,
-            Err(_) => None,
-        };
-        let record = AuditRecord {
-            time: request.context.now,
-            resource_id: request.resource.as_str().to_uppercase(),
-            operation_name: request.name,
-            category: "AuditEvent",
-            result_type: if outcome.is_ok() { "Success" } else { "Failure" },
-            result_signature: outcome.map_or_else(KeyVaultError::code, |_| "OK"),
-            result_description: outcome.err().map(ToString::to_string),
-            caller_ip_address: request.context.client_address,
-            correlation_id: request.context.correlation,
-            identity: AuditIdentity::of(request.caller),
-            properties: AuditProperties {
-                id: version.map_or_else(|| request.id.clone(), ToString::to_string),
-                request_uri: request.uri.clone(),
-                http_status_code: outcome
-                    .map_or_else(|error| error.answer().status, KeyAnswer::status),
-                client_info: request.context.client_info.clone(),
-                algorithm: request.algorithm,
-                job_id: request.context.job,
-                granted_by: granted.map(grant_text),
-                nbf: lifetime.and_then(|lifetime| lifetime.not_before).map(Timestamp::as_second),
-                exp: lifetime.and_then(|lifetime| lifetime.expires).map(Timestamp::as_second),
-            },
-        };
-        Ok(self.audit.record(&record)?)
+        Ok(self.audit.record(&request.ended(granted, outcome))?)
     }
-}
-
-fn authorise(
-    caller: &Principal,
-    vault: &KeyVaultRef,
-    grants: &Grants,
-    operation: &KeyOperation<'_>,
-) -> Result<Grant> {
-    let scope = match operation.key() {
-        Some((key, _)) => {
-            let name: ResourceName = key
-                .as_str()
-                .parse()
-                .map_err(|_| KeyVaultError::Bug("a key's name is no resource name"))?;
-            vault.resource.child("keys", &name)
-        }
-        None => vault.resource.clone(),
-    };
-    let allowed = |wanted: Wanted<'_>| match decide(
-        &Question { principal: caller, wanted, scope: &scope },
-        grants,
-    ) {
-        Decision::Allowed { by } => Ok(by),
-        Decision::Denied { reason } => Err(KeyVaultError::Denied(Box::new(DeniedAccess {
-            denial: reason,
-            caller: caller.clone(),
-            vault: vault.vault.clone(),
-            location: vault.location.clone(),
-            resource: scope.clone(),
-        }))),
-    };
-    if vault.managed_hsm {
-        if let KeyOperation::Rewrap { .. } = operation {
-            allowed(Wanted::DataAction(KeyPermission::WrapKey.hsm_data_action()))?;
-        }
-        return allowed(Wanted::DataAction(operation.hsm_data_action()));
-    }
-    if let KeyOperation::Rewrap { .. } = operation {
-        allowed(Wanted::Key(KeyPermission::WrapKey))?;
-    }
-    allowed(Wanted::Key(operation.permission()))
 }
 
 /// Whether a request changes the store.
@@ -553,60 +469,4 @@ fn change(
 
 fn key_uri(vault: &KeyVaultRef, name: &KeyName) -> KeyUri {
     KeyUri { vault: vault.vault.clone(), key: name.clone(), version: None }
-}
-
-impl<'a> Request<'a> {
-    fn to_key(
-        caller: &'a Principal,
-        vault: &'a KeyVaultRef,
-        operation: &KeyOperation<'_>,
-        context: &'a RequestContext,
-    ) -> Self {
-        let host = vault.vault.uri();
-        let id = match operation.key() {
-            Some((key, version)) => {
-                let (key, version) = (key.clone(), version.cloned());
-                KeyUri { vault: vault.vault.clone(), key, version }.to_string()
-            }
-            None => host.clone(),
-        };
-        let uri = format!("{host}{}", operation.path());
-        let (name, algorithm) = (operation.audit_name(), operation.algorithm());
-        let resource = &vault.resource;
-        Self { caller, context, resource, name, algorithm, id, uri, lifetime: None }
-    }
-
-    fn to_vault(
-        caller: &'a Principal,
-        vault: &'a KeyVaultRef,
-        operation: VaultOperation,
-        context: &'a RequestContext,
-    ) -> Self {
-        let name = match operation {
-            VaultOperation::Delete => "VaultDelete",
-            VaultOperation::Recover => "VaultRecover",
-            VaultOperation::Purge => "VaultPurge",
-        };
-        let (resource, id) = (&vault.resource, vault.vault.uri());
-        let uri = resource.to_string();
-        Self { caller, context, resource, name, algorithm: None, id, uri, lifetime: None }
-    }
-
-    fn of_event(caller: &'a Principal, event: &'a KeyEvent, context: &'a RequestContext) -> Self {
-        let id = event.key.to_string();
-        let (resource, uri, name) = (&event.vault, id.clone(), event.kind.recorded_as());
-        let lifetime = Some(event.lifetime);
-        Self { caller, context, resource, name, algorithm: None, id, uri, lifetime }
-    }
-
-    fn of_expiry(
-        caller: &'a Principal,
-        purged: &'a PurgedKey,
-        context: &'a RequestContext,
-    ) -> Self {
-        let id = purged.key.to_string();
-        let (resource, uri) = (&purged.vault, id.clone());
-        let name = "KeyPurge";
-        Self { caller, context, resource, name, algorithm: None, id, uri, lifetime: None }
-    }
 }

@@ -12,6 +12,7 @@
 mod algorithm;
 mod answer;
 mod audit;
+mod authorise;
 mod authority;
 mod backup;
 mod create_if_absent;
@@ -40,6 +41,7 @@ mod private_key_pool;
 mod recovery_kit;
 mod release;
 mod release_policy;
+mod request_record;
 mod rewrap;
 mod role_requests;
 mod rotation;
