@@ -45,6 +45,7 @@ pub fn run(make: &dyn Fn() -> Handles) {
     fences_operations(&make());
     ends_an_operation_with_its_record(&make());
     lists_operations_and_events(&make());
+    keeps_refusals_from_filling_the_log(&make());
     keeps_settings(&make());
 }
 
@@ -302,6 +303,28 @@ pub fn lists_operations_and_events([one, two]: &Handles) {
     check(None, 1, &["c"]);
     check(Some(&vault.id), 9, &["c", "a"]);
     check(Some(&ResourceId::root()), 9, &["c", "b", "a"]);
+}
+
+/// Who is refused again and again leaves traces, and pushes out nobody else's.
+pub fn keeps_refusals_from_filling_the_log([one, two]: &Handles) {
+    let vault = record("providers/A.B/vaults/V", 1);
+    let Write::Activity(begun) = event("forbidden", &vault) else { panic!("an event") };
+    let refused = Write::Activity(begun.failed(&Refusal::new(403, "Forbidden", "no")));
+    let count = |name: &str| {
+        let found = two.activity(None, 1_000).unwrap();
+        found.iter().filter(|event| event.operation_name == name).count()
+    };
+    apply(one, vec![event("done", &vault)]).unwrap();
+    for _ in 0..300 {
+        apply(one, vec![refused.clone()]).unwrap();
+    }
+    let (traces, done) = (count("forbidden"), count("done"));
+    assert!((1..=100).contains(&traces) && done == 1, "{traces} {done}");
+    for _ in 0..200 {
+        apply(one, vec![event("done", &vault)]).unwrap();
+    }
+    apply(one, vec![refused]).unwrap();
+    assert_eq!((count("forbidden"), count("done")), (traces + 1, 201));
 }
 
 /// Settings are kept and found by what their names begin with, and a change of one is a single

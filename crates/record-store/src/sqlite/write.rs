@@ -1,11 +1,16 @@
 //! Writing: what an answer changes.
 
 use custody_names::ResourceId;
-use custody_resources::{ActivityEvent, Record, Refusal, Write};
+use custody_resources::{ActivityEvent, ActivityStatus, Record, Refusal, Write};
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
 use super::{below, queue, signed, text};
 use crate::{ApplyError, EVENTS_MAX, StoreError};
+
+/// So many of the newest events are looked at; at most half of them are refusals for want of a right.
+const REFUSALS_WINDOW: u32 = 200;
+/// The HTTP status of such a refusal.
+const FORBIDDEN: u16 = 403;
 
 /// The counter of changes that may end access to a key.
 pub(super) const REVOCATION: &str = "revocation";
@@ -114,6 +119,9 @@ fn remove(transaction: &Transaction<'_>, id: &ResourceId) -> Result<(), StoreErr
 }
 
 fn log(transaction: &Transaction<'_>, event: &ActivityEvent) -> Result<(), StoreError> {
+    if is_refusal(event) && are_mostly_refusals(transaction)? {
+        return Ok(());
+    }
     transaction
         .prepare_cached("INSERT INTO activity (resource, body) VALUES (?1, ?2)")?
         .execute(params![event.resource.canonical(), text(event)?])?;
@@ -121,6 +129,24 @@ fn log(transaction: &Transaction<'_>, event: &ActivityEvent) -> Result<(), Store
         .prepare_cached("DELETE FROM activity WHERE sequence <= ?1")?
         .execute([transaction.last_insert_rowid() - i64::from(EVENTS_MAX)])?;
     Ok(())
+}
+
+/// Whether the event tells that somebody may not do what he asked for.
+fn is_refusal(event: &ActivityEvent) -> bool {
+    event.status == ActivityStatus::Failed && event.http_status == Some(FORBIDDEN)
+}
+
+/// Whether the newest events are refusals for the most part. Anybody with a token can bring those
+/// about, so beyond that they are not kept: what was done must not be pushed out of the log.
+fn are_mostly_refusals(transaction: &Transaction<'_>) -> Result<bool, StoreError> {
+    let mut newest = transaction.prepare_cached(
+        "SELECT count(*) FROM (SELECT body FROM activity ORDER BY sequence DESC LIMIT ?1) \
+         WHERE json_extract(body, '$.status') = ?2 AND json_extract(body, '$.httpStatus') = ?3",
+    )?;
+    let refused = ActivityStatus::Failed.as_str();
+    let count: u32 =
+        newest.query_row(params![REFUSALS_WINDOW, refused, FORBIDDEN], |row| row.get(0))?;
+    Ok(count >= REFUSALS_WINDOW / 2)
 }
 
 fn changed_meanwhile(id: &ResourceId) -> Refusal {
