@@ -349,16 +349,7 @@ fn wanted(body: &Value, vault: &KeyVaultRef) -> Result<(NewKey, Option<RotationP
 }
 
 fn attributes(own: &KeyAttributes, vault: &KeyVaultRef) -> Value {
-    let mut all = Map::new();
-    all.insert("enabled".into(), own.enabled.into());
-    for (name, time) in [("nbf", own.not_before), ("exp", own.expires)] {
-        if let Some(time) = time {
-            all.insert(name.into(), time.as_second().into());
-        }
-    }
-    all.insert("created".into(), own.created.as_second().into());
-    all.insert("updated".into(), own.updated.as_second().into());
-    all.insert("recoveryLevel".into(), vault.recovery_level().into());
+    let mut all = data_plane::shared_attributes(own, vault);
     all.insert("exportable".into(), own.exportable.into());
     Value::Object(all)
 }

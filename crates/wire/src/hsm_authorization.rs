@@ -17,6 +17,7 @@ use custody_worker::{Platform, fault, principal_of};
 use http::{Method, Response};
 use serde_json::{Value, json};
 
+use crate::data_plane;
 use crate::filter::{self, Comparison, Term};
 use crate::links;
 use crate::reply::{self, Body};
@@ -252,15 +253,7 @@ impl Ask<'_> {
     }
 
     fn context(&self) -> RequestContext {
-        RequestContext {
-            now: self.platform.clock.now(),
-            correlation: self.call.correlation,
-            job: None,
-            client_address: self.call.origin,
-            client_info: self.call.user_agent.clone(),
-            trusted: false,
-            dependants: 0,
-        }
+        data_plane::context(self.platform, self.call)
     }
 
     fn holder<'w>(&self, world: &'w World) -> Result<Option<&'w Record>, Stop> {

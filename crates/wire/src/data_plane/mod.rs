@@ -26,7 +26,7 @@ use custody_worker::{KeyVaultFacts, Platform, fault, overview};
 use http::{HeaderValue, Response, header};
 use serde_json::Value;
 
-pub(crate) use self::render::{Places, release_policy};
+pub(crate) use self::render::{Places, release_policy, shared_attributes};
 use crate::base::HostKind;
 use crate::reply::{self, Body};
 use crate::server::Call;
@@ -87,15 +87,7 @@ impl Ask<'_> {
         operation: &KeyOperation<'_>,
         dependants: usize,
     ) -> Result<KeyAnswer, Fault> {
-        let context = RequestContext {
-            now: self.platform.clock.now(),
-            correlation: self.call.correlation,
-            job: None,
-            client_address: self.call.origin,
-            client_info: self.call.user_agent.clone(),
-            trusted: false,
-            dependants,
-        };
+        let context = RequestContext { dependants, ..context(self.platform, self.call) };
         let (vault, grants) = (&self.facts.vault, &self.facts.grants);
         let keys = &self.platform.key_vaults;
         Ok(keys.perform(&self.caller, vault, grants, operation, &context)?)
@@ -160,6 +152,19 @@ pub(crate) fn new_key(body: &Value, vault: &KeyVaultRef) -> Result<NewKey, Refus
         Ok(key) => Ok(settled(key, vault)),
         Err(Fault::Key(error)) => Err(fault::of_key_vault(&error)),
         Err(Fault::Other(refusal)) => Err(refusal),
+    }
+}
+
+/// What a request from outside brings along. Nothing in it makes a caller a trusted service.
+pub(crate) fn context(platform: &Platform, call: &Call<'_>) -> RequestContext {
+    RequestContext {
+        now: platform.clock.now(),
+        correlation: call.correlation,
+        job: None,
+        client_address: call.origin,
+        client_info: call.user_agent.clone(),
+        trusted: false,
+        dependants: 0,
     }
 }
 

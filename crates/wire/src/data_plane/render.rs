@@ -196,7 +196,8 @@ fn add_deletion(
     fields.insert("scheduledPurgeDate".into(), scheduled_purge.as_second().into());
 }
 
-fn attributes(own: &KeyAttributes, shape: KeyShape, places: &Places<'_>) -> Value {
+/// The attributes that both planes show alike.
+pub(crate) fn shared_attributes(own: &KeyAttributes, vault: &KeyVaultRef) -> Map<String, Value> {
     let mut all = Map::new();
     all.insert("enabled".into(), own.enabled.into());
     for (name, time) in [("nbf", own.not_before), ("exp", own.expires)] {
@@ -206,7 +207,12 @@ fn attributes(own: &KeyAttributes, shape: KeyShape, places: &Places<'_>) -> Valu
     }
     all.insert("created".into(), own.created.as_second().into());
     all.insert("updated".into(), own.updated.as_second().into());
-    all.insert("recoveryLevel".into(), places.vault.recovery_level().into());
+    all.insert("recoveryLevel".into(), vault.recovery_level().into());
+    all
+}
+
+fn attributes(own: &KeyAttributes, shape: KeyShape, places: &Places<'_>) -> Value {
+    let mut all = shared_attributes(own, places.vault);
     all.insert("recoverableDays".into(), places.vault.soft_delete_days.into());
     all.insert("exportable".into(), own.exportable.into());
     all.insert("key_size".into(), shape.bits().into());

@@ -60,12 +60,21 @@ fn only_local_roles_reach_the_keys_of_a_managed_hsm() {
         })
     );
     assert_eq!(create(), 200);
+    // Rule 44: get, wrap and unwrap by local roles alone.
+    assert_eq!(world.get(&format!("{HOST}/keys/k1")).status, 200);
+    let crypt = |verb: &str, value: &str| {
+        let body = json!({ "alg": "RSA-OAEP-256", "value": value });
+        world.post(&format!("{HOST}/keys/k1/{verb}"), body)
+    };
+    let wrapped = crypt("wrapkey", "AAAA").body["value"].as_str().unwrap().to_owned();
+    assert_eq!(crypt("unwrapkey", &wrapped).body["value"], "AAAA");
     let random = world.post(&format!("{HOST}/rng"), json!({ "count": 16 }));
     assert_eq!(random.status, 200, "all keys are the whole HSM: {}", random.body);
     assert_eq!(world.put(&path, body).error(), (409, "RoleAssignmentExists"));
     assert_eq!(world.names(&format!("{HOST}/{ASSIGNMENTS}")).len(), 2);
     assert_eq!(world.delete(&path).status, 200);
     assert_eq!(create(), 403);
+    assert_eq!(crypt("unwrapkey", &wrapped).status, 403);
     assert_eq!(world.get(&path).error(), (404, "RoleAssignmentNotFound"));
 }
 
