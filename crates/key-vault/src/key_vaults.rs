@@ -69,10 +69,11 @@ impl KeyVaults {
         }
     }
 
-    /// The same on so many cores: all of them use private keys, and half of them make new ones.
+    /// The same on so many cores: all of them use private keys, and half of them make new ones. One
+    /// more operation than there are cores is under way, so that none rests while another is called.
     #[must_use]
     pub fn with_cores(self, cores: NonZeroUsize) -> Self {
-        let pool = PrivateKeyPool::new(cores.get());
+        let pool = PrivateKeyPool::new(cores.get().saturating_add(1));
         Self { pool, foundry: PrivateKeyPool::new(cores.get() / 2), ..self }
     }
 
