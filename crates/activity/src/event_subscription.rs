@@ -170,7 +170,7 @@ impl EventSubscriptionSpec {
 impl Kind for EventSubscription {
     const TYPE: &'static str = "Microsoft.EventGrid/eventSubscriptions";
     const PLACE: Place = Place::Below("Microsoft.KeyVault/vaults");
-    const ANSWERS: Answers = Answers { created: 201, replaced: 201, deleted: 200 };
+    const ANSWERS: Answers = Answers { replaced: 201, ..Answers::USUAL };
     const ACTIONS: &'static [Action] =
         &[Action { name: "getFullUrl", permission: "getFullUrl/action" }];
     const PATCH_IS_FLAT: bool = true;

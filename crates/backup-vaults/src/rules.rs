@@ -1,35 +1,48 @@
-//! The documents' rules on a Backup vault's encryption settings, one function a rule
-//! (`docs/rules.md`; numbers as in the rule list).
+//! The documents' rules on a vault's encryption settings, one function a rule (`docs/rules.md`;
+//! numbers as in the rule list). Where the two kinds of vault differ, the function says so.
 
 use custody_names::KeyUri;
-use custody_resources::{Identity, ProvisioningState, Refusal, Stop, Stored};
+use custody_resources::{Identity, ProvisioningState, Record, Refusal};
 
+use crate::change::{Asked, EncryptionChange, LayerNamed};
 use crate::encryption::{
     EncryptionSettings, EncryptionState, IdentityType, InfrastructureEncryption, KekIdentity,
 };
-use crate::vault::{BackupVault, VaultSpec, VaultStatus};
+use crate::status::VaultStatus;
+use crate::vault::Store;
 
 /// The settings a request asks for: its own, or what is stored where it names none (an absent
 /// `encryption` in a PUT keeps what is stored). `None` is the platform-managed key: CMK is
 /// opt-in (rule 1).
-pub fn wanted_encryption(
-    asked: Option<EncryptionSettings>,
+pub(crate) fn wanted_encryption(
+    asked: &Asked<EncryptionSettings>,
     stored: Option<&EncryptionSettings>,
     applied: Option<&EncryptionSettings>,
 ) -> Result<Option<EncryptionSettings>, Refusal> {
-    let Some(mut asked) = asked else {
-        return Ok(stored.or(applied).cloned());
+    let (asked, LayerNamed(names_layer)) = match asked {
+        Asked::Nothing => return Ok(stored.or(applied).cloned()),
+        Asked::Removal => {
+            return match applied {
+                Some(_) => Err(cannot_return()),
+                None => Ok(None),
+            };
+        }
+        Asked::Settings(settings, layer) => (settings, *layer),
     };
-    customer_key_is_for_good(&asked, applied)?;
+    customer_key_is_for_good(asked, applied)?;
     if asked.state == EncryptionState::Disabled {
         return Ok(None);
     }
-    asked.state = EncryptionState::Enabled;
-    if asked.key().is_none() || asked.kek_identity.is_none() {
+    let mut wanted = EncryptionSettings { state: EncryptionState::Enabled, ..asked.clone() };
+    if wanted.key().is_none() || wanted.kek_identity.is_none() {
         let text = "enabled encryption settings need keyVaultProperties.keyUri and kekIdentity";
         return Err(Refusal::new(400, "InvalidRestApiParameter", text));
     }
-    Ok(Some(asked))
+    // What is not named of the second layer stays as it is (rule 75).
+    if let (false, Some(applied)) = (names_layer, applied) {
+        wanted.infrastructure_encryption = applied.infrastructure_encryption;
+    }
+    Ok(Some(wanted))
 }
 
 /// Rule 51: once a customer key protects the vault it can never return to a platform key.
@@ -39,38 +52,74 @@ pub fn customer_key_is_for_good(
 ) -> Result<(), Refusal> {
     let leaves = asked.state == EncryptionState::Disabled || asked.key_vault_properties.is_none();
     match applied {
-        Some(_) if leaves => Err(Refusal::new(
-            400,
-            "UserErrorCMKCannotBeDisabled",
-            "a vault under a customer-managed key cannot return to a platform-managed key (rule 51)",
-        )
-        .with_fix("name another key to change to: custody backup vault encryption update")),
+        Some(_) if leaves => Err(cannot_return()),
         _ => Ok(()),
     }
 }
 
-/// Rules 52 and 53: key and identity may be changed at any time, before or after items are
-/// protected; these are all checks that need no key vault. What the key vault itself must say is proven by the
-/// operation that follows (rule 5).
-pub fn check_change(
-    wanted: Option<&EncryptionSettings>,
-    status: &VaultStatus,
-    identity: Option<&Identity>,
-    creating: bool,
-) -> Result<(), Refusal> {
-    let Some(wanted) = wanted else { return Ok(()) };
-    let applied = status.applied.as_ref();
-    if let Some(kek_identity) = &wanted.kek_identity {
-        user_assigned_at_creation(kek_identity, creating)?;
-        identity_is_attached(kek_identity, identity)?;
-    }
-    if let Some(applied) = applied {
-        one_attribute_at_a_time(wanted, applied)?;
-    }
-    infrastructure_layer_is_fixed(wanted, applied, creating)
+fn cannot_return() -> Refusal {
+    Refusal::new(
+        400,
+        "UserErrorCMKCannotBeDisabled",
+        "a vault under a customer-managed key cannot return to a platform-managed key (rule 51)",
+    )
+    .with_fix("name another key to change to: custody backup vault encryption update")
 }
 
-/// Rule 32: only a user-assigned identity at creation, since the vault's own has no grants yet.
+/// Rules 52 and 53, for Backup vaults: key and identity may be changed at any time, before or after
+/// items are protected; these are all checks that need no key vault. What the key vault itself must
+/// say is proven by the operation that follows (rule 5).
+pub(crate) fn check_backup_vault(
+    change: &EncryptionChange<'_>,
+    wanted: &EncryptionSettings,
+) -> Result<(), Refusal> {
+    check_identity(change, wanted)?;
+    if let Some(applied) = change.applied() {
+        one_attribute_at_a_time(wanted, applied)?;
+    }
+    infrastructure_layer_is_fixed(wanted, change.applied(), change.creates())
+}
+
+/// Rules 54, 55, 60 and 76, for Recovery Services vaults: a customer key comes before anything else,
+/// and then key and identity may be changed at any time, in one request too.
+pub(crate) fn check_recovery_services_vault(
+    change: &EncryptionChange<'_>,
+    wanted: &EncryptionSettings,
+) -> Result<(), Refusal> {
+    let first = change.applied().is_none();
+    if first {
+        nothing_was_ever_protected(change.status)?;
+    }
+    check_identity(change, wanted)?;
+    infrastructure_layer_is_fixed(wanted, change.applied(), first)
+}
+
+/// Rules 54, 55 and 56: a Recovery Services vault into which anybody ever tried to protect something
+/// keeps its platform-managed key for ever.
+pub fn nothing_was_ever_protected(status: &VaultStatus) -> Result<(), Refusal> {
+    if !status.ever_protected {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        400,
+        "UserErrorCMKNotSupportedOnVaultWithRegisteredItems",
+        "a customer-managed key can only be set on a Recovery Services vault in which nothing was \
+         ever protected, or tried to be (rules 54 and 55)",
+    )
+    .with_fix("create a new vault, set the key there, and protect the items into that"))
+}
+
+/// What is true of the identity in both kinds of vault.
+fn check_identity(
+    change: &EncryptionChange<'_>,
+    wanted: &EncryptionSettings,
+) -> Result<(), Refusal> {
+    let Some(named) = &wanted.kek_identity else { return Ok(()) };
+    user_assigned_at_creation(named, change.creates())?;
+    identity_is_attached(named, change.identity)
+}
+
+/// Rules 32 and 33: only a user-assigned identity at creation, since the vault's own has no grants yet.
 pub fn user_assigned_at_creation(identity: &KekIdentity, creating: bool) -> Result<(), Refusal> {
     match identity.identity_type {
         IdentityType::SystemAssigned if creating => Err(Refusal::new(
@@ -128,20 +177,22 @@ pub fn one_attribute_at_a_time(
 }
 
 /// Rules 11, 74 and 75: the second layer comes with the request that creates the vault under a
-/// customer key, and never changes afterwards.
+/// customer key, for a Recovery Services vault with the one that first sets a customer key, and
+/// never changes afterwards.
 pub fn infrastructure_layer_is_fixed(
     wanted: &EncryptionSettings,
     applied: Option<&EncryptionSettings>,
-    creating: bool,
+    may_begin: bool,
 ) -> Result<(), Refusal> {
     let now = applied.map(|applied| applied.infrastructure_encryption).unwrap_or_default();
-    if creating || wanted.infrastructure_encryption == now {
+    if may_begin || wanted.infrastructure_encryption == now {
         return Ok(());
     }
     let text = match now {
         InfrastructureEncryption::Disabled => {
             "infrastructure encryption can only be enabled by the request that creates the vault \
-             with a customer key (rule 74)"
+             with a customer key, for a Recovery Services vault by the one that first sets the key \
+             (rule 74)"
         }
         InfrastructureEncryption::Enabled => {
             "infrastructure encryption cannot be taken away again (rule 75)"
@@ -155,38 +206,30 @@ pub fn follows_newest_version(key: &KeyUri) -> bool {
     key.version.is_none()
 }
 
-/// Where the repository lies is fixed when the vault is created.
+/// Where the repository lies is fixed when the vault is created. Returns where it lies.
 pub fn store_place_is_fixed(
-    stored: Option<&VaultSpec>,
-    spec: &mut VaultSpec,
-) -> Result<(), Refusal> {
-    let Some(stored) = stored else { return Ok(()) };
-    if spec.store.is_none() {
-        spec.store.clone_from(&stored.store);
+    stored: Option<&Option<Store>>,
+    asked: Option<Store>,
+) -> Result<Option<Store>, Refusal> {
+    match stored {
+        None => Ok(asked),
+        Some(stored) if asked.is_none() || asked == *stored => Ok(stored.clone()),
+        Some(_) => Err(Refusal::new(
+            400,
+            "StoreCannotBeMoved",
+            "where a vault's data lies is fixed at creation",
+        )
+        .with_fix("create another vault with the new store")),
     }
-    if spec.store == stored.store {
-        return Ok(());
-    }
-    Err(Refusal::new(400, "StoreCannotBeMoved", "where a vault's data lies is fixed at creation")
-        .with_fix("create another vault with the new store"))
 }
 
 /// A vault that never got its key protects nothing: better refused than on the platform key.
-pub fn vault_is_usable(vault: &Stored<BackupVault>) -> Result<(), Stop> {
-    let record = &vault.record;
-    match record.state {
-        ProvisioningState::Succeeded | ProvisioningState::Updating
-            if vault.status.keyring.is_some() =>
-        {
-            Ok(())
-        }
-        ProvisioningState::Failed if vault.status.keyring.is_some() => Ok(()),
-        _ => {
-            let why = vault.status.error.as_ref().map(|error| format!(": {}", error.message));
-            let text = format!("the vault {} is not ready{}", record.id, why.unwrap_or_default());
-            Err(Refusal::new(409, "VaultNotReady", text)
-                .with_fix("mend the cause and repeat the request that created the vault")
-                .into())
-        }
+pub fn vault_is_usable(record: &Record, status: &VaultStatus) -> Result<(), Refusal> {
+    if status.keyring.is_some() && record.state != ProvisioningState::Deleting {
+        return Ok(());
     }
+    let why = status.error.as_ref().map(|error| format!(": {}", error.message));
+    let text = format!("the vault {} is not ready{}", record.id, why.unwrap_or_default());
+    Err(Refusal::new(409, "VaultNotReady", text)
+        .with_fix("mend the cause and repeat the request that created the vault"))
 }

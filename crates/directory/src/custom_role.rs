@@ -88,7 +88,7 @@ impl Kind for CustomRole {
     const SHOWS_DELETED: bool = true;
     // Clients take nothing but 201, for a change as well.
     const ANSWERS: custody_resources::Answers =
-        custody_resources::Answers { created: 201, replaced: 201, deleted: 200 };
+        custody_resources::Answers { replaced: 201, ..custody_resources::Answers::USUAL };
 
     type Spec = CustomRoleSpec;
     type Status = NoStatus;

@@ -98,8 +98,11 @@ impl Kind for ManagementGroup {
     const TYPE: &'static str = "Microsoft.Management/managementGroups";
     const PLACE: Place = Place::Root;
     // The client takes no 201, and for a deletion no 200.
-    const ANSWERS: custody_resources::Answers =
-        custody_resources::Answers { created: 200, replaced: 200, deleted: 204 };
+    const ANSWERS: custody_resources::Answers = custody_resources::Answers {
+        created: 200,
+        deleted: 204,
+        ..custody_resources::Answers::USUAL
+    };
 
     type Spec = ManagementGroupSpec;
     type Status = ManagementGroupStatus;
@@ -166,8 +169,11 @@ impl Kind for ManagementGroup {
 impl Kind for GroupedSubscription {
     const TYPE: &'static str = "Microsoft.Management/managementGroups/subscriptions";
     const PLACE: Place = Place::Below(ManagementGroup::TYPE);
-    const ANSWERS: custody_resources::Answers =
-        custody_resources::Answers { created: 200, replaced: 200, deleted: 204 };
+    const ANSWERS: custody_resources::Answers = custody_resources::Answers {
+        created: 200,
+        deleted: 204,
+        ..custody_resources::Answers::USUAL
+    };
 
     type Spec = NoSpec;
     type Status = GroupedSubscriptionStatus;

@@ -138,7 +138,7 @@ impl Kind for ManagedHsmKind {
     const PLACE: Place = Place::Below("Microsoft.Resources/subscriptions/resourceGroups");
     const TRACKED: bool = true;
     // The client takes no 201.
-    const ANSWERS: Answers = Answers { created: 200, replaced: 200, deleted: 200 };
+    const ANSWERS: Answers = Answers { created: 200, ..Answers::USUAL };
 
     type Spec = ManagedHsmSpec;
     type Status = ManagedHsmStatus;

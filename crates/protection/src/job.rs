@@ -1,14 +1,22 @@
 //! Jobs: operations as a backup operator sees them. A job is a view of its operation, so the two
 //! can never disagree.
 
-use custody_resources::{Operation, Refusal};
+use custody_names::ResourceId;
+use custody_resources::{Operation, OperationState, Refusal};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-/// The type of jobs.
-const JOB_TYPE: &str = "Microsoft.DataProtection/backupVaults/backupJobs";
-/// The type of items, to name the item of a job.
-const ITEM_TYPE: &str = "Microsoft.DataProtection/backupVaults/backupInstances";
+/// The collection of a vault's jobs.
+const JOBS: &str = "backupJobs";
+/// The type of vaults whose clients know the jobs of `Microsoft.RecoveryServices`.
+const RECOVERY_SERVICES: &str = "Microsoft.RecoveryServices/vaults";
+/// The types of vaults.
+const VAULT_TYPES: [&str; 2] = [RECOVERY_SERVICES, "Microsoft.DataProtection/backupVaults"];
+/// The types of items, to name the item of a job.
+const ITEM_TYPES: [&str; 2] = [
+    "Microsoft.RecoveryServices/vaults/backupFabrics/protectionContainers/protectedItems",
+    "Microsoft.DataProtection/backupVaults/backupInstances",
+];
 
 /// The `UserFacingError` of a failed job.
 #[derive(Serialize)]
@@ -21,20 +29,64 @@ struct JobError<'a> {
 
 /// A job as clients see it.
 pub fn render_job(operation: &Operation) -> Value {
-    let vault = operation.resource.lineage().find(|id| {
-        id.resource_type().as_str().eq_ignore_ascii_case("Microsoft.DataProtection/backupVaults")
-    });
+    let vault = operation.resource.lineage().find(|id| is_one_of(id, &VAULT_TYPES));
+    let of_recovery_services = vault.as_ref().is_some_and(|id| is_one_of(id, &[RECOVERY_SERVICES]));
+    let mut properties = properties(operation);
+    if of_recovery_services {
+        recast(&mut properties, operation);
+    }
+    let [recovery_services, backup] = VAULT_TYPES;
+    let kind = if of_recovery_services { recovery_services } else { backup };
     let vault = vault.map(|id| id.to_string()).unwrap_or_default();
     json!({
-        "id": format!("{vault}/backupJobs/{}", operation.id),
+        "id": format!("{vault}/{JOBS}/{}", operation.id),
         "name": operation.id.to_string(),
-        "type": JOB_TYPE,
-        "properties": Value::Object(properties(operation)),
+        "type": format!("{kind}/{JOBS}"),
+        "properties": Value::Object(properties),
     })
 }
 
+/// The same job in the words of Recovery Services: what is done to the vault itself is a
+/// `VaultJob` (rule 79), what is done to an item an `AzureWorkloadJob`.
+fn recast(properties: &mut Map<String, Value>, operation: &Operation) {
+    let is_item = is_one_of(&operation.resource, &ITEM_TYPES);
+    let name = operation.resource.name().unwrap_or_default();
+    let mut put = |name: &str, value: Value| properties.insert(name.to_owned(), value);
+    put("jobType", if is_item { "AzureWorkloadJob" } else { "VaultJob" }.into());
+    put("backupManagementType", if is_item { "AzureWorkload" } else { "Invalid" }.into());
+    put("entityFriendlyName", name.into());
+    put("activityId", operation.correlation.to_string().into());
+    let running = matches!(operation.state, OperationState::Queued | OperationState::InProgress);
+    if running {
+        put("status", json!(OperationState::InProgress));
+        put("actionsInfo", json!(["Cancellable"]));
+    }
+    if let Some(ended) = operation.ended {
+        let seconds = ended.duration_since(operation.created).as_secs_f64();
+        put("duration", format!("PT{seconds}S").into());
+    }
+    if let Some(error) = &operation.error {
+        put(
+            "errorDetails",
+            json!([{
+                "errorCode": error.status,
+                "errorTitle": error.code,
+                "errorString": format!("{}: {}", error.code, error.message),
+                "recommendations": job_error(error).recommended_action,
+            }]),
+        );
+    }
+    let bag = json!({ "Operation id": operation.id, "Caller": operation.caller.name });
+    put("extendedInfo", json!({ "propertyBag": bag }));
+}
+
+fn is_one_of(id: &ResourceId, types: &[&str]) -> bool {
+    let kind = id.resource_type();
+    types.iter().any(|known| known.eq_ignore_ascii_case(kind.as_str()))
+}
+
 fn properties(operation: &Operation) -> Map<String, Value> {
-    let is_item = operation.resource.resource_type().as_str().eq_ignore_ascii_case(ITEM_TYPE);
+    let is_item = is_one_of(&operation.resource, &ITEM_TYPES);
     let mut all = Map::new();
     let mut put = |name: &str, value: Value| all.insert(name.to_owned(), value);
     put("operation", title(&operation.task.name).into());

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use crate::erased::Planned;
 use crate::events::{barred, events, refused};
 use crate::{
-    Act, Answer, Caller, Decided, Erased, Operation, OperationState, Place, Progress,
+    Act, Answer, Answers, Caller, Decided, Erased, Operation, OperationState, Place, Progress,
     ProvisioningState, Record, Refusal, Registry, Removal, Request, Stop, Task, Verb, World, Write,
 };
 
@@ -115,13 +115,18 @@ impl Engine {
             self.authorize.check(&request.caller, permission, scope, world)?;
         }
         let body = kind.render(&record, request)?;
-        let status =
-            if before.is_some() { kind.answers().replaced } else { kind.answers().created };
+        let Answers { created, replaced, patching, .. } = kind.answers();
+        let status = match (before, &task) {
+            (None, _) => created,
+            (Some(_), Some(_)) if request.verb == Verb::Patch => patching,
+            (Some(_), _) => replaced,
+        };
         let mut writes = vec![Write::Put(Box::new(record))];
         writes.extend(more);
         let operation = begin(task, request, permission, &mut writes);
         writes.extend(events(request, permission, status, operation.is_some()));
-        Ok(Decided { answer: Answer { status, body: Some(body), operation }, writes })
+        let body = (status != 202).then_some(body);
+        Ok(Decided { answer: Answer { status, body, operation }, writes })
     }
 
     fn check_location(&self, kind: &dyn Erased, record: &Record) -> Result<(), Refusal> {

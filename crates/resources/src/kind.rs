@@ -26,15 +26,17 @@ pub enum Place {
 pub struct Answers {
     /// PUT that creates.
     pub created: u16,
-    /// PUT that changes.
+    /// PUT or PATCH that changes.
     pub replaced: u16,
+    /// PATCH that begins an operation; 202 shows no body.
+    pub patching: u16,
     /// DELETE of something that is there.
     pub deleted: u16,
 }
 
 impl Answers {
-    /// 201, 200, 200: what most kinds answer.
-    pub const USUAL: Self = Self { created: 201, replaced: 200, deleted: 200 };
+    /// What most kinds answer.
+    pub const USUAL: Self = Self { created: 201, replaced: 200, patching: 200, deleted: 200 };
 }
 
 /// A POST verb of a kind.

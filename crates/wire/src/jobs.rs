@@ -1,6 +1,6 @@
 //! Jobs and operations: views of what is being carried out.
 
-use custody_backup_vaults::BackupVault;
+use custody_backup_vaults::{RecoveryServicesVault, Vault};
 use custody_names::{OperationId, ResourceId};
 use custody_protection::render_job;
 use custody_record_store::{OperationFilter, TrackedOperation};
@@ -26,7 +26,11 @@ pub(crate) fn answer(
 ) -> Result<Option<Response<Body>>, Refusal> {
     let segments = crate::address::segments(&call.path);
     let body = match (call.method, segments.as_slice()) {
-        (&Method::GET, [.., status, id]) if status.eq_ignore_ascii_case("operationStatus") => {
+        (&Method::GET, [.., status, id])
+            if ["operationStatus", "backupOperations"]
+                .iter()
+                .any(|word| status.eq_ignore_ascii_case(word)) =>
+        {
             return operation_status(platform, call, id).map(Some);
         }
         (&Method::GET, [.., results, id]) if results.eq_ignore_ascii_case("operationResults") => {
@@ -41,7 +45,7 @@ pub(crate) fn answer(
         (&Method::POST, [vault @ .., jobs, id, cancel])
             if jobs.eq_ignore_ascii_case(JOBS) && cancel.eq_ignore_ascii_case("cancel") =>
         {
-            cancel_job(platform, call, vault, id)?
+            return cancel_job(platform, call, vault, id).map(Some);
         }
         _ => return Ok(None),
     };
@@ -61,10 +65,10 @@ fn permit(
     vault: &ResourceId,
     verb: &str,
 ) -> Result<(), Refusal> {
-    let permission = format!("{}/{JOBS}/{verb}", BackupVault::TYPE);
+    let permission = format!("{}/{JOBS}/{verb}", vault.resource_type());
     let look = platform.records.view(&mut |world| {
         platform.engine.permit(&call.caller, &permission, vault, world)?;
-        world.expect::<BackupVault>(vault).map(|_| ())
+        Vault::expect(vault, world).map(drop)
     });
     look.map_err(fault::of_apply)
 }
@@ -110,7 +114,7 @@ fn cancel_job(
     call: &Call<'_>,
     vault: &[&str],
     id: &str,
-) -> Result<Value, Refusal> {
+) -> Result<Response<Body>, Refusal> {
     let vault = vault_id(vault)?;
     permit(platform, call, &vault, "cancel/action")?;
     let tracked = find(platform, id, |found| vault.contains(&found.operation.resource))?;
@@ -118,7 +122,11 @@ fn cancel_job(
         .records
         .request_cancel(tracked.operation.id)
         .map_err(|error| fault::of_store(&error))?;
-    Ok(render_job(&asked.unwrap_or(tracked).operation))
+    let job = render_job(&asked.unwrap_or(tracked).operation);
+    // The clients of each kind of vault know one status only.
+    let of_recovery_services =
+        vault.resource_type().as_str().eq_ignore_ascii_case(RecoveryServicesVault::TYPE);
+    Ok(reply::json(if of_recovery_services { 202 } else { 200 }, Some(&job)))
 }
 
 /// What `Location` leads to: nothing yet, the end, or the error.
@@ -160,7 +168,12 @@ fn operation_status(
         "name": operation.id.to_string(),
         "status": operation.state.async_status(),
         "startTime": operation.created,
-        "properties": { "progress": operation.progress, "result": operation.result },
+        "properties": {
+            "objectType": "OperationStatusJobExtendedInfo",
+            "jobId": operation.id,
+            "progress": operation.progress,
+            "result": operation.result,
+        },
     });
     if let Some(fields) = status.as_object_mut() {
         if let Some(ended) = operation.ended {

@@ -43,6 +43,7 @@ mod private_file;
 mod private_links;
 mod providers;
 mod reach;
+mod recovery_services;
 mod reply;
 mod server;
 mod stamp;

@@ -13,7 +13,7 @@ use crate::reply::{self, Body};
 use crate::server::Call;
 use crate::{
     activity_log, arm, authorization, inventory, management, name_checks, private_links, providers,
-    tags, tenancy,
+    recovery_services, tags, tenancy,
 };
 
 /// A view under way: the platform, the request and the place that it is about.
@@ -68,6 +68,9 @@ pub(crate) fn answer(
         let name = segments.last().copied().unwrap_or_default();
         return private_links::connection(&at(2)?, name).map(Some);
     }
+    if let Some(response) = of_recovery_services(&words, &at)? {
+        return Ok(Some(response));
+    }
     let body = match of_resources(call, &words, &at)? {
         Some(body) => Some(body),
         None => match of_key_holders(call, &words, &at)? {
@@ -113,6 +116,34 @@ fn of_resources(
         (&Method::GET, ["subscriptions", _, "tagnames"]) => inventory::tag_names(&at(1)?)?,
         _ => return Ok(None),
     }))
+}
+
+/// What Recovery Services vaults show besides themselves.
+fn of_recovery_services(
+    words: &[&str],
+    at: &At<'_, '_>,
+) -> Result<Option<Response<Body>>, Refusal> {
+    let [.., "providers", "microsoft.recoveryservices", "vaults", _, collection] = words else {
+        let [.., "microsoft.recoveryservices", "vaults", _, collection, name] = words else {
+            return Ok(None);
+        };
+        return match (*collection, *name) {
+            ("backupencryptionconfigs", "backupresourceencryptionconfig") => {
+                recovery_services::encryption(&at(2)?).map(Some)
+            }
+            ("backupconfig", "vaultconfig") => {
+                recovery_services::SOFT_DELETE.answer(&at(2)?).map(Some)
+            }
+            ("backupstorageconfig", "vaultstorageconfig") => {
+                recovery_services::REDUNDANCY.answer(&at(2)?).map(Some)
+            }
+            _ => Ok(None),
+        };
+    };
+    match *collection {
+        "backupresourceguardproxies" => recovery_services::guards(&at(1)?).map(Some),
+        _ => Ok(None),
+    }
 }
 
 /// What key vaults and managed HSMs show besides themselves.

@@ -2,10 +2,10 @@
 //! Rule 124, from the reference index and the keyrings; nothing is changed by asking.
 
 use custody_ambient::Timestamp;
-use custody_backup_vaults::{BackupVault, rules};
+use custody_backup_vaults::{Vault, items_of, rules};
 use custody_names::{KeyUri, KeyVersion};
-use custody_protection::{BackupInstance, RecoveryPoint};
-use custody_resources::{Kind as _, Stop, Stored, Target, World};
+use custody_protection::RecoveryPoint;
+use custody_resources::{Kind as _, Stop, Target, World};
 use serde::Serialize;
 
 /// One version of the key, as the key vault tells it.
@@ -93,13 +93,7 @@ pub(crate) fn dependants(
     facts: &[VersionFacts],
     world: &World,
 ) -> Result<Dependants, Stop> {
-    let vaults: Result<Vec<_>, Stop> = world
-        .referrers(Target::key(key))?
-        .iter()
-        .filter(|record| record.id.resource_type().as_str().eq_ignore_ascii_case(BackupVault::TYPE))
-        .map(|record| Ok(Stored::<BackupVault>::read(record)?))
-        .collect();
-    let vaults = vaults?;
+    let vaults = Vault::among(world.referrers(Target::key(key))?)?;
     let mut versions = Vec::new();
     for (place, fact) in facts.iter().enumerate() {
         versions.push(report(key, fact, place == 0, &vaults, world)?);
@@ -118,18 +112,13 @@ pub(crate) fn dependants(
 /// by it, or they are pinned to it.
 pub(crate) fn vaults_on(key: &KeyUri, world: &World) -> Result<usize, Stop> {
     let mut count = 0;
-    for record in world.referrers(Target::key(&key.versionless()))? {
-        if !record.id.resource_type().as_str().eq_ignore_ascii_case(BackupVault::TYPE) {
-            continue;
-        }
-        let vault = Stored::<BackupVault>::read(record)?;
+    for vault in Vault::among(world.referrers(Target::key(&key.versionless()))?)? {
         let Some(version) = &key.version else {
             count += 1;
             continue;
         };
         let wrapped = key.at(version.clone());
-        let mut generations = vault.status.keyring.iter().flat_map(|ring| &ring.generations);
-        let wraps = generations.any(|generation| generation.wraps.contains(&wrapped));
+        let wraps = vault.status.wraps().any(|version| *version == wrapped);
         let applied = vault.status.applied.as_ref().and_then(|applied| applied.key());
         count += usize::from(wraps || applied.is_some_and(|uri| uri == key));
     }
@@ -140,7 +129,7 @@ fn report(
     key: &KeyUri,
     fact: &VersionFacts,
     newest: bool,
-    vaults: &[Stored<BackupVault>],
+    vaults: &[Vault],
     world: &World,
 ) -> Result<VersionReport, Stop> {
     let version = key.at(fact.version.clone());
@@ -182,9 +171,9 @@ fn report(
     })
 }
 
-fn items(vault: &Stored<BackupVault>, world: &World) -> Result<Vec<ItemReport>, Stop> {
+fn items(vault: &Vault, world: &World) -> Result<Vec<ItemReport>, Stop> {
     let mut all = Vec::new();
-    for item in world.children(&vault.record.id, BackupInstance::TYPE)? {
+    for item in items_of(&vault.record.id, world)? {
         all.push(ItemReport {
             name: item.id.name().unwrap_or_default().to_owned(),
             recovery_points: world.children(&item.id, RecoveryPoint::TYPE)?.len(),

@@ -6,11 +6,11 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use custody_backup_vaults::BackupVault;
+use custody_backup_vaults::Vault;
 use custody_entries::SourceError;
 use custody_names::ResourceId;
 use custody_protection::{self as protection, RestoreRequest, SourcePath};
-use custody_resources::{Kind as _, Refusal, Stored};
+use custody_resources::Refusal;
 use custody_sources::{
     FolderOptions, FolderSource, FolderTarget, Marker, Overwrite, OwnerPolicy, TargetOptions,
 };
@@ -86,9 +86,8 @@ fn own_places(platform: &Platform) -> Result<Vec<(u64, u64)>, Refusal> {
     let mut places = vec![platform.folder.root().to_owned(), platform.seal_place.clone()];
     let looked = platform.records.view(&mut |world| {
         places.truncate(2);
-        for record in world.below(&ResourceId::root(), BackupVault::TYPE)? {
-            let status = Stored::<BackupVault>::read(record)?.status;
-            places.extend(store_place(platform, &status).ok());
+        for vault in Vault::below(&ResourceId::root(), world)? {
+            places.extend(store_place(platform, &vault.status).ok());
         }
         Ok(())
     });

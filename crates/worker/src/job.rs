@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use custody_backup_vaults::{BackupVault, rules};
+use custody_backup_vaults::Vault;
 use custody_entries::display_path;
 use custody_names::{OperationId, ResourceId};
 use custody_protection::BackupInstance;
@@ -65,14 +65,14 @@ impl<'p> Job<'p> {
     }
 
     /// The vault that the job works on: its resource, or the vault of the item that is.
-    pub(crate) fn vault(&self) -> Result<Stored<BackupVault>, Refusal> {
+    pub(crate) fn vault(&self) -> Result<Vault, Refusal> {
         self.platform.vault_of(self.resource())
     }
 
     /// The vault opened for this job, rewrapped first if its key has a newer version to follow.
-    pub(crate) fn open_vault(&self) -> Result<(Stored<BackupVault>, VaultSession), TaskError> {
+    pub(crate) fn open_vault(&self) -> Result<(Vault, VaultSession), TaskError> {
         let vault = self.vault()?;
-        rules::vault_is_usable(&vault)?;
+        vault.require_usable()?;
         let vault = follow_newest(self, vault)?;
         let session = VaultSession::open(self.platform, &vault, self.cause())?;
         Ok((vault, session))

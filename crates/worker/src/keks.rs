@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use custody_access::Principal;
-use custody_backup_vaults::{BackupVault, EncryptionSettings, IdentityType, VaultStatus};
+use custody_backup_vaults::{EncryptionSettings, IdentityType, Vault, VaultStatus};
 use custody_envelope::{
     KekError, KekFault, KekState, KeyEncryptionKeys, SecretBytes, WrapAlgorithm,
 };
 use custody_key_vault::{KeyAnswer, KeyOperation, KeyVaultError, NewKey, RsaSize};
-use custody_names::{ClientId, KeyUri, KeyVersionUri, PrincipalId, VaultGuid};
-use custody_resources::{Refusal, Stored};
+use custody_names::{ClientId, KeyUri, KeyVersionUri, Location, PrincipalId, VaultGuid};
+use custody_resources::Refusal;
 
 use crate::Platform;
 use crate::key_access::{Cause, KeyVaultFacts, PLATFORM_KEY_VAULT, managed_identity};
@@ -39,7 +39,7 @@ impl VaultKeks {
     /// Speaks as the identity that `settings` name, or as the platform where there are none.
     pub(crate) fn new(
         platform: &Arc<Platform>,
-        vault: &Stored<BackupVault>,
+        vault: &Vault,
         settings: Option<&EncryptionSettings>,
         cause: Cause,
     ) -> Result<Self, Refusal> {
@@ -63,9 +63,8 @@ impl VaultKeks {
     /// Refuses a vault whose ring is wrapped by a key that is disabled or outside its time window:
     /// rule 17, read before the job touches anything else.
     pub(crate) fn require_usable(&self, status: &VaultStatus) -> Result<(), KekError> {
-        let generations = status.keyring.iter().flat_map(|ring| &ring.generations);
         let mut seen = BTreeSet::new();
-        for version in generations.flat_map(|generation| &generation.wraps) {
+        for version in status.wraps() {
             if seen.insert(version) {
                 let state = self.describe(&version.pinned())?;
                 state_is_active(&state, self.platform.clock.now())?;
@@ -103,6 +102,31 @@ impl VaultKeks {
             );
         }
         Ok(())
+    }
+
+    /// Rule 23: a Recovery Services vault and its key vault lie in one region.
+    pub(crate) fn require_region(
+        &self,
+        key: &KeyUri,
+        region: Option<&Location>,
+    ) -> Result<(), KekError> {
+        let facts = self.facts(key)?;
+        let own: Option<Location> = facts.vault.location.parse().ok();
+        if own.as_ref() == region {
+            return Ok(());
+        }
+        let region = region.map(Location::as_str).unwrap_or_default();
+        let vault = &key.vault;
+        Err(KekError {
+            fault: KekFault::Refused,
+            code: "UserErrorCMKKeyVaultRegionMismatch",
+            message: format!(
+                "the key vault {vault} lies in {}, the vault in {region}: they must lie in one \
+                 region (rule 23)",
+                facts.vault.location
+            ),
+            fix: Some(format!("az keyvault create --name NAME --location {region}")),
+        })
     }
 
     /// Makes a key of the platform's own, unless it is there.
@@ -294,7 +318,7 @@ pub(crate) fn state_is_active(
 /// The identity named in the settings, the vault's own or another, if it is still attached
 /// (rules 28, 34, 62). Its permissions count, those of no other identity (rule 46).
 fn speaker(
-    vault: &Stored<BackupVault>,
+    vault: &Vault,
     settings: &EncryptionSettings,
     tenant: custody_names::TenantId,
 ) -> Result<Principal, Refusal> {

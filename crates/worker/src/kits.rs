@@ -1,11 +1,11 @@
 //! Recovery kits: one file under a passphrase that opens everything on an empty machine.
 
 use custody_activity::Importance;
-use custody_backup_vaults::BackupVault;
+use custody_backup_vaults::Vault;
 use custody_envelope::SecretBytes;
 use custody_key_vault::{KeyVaultError, KitRepository, RecoveryKit};
 use custody_names::ResourceId;
-use custody_resources::{Caller, Kind as _, Refusal, Stored};
+use custody_resources::{Caller, Refusal};
 use data_encoding::{BASE64, HEXLOWER};
 use serde_json::{Value, json};
 
@@ -87,8 +87,7 @@ fn repositories(platform: &Platform) -> Result<Vec<KitRepository>, Refusal> {
     let mut all = Vec::new();
     let looked = platform.records.view(&mut |world| {
         all.clear();
-        for record in world.below(&ResourceId::root(), BackupVault::TYPE)? {
-            let status = Stored::<BackupVault>::read(record)?.status;
+        for Vault { status, .. } in Vault::below(&ResourceId::root(), world)? {
             let place = store_place(platform, &status).ok();
             if let (Some(vault), Some(place), Some(fingerprint)) =
                 (status.vault_guid, place, status.fingerprint)

@@ -2,15 +2,13 @@
 
 use std::sync::Arc;
 
-use custody_backup_vaults::{BackupVault, rules};
+use custody_backup_vaults::{Vault, items_of, rules};
 use custody_directory::principal_of;
 use custody_key_vault::{KeyAnswer, KeyItem, KeyOperation, Page};
 use custody_names::{CorrelationId, KeyUri, ResourceId};
-use custody_protection::{BackupInstance, RecoveryPoint};
+use custody_protection::RecoveryPoint;
 use custody_record_store::OperationFilter;
-use custody_resources::{
-    Kind as _, OperationState, ProvisioningState, Refusal, Stop, Stored, World,
-};
+use custody_resources::{Kind as _, OperationState, ProvisioningState, Refusal, Stop, World};
 use serde_json::{Value, json};
 
 use crate::dependants::{VersionFacts, dependants as report, vaults_on};
@@ -56,8 +54,7 @@ pub fn status(platform: &Platform) -> Result<Value, Refusal> {
     let looked = platform.records.view(&mut |world| {
         vaults.clear();
         warnings.clear();
-        for record in world.below(&ResourceId::root(), BackupVault::TYPE)? {
-            let vault = Stored::<BackupVault>::read(record)?;
+        for vault in Vault::below(&ResourceId::root(), world)? {
             vaults.push(vault_status(platform, &vault, world, &mut warnings)?);
         }
         Ok(())
@@ -152,12 +149,12 @@ fn seal(platform: &Platform) -> Value {
 
 fn vault_status(
     platform: &Platform,
-    vault: &Stored<BackupVault>,
+    vault: &Vault,
     world: &World,
     warnings: &mut Vec<Value>,
 ) -> Result<Value, Stop> {
     let id = &vault.record.id;
-    let items = world.children(id, BackupInstance::TYPE)?;
+    let items = items_of(id, world)?;
     let points = world.below(id, RecoveryPoint::TYPE)?;
     let newest = points
         .iter()

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use custody_activity::{AuditDestination, DiagnosticSetting, EventSubscription, Ledger, Signer};
 use custody_ambient::{Clock, Entropy};
-use custody_backup_vaults::BackupVault;
+use custody_backup_vaults::{BackupVault, RecoveryServicesVault, Vault};
 use custody_directory::{self as directory, Locations, Region};
 use custody_envelope::SecretBytes;
 use custody_key_vault::{
@@ -267,27 +267,36 @@ impl Platform {
         found.ok_or_else(|| Refusal::bug("a record was read but not found"))
     }
 
-    /// Changes what the server writes of one record, and returns it as it is then.
-    pub(crate) fn change<K: Kind>(
+    /// The vault that `id` is or lies in.
+    pub(crate) fn vault_of(&self, id: &ResourceId) -> Result<Vault, Refusal> {
+        let vault = Vault::around(id);
+        self.vault(&vault.ok_or_else(|| Refusal::bug(format!("{id} lies in no vault")))?)
+    }
+
+    /// One vault.
+    pub(crate) fn vault(&self, id: &ResourceId) -> Result<Vault, Refusal> {
+        let mut found = None;
+        let looked = self.records.view(&mut |world| {
+            found = Some(Vault::expect(id, world)?);
+            Ok(())
+        });
+        looked.map_err(fault::of_apply)?;
+        found.ok_or_else(|| Refusal::bug("a vault was read but not found"))
+    }
+
+    /// Changes what the server writes of a vault, and returns it as it is then.
+    pub(crate) fn change_vault(
         &self,
         id: &ResourceId,
-        change: impl Fn(&mut Stored<K>),
-    ) -> Result<Stored<K>, Refusal> {
+        change: impl Fn(&mut Vault),
+    ) -> Result<Vault, Refusal> {
         let stored = self.records.apply(&mut |world| {
-            let mut found = world.expect::<K>(id)?;
+            let mut found = Vault::expect(id, world)?;
             change(&mut found);
             Ok(vec![found.into_write()?])
         });
         stored.map_err(fault::of_apply)?;
-        self.stored(id)
-    }
-
-    /// The vault that `id` is or lies in.
-    pub(crate) fn vault_of(&self, id: &ResourceId) -> Result<Stored<BackupVault>, Refusal> {
-        let vault = id
-            .lineage()
-            .find(|id| id.resource_type().as_str().eq_ignore_ascii_case(BackupVault::TYPE));
-        self.stored(&vault.ok_or_else(|| Refusal::bug(format!("{id} lies in no vault")))?)
+        self.vault(id)
     }
 
     pub(crate) fn remember_thread(&self, thread: JoinHandle<()>) {
@@ -346,6 +355,7 @@ fn registry() -> Registry {
         .with::<DeletedManagedHsmKind>()
         .with::<LocalRoleKind>()
         .with::<LocalRoleDefinitionKind>()
+        .with::<RecoveryServicesVault>()
         .with::<BackupVault>()
         .with::<BackupInstance>()
         .with::<RecoveryPoint>()

@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use custody_backup_vaults::{
-    BackupVault, EncryptionSettings, EncryptionState, IdentityType, InfrastructureEncryption,
-    KekIdentity, KeyVaultProperties, VaultSpec, VaultStatus,
+    BackupVault, BackupVaultSpec, EncryptionSettings, EncryptionState, IdentityType,
+    InfrastructureEncryption, KekIdentity, KeyVaultProperties, VaultStatus,
 };
 use custody_blob_store::{BlobStore, DiskStore};
 use custody_envelope::{Fingerprint, Ring, SecretBytes};
@@ -241,7 +241,7 @@ fn vault_record(
         ..VaultStatus::default()
     };
     note_ring(&mut status, ring);
-    let mut spec = VaultSpec::default();
+    let mut spec = BackupVaultSpec::default();
     spec.security_settings.encryption_settings = applied;
     let kind = "Microsoft.DataProtection/backupVaults".parse().map_err(bug)?;
     let mut record = blank(platform, group(platform)?.resource(&kind, &name(VAULT)?));
@@ -253,7 +253,7 @@ fn vault_record(
 
 /// Items and points, from the repository's own log and points.
 fn take_in_points(platform: &Arc<Platform>, vault_id: &ResourceId) -> Result<(), Refusal> {
-    let vault = platform.stored::<BackupVault>(vault_id)?;
+    let vault = platform.vault(vault_id)?;
     let correlation = CorrelationId::mint(platform.entropy.as_ref())
         .map_err(|error| Refusal::bug(error.to_string()))?;
     let session =

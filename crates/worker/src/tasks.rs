@@ -11,13 +11,13 @@ mod restore;
 mod verify;
 
 use custody_backup_vaults::{
-    BackupVault, TASK_APPLY_ENCRYPTION, TASK_DELETE_VAULT, TASK_PRUNE, TASK_REPAIR, TASK_VERIFY,
+    TASK_APPLY_ENCRYPTION, TASK_DELETE_VAULT, TASK_PRUNE, TASK_REPAIR, TASK_VERIFY, Vault,
 };
 use custody_directory::TASK_DELETE_GROUP;
 use custody_key_vault::TASK_PURGE_KEY_VAULT;
 use custody_protection::{TASK_BACKUP, TASK_FORGET, TASK_RESTORE};
 use custody_resources::{
-    Operation, OperationState, ProvisioningState, Refusal, Stop, Stored, World, Write,
+    Operation, OperationState, ProvisioningState, Refusal, Stop, World, Write,
 };
 
 use crate::error::TaskError;
@@ -50,7 +50,7 @@ pub(crate) fn undo(operation: &Operation, world: &World) -> Result<Vec<Write>, S
     let Some(record) = world.record(&operation.resource)? else { return Ok(Vec::new()) };
     match operation.task.name.as_str() {
         TASK_APPLY_ENCRYPTION => {
-            let mut vault = Stored::<BackupVault>::read(record)?;
+            let mut vault = Vault::read(record)?;
             apply_encryption::give_up(&mut vault, operation);
             Ok(vec![vault.into_write()?])
         }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
-use custody_backup_vaults::{BackupVault, VaultStatus};
+use custody_backup_vaults::{Vault, VaultStatus};
 use custody_blob_store::{BlobStore, DiskStore};
 use custody_envelope::VaultKeys;
 use custody_names::ItemId;
@@ -13,7 +13,7 @@ use custody_repository::log::{
     ServerAuthenticator, TrustedServers,
 };
 use custody_repository::{Repository, RepositoryParts};
-use custody_resources::{Refusal, Stored};
+use custody_resources::Refusal;
 use data_encoding::HEXLOWER;
 
 use crate::vault_session::VaultSession;
@@ -25,7 +25,7 @@ impl VaultSession {
     pub(crate) fn repository(
         &self,
         platform: &Platform,
-        vault: &Stored<BackupVault>,
+        vault: &Vault,
     ) -> Result<Repository, Refusal> {
         let parts = parts(platform, Arc::clone(&self.store), self.keys.clone())?;
         Repository::open(parts, pin(&vault.status)).map_err(|error| fault::of_repository(&error))
@@ -51,10 +51,7 @@ pub(crate) fn parts(
 
 /// The log of a vault's repository, opened without the vault's key: what is appended is signed by
 /// this server and confirmed by the next holder of the key.
-pub(crate) fn keyless_log(
-    platform: &Platform,
-    vault: &Stored<BackupVault>,
-) -> Result<Arc<Log>, Refusal> {
+pub(crate) fn keyless_log(platform: &Platform, vault: &Vault) -> Result<Arc<Log>, Refusal> {
     let status = &vault.status;
     let missing = || Refusal::bug("the vault has no repository");
     let (pair, _) = server_key(platform)?;

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use custody_backup_vaults::{BackupVault, GenerationSummary, KeyringSummary, VaultStatus};
+use custody_backup_vaults::{
+    EncryptionSettings, GenerationSummary, KeyringSummary, Vault, VaultStatus,
+};
 use custody_blob_store::BlobStore;
 use custody_envelope::{
     EnvelopeError, Fingerprint, KekFault, KeyAccess, KnownRing, LeaseEnd, Ring, Trust, VaultKeys,
@@ -13,7 +15,7 @@ use custody_envelope::{
 };
 use custody_names::{KeyUri, KeyVersionUri};
 use custody_repository::{RepositoryError, Rings};
-use custody_resources::{Refusal, Stored};
+use custody_resources::Refusal;
 use data_encoding::{BASE64, HEXLOWER};
 
 use crate::error::TaskError;
@@ -76,12 +78,22 @@ impl VaultSession {
     /// window, fails the job before a byte is read (rule 17).
     pub(crate) fn open(
         platform: &Arc<Platform>,
-        vault: &Stored<BackupVault>,
+        vault: &Vault,
+        cause: Cause,
+    ) -> Result<Self, Refusal> {
+        Self::open_as(platform, vault, vault.status.applied.as_ref(), cause)
+    }
+
+    /// The same as the identity that `settings` name.
+    pub(crate) fn open_as(
+        platform: &Arc<Platform>,
+        vault: &Vault,
+        settings: Option<&EncryptionSettings>,
         cause: Cause,
     ) -> Result<Self, Refusal> {
         let status = &vault.status;
         let known = known_ring(status)?;
-        let keks = VaultKeks::new(platform, vault, status.applied.as_ref(), cause)?;
+        let keks = VaultKeks::new(platform, vault, settings, cause)?;
         let store = open_store(platform, status)?;
         let allowed = Arc::new(keks::keys_of(status.applied.as_ref(), known.vault)?);
         let way = KeyWay { keks, allowed };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use custody_ambient::Timestamp;
-use custody_backup_vaults::BackupVault;
+use custody_backup_vaults::Vault;
 use custody_names::{ItemId, ResourceId};
 use custody_protection::{BackupInstance, PointStatus, RecoveryPoint};
 use custody_repository::log::{HeadPin, History, ObjectId};
@@ -130,7 +130,7 @@ impl PointsView {
             }
         }
         if let Some(head) = self.head {
-            let mut stored = world.expect::<BackupVault>(vault)?;
+            let mut stored = Vault::expect(vault, world)?;
             if self.accepts_head {
                 stored.status.log_head = None;
             }

@@ -62,6 +62,11 @@ fn az_does_the_work_of_a_platforms_administrator() {
     run_az("az/platform.sh");
 }
 
+#[test]
+fn az_sets_a_customers_key_on_a_recovery_services_vault() {
+    run_az("az/recovery.sh");
+}
+
 fn run_python(name: &str) {
     let served = Served::start();
     served.ok(&["group", "create", "-n", "sdk"]);

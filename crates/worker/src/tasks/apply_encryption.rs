@@ -4,20 +4,21 @@
 use std::sync::Arc;
 
 use custody_backup_vaults::{
-    ApplyEncryption, BackupVault, EncryptionSettings, InfrastructureEncryption, rules,
+    ApplyEncryption, EncryptionSettings, InfrastructureEncryption, Vault, VaultStatus, rules,
 };
 use custody_blob_store::{BlobStore, DiskStore};
 use custody_envelope::{
-    KeyEncryptionKeys as _, KeyTarget, RewrapStep, Ring, Trust, WrapAlgorithm, WrapKey,
+    KeyEncryptionKeys as _, KeyTarget, RewrapStep, Ring, Trust, VaultKeys, WrapAlgorithm, WrapKey,
     begin_rewrap, create, finish_key_change, finish_rewrap, prove_wraps, rewrap_step, unwrap,
 };
 use custody_names::{KeyUri, KeyVersionUri, VaultGuid};
 use custody_repository::log::{EntryHash, KeyringHead};
 use custody_repository::{Repository, RepositoryError, Rings};
-use custody_resources::{Operation, ProvisioningState, Refusal, Stored};
+use custody_resources::{Operation, ProvisioningState, Refusal};
 use serde::Deserialize as _;
 use serde_json::json;
 
+use super::delete_vault::remove_repository;
 use crate::error::TaskError;
 use crate::job::Job;
 use crate::keks::{self, VaultKeks};
@@ -33,6 +34,9 @@ pub(super) fn run(job: &Job<'_>) -> Result<Outcome, TaskError> {
     let ring = if vault.status.keyring.is_none() {
         job.phase("create")?;
         make_repository(job, vault, input.wanted.as_ref())?
+    } else if gets_second_layer(&vault, input.wanted.as_ref()) {
+        job.phase("create")?;
+        make_anew(job, vault, input.wanted.as_ref())?
     } else {
         job.phase("rewrap")?;
         change_ring(job, &vault, input.wanted.as_ref())?
@@ -45,12 +49,12 @@ pub(super) fn run(job: &Job<'_>) -> Result<Outcome, TaskError> {
     Ok(Outcome {
         result,
         writes: Box::new(move |world| {
-            let mut vault = world.expect::<BackupVault>(&id)?;
+            let mut vault = Vault::expect(&id, world)?;
             note_ring(&mut vault.status, &ring);
             vault.status.applied.clone_from(&input.wanted);
             vault.status.applied_at = Some(now);
             vault.status.error = None;
-            vault.spec.security_settings.encryption_settings.clone_from(&input.wanted);
+            vault.set_wanted(input.wanted.clone());
             vault.record.state = ProvisioningState::Succeeded;
             Ok(vec![vault.into_write()?])
         }),
@@ -59,52 +63,99 @@ pub(super) fn run(job: &Job<'_>) -> Result<Outcome, TaskError> {
 
 /// The settings in force stay in force; a vault that never had any refuses protection and says
 /// why, and the same request may be repeated.
-pub(super) fn give_up(vault: &mut Stored<BackupVault>, operation: &Operation) {
+pub(super) fn give_up(vault: &mut Vault, operation: &Operation) {
     let made = vault.status.keyring.is_some();
     vault.status.error = super::failure(operation).cloned();
     vault.record.state =
         if made { ProvisioningState::Succeeded } else { ProvisioningState::Failed };
     if made {
         let applied = vault.status.applied.clone();
-        vault.spec.security_settings.encryption_settings = applied;
+        vault.set_wanted(applied);
     }
+}
+
+/// Whether a second layer is to come beneath a keyring that was made without one: a Recovery
+/// Services vault gets it with its first customer key, before anything is protected (rule 74).
+fn gets_second_layer(vault: &Vault, wanted: Option<&EncryptionSettings>) -> bool {
+    let layered = |settings: Option<&EncryptionSettings>| {
+        settings.is_some_and(|settings| {
+            settings.infrastructure_encryption == InfrastructureEncryption::Enabled
+        })
+    };
+    layered(wanted) && !layered(vault.status.applied.as_ref()) && !vault.status.ever_protected
+}
+
+/// Makes keyring and repository of an empty vault once more. The key is proven first; if anything
+/// fails after that, the vault stands as one whose making failed, and the same request mends it.
+fn make_anew(
+    job: &Job<'_>,
+    vault: Vault,
+    wanted: Option<&EncryptionSettings>,
+) -> Result<Ring, TaskError> {
+    let platform = job.platform;
+    let guid = VaultGuid::mint(platform.entropy.as_ref())
+        .map_err(|error| Refusal::bug(error.to_string()))?;
+    let (ring, keys) = forge(job, &vault, wanted, guid)?;
+    let old_place = store_place(platform, &vault.status)?;
+    let noted = platform.change_vault(job.resource(), |found| {
+        found.status = VaultStatus {
+            vault_guid: Some(guid),
+            store_place: found.status.store_place.clone(),
+            ..VaultStatus::default()
+        };
+    })?;
+    remove_repository(&old_place)?;
+    lay(platform, &noted, ring, keys)
 }
 
 /// Makes keyring and repository of a new vault. Its GUID and place are on record before anything
 /// is made, so that a second attempt finds what a first one left.
 fn make_repository(
     job: &Job<'_>,
-    vault: Stored<BackupVault>,
+    vault: Vault,
     wanted: Option<&EncryptionSettings>,
 ) -> Result<Ring, TaskError> {
-    let platform = job.platform;
     let vault = note_place(job, vault)?;
-    let status = &vault.status;
-    let guid = status.vault_guid.ok_or_else(|| Refusal::bug("the vault was given no GUID"))?;
-    let way = way(job, &vault, wanted, guid)?;
-    let target = target(job, (wanted, None), guid, &way.keks)?;
-    let place = store_place(platform, status)?;
+    let guid = vault.status.vault_guid;
+    let guid = guid.ok_or_else(|| Refusal::bug("the vault was given no GUID"))?;
+    let (ring, keys) = forge(job, &vault, wanted, guid)?;
+    lay(job.platform, &vault, ring, keys)
+}
+
+/// A new keyring and its keys. That it can be opened is proven before it is stored anywhere.
+fn forge(
+    job: &Job<'_>,
+    vault: &Vault,
+    wanted: Option<&EncryptionSettings>,
+    guid: VaultGuid,
+) -> Result<(Ring, VaultKeys), TaskError> {
+    let way = way(job, vault, wanted, guid)?;
+    let target = target(job, vault, (wanted, None), guid, &way.keks)?;
+    let entropy = job.platform.entropy.as_ref();
+    let forged = way.with(job.platform, |access| create(guid, &target, access, entropy));
+    Ok(forged.map_err(|error| fault::of_envelope(&error))?)
+}
+
+/// Makes the repository of a vault around a keyring.
+fn lay(platform: &Platform, vault: &Vault, ring: Ring, keys: VaultKeys) -> Result<Ring, TaskError> {
+    let place = store_place(platform, &vault.status)?;
     let store: Arc<dyn BlobStore> =
         Arc::new(DiskStore::create(&place).map_err(RepositoryError::from)?);
-    let entropy = platform.entropy.as_ref();
-    let (ring, keys) = way
-        .with(platform, |access| create(guid, &target, access, entropy))
-        .map_err(|error| fault::of_envelope(&error))?;
     let fingerprint = EntryHash::from_bytes(*ring.fingerprint().as_bytes());
     Repository::create(parts(platform, store, keys)?, ring.encoded(), fingerprint)?;
     Ok(ring)
 }
 
 /// Puts GUID and place of the repository on record, if they are not there from an earlier attempt.
-fn note_place(job: &Job<'_>, vault: Stored<BackupVault>) -> Result<Stored<BackupVault>, TaskError> {
+fn note_place(job: &Job<'_>, vault: Vault) -> Result<Vault, TaskError> {
     if vault.status.vault_guid.is_some() {
         return Ok(vault);
     }
     let platform = job.platform;
     let guid = VaultGuid::mint(platform.entropy.as_ref())
         .map_err(|error| Refusal::bug(error.to_string()))?;
-    let place = vault.spec.store.as_ref().map(|store| store.path.clone());
-    let noted = platform.change::<BackupVault>(job.resource(), |found| {
+    let place = vault.store().map(|store| store.path.clone());
+    let noted = platform.change_vault(job.resource(), |found| {
         found.status.vault_guid = Some(guid);
         found.status.store_place.clone_from(&place);
     })?;
@@ -115,17 +166,18 @@ fn note_place(job: &Job<'_>, vault: Stored<BackupVault>) -> Result<Stored<Backup
 /// begins a new generation wrapped by that key alone (DESIGN §5).
 fn change_ring(
     job: &Job<'_>,
-    vault: &Stored<BackupVault>,
+    vault: &Vault,
     wanted: Option<&EncryptionSettings>,
 ) -> Result<Ring, TaskError> {
     let platform = job.platform;
-    let session = VaultSession::open(platform, vault, job.cause())?;
+    let session = open_to_change(job, vault, wanted)?;
     let guid = session.ring.vault();
     let mut way = way(job, vault, wanted, guid)?;
     let mut allowed: Vec<KeyUri> = session.way.allowed.as_ref().clone();
     allowed.extend(way.allowed.iter().cloned());
     way.allowed = Arc::new(allowed);
-    let target = target(job, (wanted, vault.status.applied.as_ref()), guid, &way.keks)?;
+    let applied = vault.status.applied.as_ref();
+    let target = target(job, vault, (wanted, applied), guid, &way.keks)?;
     let old_key = keks::key_of(vault.status.applied.as_ref(), guid)?;
     let new_key = keks::key_of(wanted, guid)?;
     let same_key = old_key.versionless() == new_key.versionless();
@@ -138,12 +190,25 @@ fn change_ring(
     Ok(ring)
 }
 
+/// Opens a vault whose settings are to change. Under the same key the identity that is wanted opens
+/// it, so that one that was lost is replaced (rules 59, 66, 67); to change the key, the identity in
+/// force must still be able to use the old one (rule 58).
+fn open_to_change(
+    job: &Job<'_>,
+    vault: &Vault,
+    wanted: Option<&EncryptionSettings>,
+) -> Result<VaultSession, Refusal> {
+    let applied = vault.status.applied.as_ref();
+    let key = |settings: Option<&EncryptionSettings>| {
+        settings.and_then(EncryptionSettings::key).map(KeyUri::versionless)
+    };
+    let speaks = if key(applied) == key(wanted) { wanted } else { applied };
+    VaultSession::open_as(job.platform, vault, speaks, job.cause())
+}
+
 /// Before a job: if the vault follows the newest version of its key and there is a newer one, the
 /// ring is rewrapped to it (rules 86, 87 and 91). The old version must still be enabled (rule 90).
-pub(crate) fn follow_newest(
-    job: &Job<'_>,
-    vault: Stored<BackupVault>,
-) -> Result<Stored<BackupVault>, TaskError> {
+pub(crate) fn follow_newest(job: &Job<'_>, vault: Vault) -> Result<Vault, TaskError> {
     let status = &vault.status;
     let guid = status.vault_guid.ok_or_else(|| Refusal::bug("the vault has no GUID"))?;
     let key = keks::key_of(status.applied.as_ref(), guid)?;
@@ -152,18 +217,16 @@ pub(crate) fn follow_newest(
     }
     let keks = VaultKeks::new(job.platform, &vault, status.applied.as_ref(), job.cause())?;
     let newest = keks.describe(&key).map_err(|error| fault::of_key(&error))?;
-    let generations = status.keyring.iter().flat_map(|ring| &ring.generations);
-    let wrapped = generations.flat_map(|generation| &generation.wraps);
-    let mut of_key = wrapped.filter(|version| version.versionless() == key.versionless());
+    let mut of_key = status.wraps().filter(|version| version.versionless() == key.versionless());
     let now = job.platform.clock.now();
-    if of_key.any(|version| *version == newest.version)
-        || keks::state_is_active(&newest, now).is_err()
-    {
+    let is_followed = of_key.any(|version| *version == newest.version);
+    drop(of_key);
+    if is_followed || keks::state_is_active(&newest, now).is_err() {
         return Ok(vault);
     }
     job.phase("rewrap")?;
     let ring = change_ring(job, &vault, status.applied.as_ref())?;
-    let noted = job.platform.change::<BackupVault>(&vault.record.id, |found| {
+    let noted = job.platform.change_vault(&vault.record.id, |found| {
         note_ring(&mut found.status, &ring);
         found.status.applied_at = Some(now);
     })?;
@@ -214,7 +277,7 @@ fn rewrap(
 
 fn way(
     job: &Job<'_>,
-    vault: &Stored<BackupVault>,
+    vault: &Vault,
     wanted: Option<&EncryptionSettings>,
     guid: VaultGuid,
 ) -> Result<KeyWay, TaskError> {
@@ -228,6 +291,7 @@ fn way(
 /// vault (rule 19) than following it does.
 fn target(
     job: &Job<'_>,
+    vault: &Vault,
     (wanted, applied): (Option<&EncryptionSettings>, Option<&EncryptionSettings>),
     guid: VaultGuid,
     keks: &VaultKeks,
@@ -240,6 +304,10 @@ fn target(
     let assigned = wanted.and_then(EncryptionSettings::key);
     if assigned.is_some() && assigned != applied.and_then(EncryptionSettings::key) {
         keks.require_recoverable(&key).map_err(|error| fault::of_key(&error))?;
+        if vault.is_recovery_services() {
+            let place = vault.record.location.as_ref();
+            keks.require_region(&key, place).map_err(|error| fault::of_key(&error))?;
+        }
     }
     let mut target = KeyTarget::one_key(version, WrapAlgorithm::RsaOaep256);
     let layered = wanted.is_some_and(|wanted| {

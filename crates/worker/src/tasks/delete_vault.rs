@@ -65,7 +65,7 @@ pub(super) fn purge_key_vault(job: &Job<'_>) -> Result<Outcome, TaskError> {
 }
 
 /// Removes what a repository consists of and nothing else: the folder may hold a stranger's files.
-fn remove_repository(place: &Path) -> Result<(), Refusal> {
+pub(super) fn remove_repository(place: &Path) -> Result<(), Refusal> {
     const PARTS: [&str; 8] =
         ["log", "heartbeat", "packs", "index", "points", "bad", "keys", ".tmp"];
     let failed = |error: std::io::Error| {

@@ -71,7 +71,7 @@ pub(super) fn run(job: &Job<'_>) -> Result<Outcome, TaskError> {
                 remove(&item_id, &gone, world)?
             };
             if let Some(head) = head {
-                let mut vault = world.expect::<custody_backup_vaults::BackupVault>(&vault_id)?;
+                let mut vault = custody_backup_vaults::Vault::expect(&vault_id, world)?;
                 note_head(&mut vault.status, head);
                 writes.push(vault.into_write()?);
             }

@@ -1,0 +1,149 @@
+//! `Microsoft.DataProtection/backupVaults`.
+
+use custody_names::VaultGuid;
+use custody_resources::{
+    Act, Action, Answers, Change, Identity, Kind, Place, Plan, ProvisioningState, Reference,
+    Refusal, Removal, Request, Stop, Stored, World,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::change::{Asked, EncryptionChange, dress_key};
+use crate::encryption::EncryptionSettings;
+use crate::rules;
+use crate::status::{KeyringSummary, VaultStatus};
+use crate::vault::{self, Store};
+
+/// The kind of Backup vaults.
+pub struct BackupVault;
+
+/// Security settings.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SecuritySettings {
+    /// Which key protects the vault; absent in a PUT keeps what is stored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encryption_settings: Option<EncryptionSettings>,
+    /// Kept as the client wrote it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub soft_delete_settings: Option<Value>,
+    /// Kept as the client wrote it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub immutability_settings: Option<Value>,
+}
+
+/// What a client may write of a vault.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct BackupVaultSpec {
+    /// Kept as the client wrote it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub storage_settings: Option<Value>,
+    /// Security settings.
+    pub security_settings: SecuritySettings,
+    /// Where the repository lies; fixed at creation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store: Option<Store>,
+}
+
+/// The `properties` that clients see.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct BackupVaultView<'a> {
+    #[serde(flatten)]
+    spec: BackupVaultSpec,
+    vault_guid: Option<VaultGuid>,
+    keyring: Option<&'a KeyringSummary>,
+    fingerprint: Option<&'a str>,
+    encryption_error: Option<&'a Refusal>,
+}
+
+impl Kind for BackupVault {
+    const TYPE: &'static str = "Microsoft.DataProtection/backupVaults";
+    const PLACE: Place = Place::Below("Microsoft.Resources/subscriptions/resourceGroups");
+    const TRACKED: bool = true;
+    const TAKES_IDENTITY: bool = true;
+    const ANSWERS: Answers = Answers { deleted: 202, ..Answers::USUAL };
+    const ACTIONS: &'static [Action] = vault::ACTIONS;
+
+    type Spec = BackupVaultSpec;
+    type Status = VaultStatus;
+
+    fn plan(change: Change<'_, Self>, _world: &World) -> Result<Plan<Self>, Stop> {
+        let before = change.before;
+        let status = before.map(|stored| stored.status.clone()).unwrap_or_default();
+        let place = before.map(|stored| &stored.spec.store);
+        let stored =
+            before.and_then(|stored| stored.spec.security_settings.encryption_settings.as_ref());
+        let encryption = EncryptionChange {
+            asked: Asked::read(change.request, ENCRYPTION_POINTER, stored)?,
+            stored,
+            status: &status,
+            identity: change.identity,
+            state: before.map(|stored| stored.record.state),
+        };
+        let (wanted, task) = encryption.plan(rules::check_backup_vault)?;
+        let mut spec = change.spec.clone();
+        spec.store = rules::store_place_is_fixed(place, spec.store)?;
+        spec.security_settings.encryption_settings = wanted;
+        Ok(Plan { task, ..Plan::done(spec, status) })
+    }
+
+    fn plan_delete(
+        current: &Stored<Self>,
+        _request: &Request<'_>,
+        world: &World,
+    ) -> Result<Removal, Stop> {
+        vault::plan_delete(&current.record.id, world)
+    }
+
+    fn act(
+        action: &str,
+        current: &Stored<Self>,
+        request: &Request<'_>,
+        _world: &World,
+    ) -> Result<Act, Stop> {
+        rules::vault_is_usable(&current.record, &current.status)?;
+        Ok(vault::act(action, &current.status, request))
+    }
+
+    fn properties(stored: &Stored<Self>) -> Result<Value, Refusal> {
+        let status = &stored.status;
+        let mut spec = stored.spec.clone();
+        spec.security_settings.encryption_settings = in_sight(stored).cloned();
+        spec.store = status.store_place.clone().map(|path| Store { path });
+        let view = BackupVaultView {
+            spec,
+            vault_guid: status.vault_guid,
+            keyring: status.keyring.as_ref(),
+            fingerprint: status.fingerprint.as_deref(),
+            encryption_error: status.error.as_ref(),
+        };
+        serde_json::to_value(view).map_err(|error| Refusal::bug(error.to_string()))
+    }
+
+    fn dress(stored: &Stored<Self>, request: &Request<'_>, body: &mut Map<String, Value>) {
+        let place = body.get_mut("properties").and_then(|properties| {
+            properties.pointer_mut("/securitySettings/encryptionSettings/keyVaultProperties/keyUri")
+        });
+        dress_key(in_sight(stored), request, place);
+    }
+
+    fn references(
+        spec: &BackupVaultSpec,
+        status: &VaultStatus,
+        identity: Option<&Identity>,
+    ) -> Vec<Reference> {
+        status.references(spec.security_settings.encryption_settings.as_ref(), identity)
+    }
+}
+
+/// The settings that clients see: while an update runs those in force, not those asked for.
+fn in_sight(stored: &Stored<BackupVault>) -> Option<&EncryptionSettings> {
+    let applied = stored.status.applied.as_ref();
+    let updating = stored.record.state == ProvisioningState::Updating;
+    applied.filter(|_| updating).or(stored.spec.security_settings.encryption_settings.as_ref())
+}
+
+/// Where encryption settings stand in a request's body.
+const ENCRYPTION_POINTER: &str = "/properties/securitySettings/encryptionSettings";

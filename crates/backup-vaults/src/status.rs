@@ -1,0 +1,96 @@
+//! What only the server writes of a vault, of either kind.
+
+use custody_ambient::Timestamp;
+use custody_names::{KeyVersionUri, VaultGuid};
+use custody_resources::{Identity, Reference, Refusal, Target};
+use serde::{Deserialize, Serialize};
+
+use crate::encryption::EncryptionSettings;
+
+/// One generation of data keys and what wraps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GenerationSummary {
+    /// Its number.
+    pub generation: u32,
+    /// The key versions that wrap it.
+    pub wraps: Vec<KeyVersionUri>,
+}
+
+/// What the ring in force holds, so that "which key version wraps what" needs no key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyringSummary {
+    /// The ring's number.
+    pub number: u64,
+    /// SHA-256 of the ring's bytes, hexadecimal: the head the repository must show.
+    pub hash: String,
+    /// The generations, oldest first.
+    pub generations: Vec<GenerationSummary>,
+}
+
+/// What only the server writes of a vault.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct VaultStatus {
+    /// The vault as its cryptography knows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vault_guid: Option<VaultGuid>,
+    /// What protects the vault now; `None` is the platform-managed key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub applied: Option<EncryptionSettings>,
+    /// Since when.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub applied_at: Option<Timestamp>,
+    /// The ring in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keyring: Option<KeyringSummary>,
+    /// The ring in force itself, base64: the record store's copy (DESIGN §5).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ring: Option<String>,
+    /// The repository's fingerprint, hexadecimal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
+    /// The last seen head of the repository's log: number and SHA-256.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_head: Option<(u64, String)>,
+    /// Where the repository lies, if a store was named; otherwise it lies in the data folder,
+    /// wherever that is moved to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store_place: Option<String>,
+    /// Whether anybody ever tried to protect something in it, with or without success (rule 55).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub ever_protected: bool,
+    /// Why the last update of the encryption settings failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<Refusal>,
+}
+
+impl VaultStatus {
+    /// The key versions that the ring in force is wrapped by.
+    pub fn wraps(&self) -> impl Iterator<Item = &KeyVersionUri> {
+        self.keyring.iter().flat_map(|ring| &ring.generations).flat_map(|one| &one.wraps)
+    }
+
+    /// What the vault names: the key it is to be under, those its data is under, its identities.
+    pub(crate) fn references(
+        &self,
+        wanted: Option<&EncryptionSettings>,
+        identity: Option<&Identity>,
+    ) -> Vec<Reference> {
+        let mut all = Vec::new();
+        for settings in wanted.into_iter().chain(&self.applied) {
+            if let Some(key) = settings.key() {
+                all.push(Reference::new("encryptedBy", Target::key(key)));
+            }
+        }
+        for version in self.wraps() {
+            all.push(Reference::new("encryptedBy", Target::key(&version.versionless())));
+            all.push(Reference::new("wrappedBy", Target::KeyVersion(version.to_string())));
+        }
+        for attached in identity.iter().flat_map(|identity| &identity.user_assigned) {
+            all.push(Reference::new("usesIdentity", Target::resource(&attached.id)));
+        }
+        all.sort_by(|one, two| (&one.relation, &one.to).cmp(&(&two.relation, &two.to)));
+        all.dedup();
+        all
+    }
+}
