@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use custody_backup_vaults::{BackupVault, EncryptionSettings, KeyringSummary};
+use custody_backup_vaults::{
+    BackupVault, EncryptionSettings, KeyringSummary, RecoveryServicesVault, Vault,
+    encryption_config,
+};
 use custody_names::{CorrelationId, OperationId, PrincipalId, ResourceId, TenantId};
 use custody_resources::{
-    Answer, Authorize, Caller, Engine, ProvisioningState, Query, Record, Refusal, Registry,
-    Request, Stop, Stored, SystemData, Verb, World, Write,
+    Answer, Authorize, Caller, Engine, Hosts, Kind, ProvisioningState, Query, Record, Refusal,
+    Registry, Request, Stop, Stored, SystemData, Verb, World, Write,
 };
 use custody_test_world::SeededEntropy;
 use serde_json::{Value, json};
@@ -16,7 +19,6 @@ pub(crate) const KEY_2: &str = "https://kv2.vault.custody.localhost/keys/k1";
 const GROUP: &str = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/g";
 pub(crate) const UAI: &str = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/one";
 pub(crate) const UAI_2: &str = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/two";
-const VAULT: &str = "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/g/providers/Microsoft.DataProtection/backupVaults/v";
 
 struct Everyone;
 
@@ -29,13 +31,17 @@ impl Authorize for Everyone {
 pub(crate) struct Desk {
     engine: Engine,
     records: BTreeMap<String, Record>,
+    vault: ResourceId,
 }
 
 impl Desk {
-    pub(crate) fn new() -> Self {
+    /// A desk for one vault of a kind.
+    pub(crate) fn of<K: Kind>() -> Self {
+        let registry = Registry::new().with::<BackupVault>().with::<RecoveryServicesVault>();
         let mut desk = Self {
-            engine: Engine::new(Registry::new().with::<BackupVault>(), Box::new(Everyone)),
+            engine: Engine::new(registry, Box::new(Everyone)),
             records: BTreeMap::new(),
+            vault: format!("{GROUP}/providers/{}/v", K::TYPE).parse().unwrap(),
         };
         desk.place(GROUP, json!({}));
         for (number, id) in [UAI, UAI_2].into_iter().enumerate() {
@@ -47,31 +53,40 @@ impl Desk {
 
     /// The vault as it stands when `applied` is in force.
     pub(crate) fn vault_in_force(&mut self, applied: Option<EncryptionSettings>) {
-        self.records.remove(&VAULT.to_lowercase());
-        let settings = serde_json::to_value(&applied).unwrap();
+        self.records.remove(&self.vault.canonical());
         let attached = json!({ UAI: {}, UAI_2: {} });
         let body = json!({
             "location": "westeurope",
-            "identity": { "type": "UserAssigned", "userAssignedIdentities": attached },
-            "properties": { "securitySettings": { "encryptionSettings": settings } },
+            "identity": {
+                "type": "SystemAssigned, UserAssigned",
+                "userAssignedIdentities": attached,
+            },
+            "properties": {},
         });
         self.ask(Verb::Put, body).unwrap();
-        let record = self.records.get(&VAULT.to_lowercase()).unwrap();
-        let mut vault = Stored::<BackupVault>::read(record).unwrap();
-        vault.record.state = ProvisioningState::Succeeded;
-        vault.status.vault_guid = Some("00000000-0000-0000-0000-000000000009".parse().unwrap());
-        vault.status.applied = applied;
-        vault.status.keyring =
-            Some(KeyringSummary { number: 1, hash: String::new(), generations: Vec::new() });
-        let record = vault.into_record().unwrap();
-        self.records.insert(VAULT.to_lowercase(), record);
+        self.change(|vault| {
+            vault.record.state = ProvisioningState::Succeeded;
+            vault.status.vault_guid = Some("00000000-0000-0000-0000-000000000009".parse().unwrap());
+            vault.status.applied.clone_from(&applied);
+            vault.status.keyring =
+                Some(KeyringSummary { number: 1, hash: String::new(), generations: Vec::new() });
+            vault.set_wanted(applied.clone());
+        });
     }
 
-    /// The settings that clients see.
+    /// Changes the vault's record behind the engine's back.
+    pub(crate) fn change(&mut self, change: impl FnOnce(&mut Vault)) {
+        let mut vault = Vault::read(self.record().unwrap()).unwrap();
+        change(&mut vault);
+        let record = vault.into_record().unwrap();
+        self.records.insert(record.id.canonical(), record);
+    }
+
+    /// The settings in force.
     pub(crate) fn settings(&self) -> Value {
-        let Some(record) = self.records.get(&VAULT.to_lowercase()) else { return Value::Null };
-        let vault = Stored::<BackupVault>::read(record).unwrap();
-        let mut settings = serde_json::to_value(&vault.status.applied).unwrap();
+        let Some(record) = self.record() else { return Value::Null };
+        let mut settings =
+            serde_json::to_value(&Vault::read(record).unwrap().status.applied).unwrap();
         if let Some(fields) = settings.as_object_mut()
             && fields.get("infrastructureEncryption") == Some(&json!("Disabled"))
         {
@@ -80,10 +95,20 @@ impl Desk {
         settings
     }
 
+    /// The encryption of a Recovery Services vault as it is read back.
+    pub(crate) fn config(&self) -> Value {
+        let stored = Stored::<RecoveryServicesVault>::read(self.record().unwrap()).unwrap();
+        encryption_config(&stored, &Hosts::default())["properties"].take()
+    }
+
+    fn record(&self) -> Option<&Record> {
+        self.records.get(&self.vault.canonical())
+    }
+
     pub(crate) fn ask(&mut self, verb: Verb, body: Value) -> Result<Answer, Refusal> {
         let entropy = SeededEntropy::new(1);
         let request = Request {
-            id: VAULT.parse().unwrap(),
+            id: self.vault.clone(),
             listed: None,
             verb,
             body,

@@ -3,11 +3,15 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod desk;
+mod recovery_services;
 
-use custody_backup_vaults::EncryptionSettings;
+use custody_backup_vaults::{BackupVault, EncryptionSettings};
 use custody_resources::Verb;
 use desk::{Desk, KEY, KEY_2, UAI, UAI_2};
 use serde_json::{Value, json};
+
+/// The code of a body that cannot be understood.
+const BAD: &str = "InvalidRequestContent";
 
 /// A row: rule, what is in force before, the request, and the code of the refusal or `Ok`.
 struct Row {
@@ -112,6 +116,35 @@ fn rows() -> Vec<Row> {
             Err("UserErrorCMKInfrastructureEncryptionCannotBeModified"),
         ),
     ];
+    let patch = |rule, settings: Value, expected| Row {
+        rule,
+        before: Some(layered(KEY, "Enabled")),
+        verb: Verb::Patch,
+        body: json!({ "properties": { "securitySettings": { "encryptionSettings": settings } } }),
+        expected,
+    };
+    rows.extend([
+        patch("51 by null", Value::Null, cannot_return),
+        patch("51 an empty key", json!({ "keyVaultProperties": { "keyUri": "" } }), Err(BAD)),
+        patch("51 no key any more", json!({ "keyVaultProperties": null }), cannot_return),
+        patch("52 the key alone", json!({ "keyVaultProperties": { "keyUri": KEY_2 } }), Ok(())),
+        patch(
+            "52 the identity alone, of another sort",
+            json!({ "kekIdentity": { "identityType": "SystemAssigned" } }),
+            Ok(()),
+        ),
+        patch("75 what is not named of the second layer stays", enabled(KEY, UAI), Ok(())),
+        patch(
+            "38 a key of somebody else's",
+            json!({ "keyVaultProperties": { "keyUri": "https://kv1.vault.azure.net/keys/k1" } }),
+            Err("UserErrorCMKKeyVaultAuthFailure"),
+        ),
+        patch(
+            "38 a key inside the network",
+            json!({ "keyVaultProperties": { "keyUri": "https://169.254.169.254/keys/k1" } }),
+            Err(BAD),
+        ),
+    ]);
     rows.push(Row {
         rule: "51 by PATCH",
         before: Some(enabled(KEY, UAI)),
@@ -137,7 +170,7 @@ fn rows() -> Vec<Row> {
 #[test]
 fn encryption_rules() {
     for Row { rule, before, verb, body, expected } in rows() {
-        let mut desk = Desk::new();
+        let mut desk = Desk::of::<BackupVault>();
         if let Some(before) = &before {
             let applied: Option<EncryptionSettings> =
                 serde_json::from_value(before.clone()).unwrap();
@@ -169,7 +202,7 @@ fn key_uris_pin_or_follow() {
 /// Rule 52: any change in force is carried out by an operation, the same settings again as well.
 #[test]
 fn asking_begins_an_operation() {
-    let mut desk = Desk::new();
+    let mut desk = Desk::of::<BackupVault>();
     let created = desk.ask(Verb::Put, body(Some(enabled(KEY, UAI)))).unwrap();
     assert!(created.operation.is_some());
     let applied = serde_json::from_value(enabled(KEY, UAI)).unwrap();
@@ -183,7 +216,7 @@ fn asking_begins_an_operation() {
 /// While an update runs, clients see what is in force (recorded Azure traffic).
 #[test]
 fn the_old_key_shows_until_the_update_is_done() {
-    let mut desk = Desk::new();
+    let mut desk = Desk::of::<BackupVault>();
     let applied = serde_json::from_value(enabled(KEY, UAI)).unwrap();
     desk.vault_in_force(Some(applied));
     let answer = desk.ask(Verb::Put, body(Some(enabled(KEY_2, UAI)))).unwrap();
