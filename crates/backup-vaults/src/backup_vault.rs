@@ -14,6 +14,16 @@ use crate::rules;
 use crate::status::{KeyringSummary, VaultStatus};
 use crate::vault::{self, Store};
 
+/// Azure's verb to ask whether something could be protected.
+const VALIDATE: &str = "validateForBackup";
+const ACTIONS: &[Action] = &[
+    vault::VERIFY,
+    vault::PRUNE,
+    vault::REWRAP,
+    vault::REPAIR,
+    Action { name: VALIDATE, permission: "validateForBackup/action" },
+];
+
 /// The kind of Backup vaults.
 pub struct BackupVault;
 
@@ -64,7 +74,7 @@ impl Kind for BackupVault {
     const TRACKED: bool = true;
     const TAKES_IDENTITY: bool = true;
     const ANSWERS: Answers = Answers { deleted: 202, ..Answers::USUAL };
-    const ACTIONS: &'static [Action] = vault::ACTIONS;
+    const ACTIONS: &'static [Action] = ACTIONS;
 
     type Spec = BackupVaultSpec;
     type Status = VaultStatus;
@@ -104,6 +114,10 @@ impl Kind for BackupVault {
         _world: &World,
     ) -> Result<Act, Stop> {
         rules::vault_is_usable(&current.record, &current.status)?;
+        if action == VALIDATE {
+            // What the vault itself must be is said; whoever reads folders looks at those.
+            return Ok(Act::default());
+        }
         Ok(vault::act(action, &current.status, request))
     }
 

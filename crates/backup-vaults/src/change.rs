@@ -132,7 +132,8 @@ impl EncryptionChange<'_> {
 
     /// The settings that are wanted from now on (`None` is the platform-managed key: a customer key
     /// is opt-in, rule 1), and the task that brings them about if there is anything to do. Sending
-    /// the same again is a task as well: it refreshes identity and key version (rule 76).
+    /// the same again is a task as well: it refreshes identity and key version (rule 76). Tags and all else
+    /// that comes with a key is set by the same request (rule 77).
     pub(crate) fn plan(
         self,
         check: impl FnOnce(&Self, &EncryptionSettings) -> Result<(), Refusal>,

@@ -116,7 +116,7 @@ impl Kind for RecoveryServicesVault {
     const TRACKED: bool = true;
     const TAKES_IDENTITY: bool = true;
     const ANSWERS: Answers = Answers { patching: 202, deleted: 202, ..Answers::USUAL };
-    const ACTIONS: &'static [Action] = vault::ACTIONS;
+    const ACTIONS: &'static [Action] = &[vault::VERIFY, vault::PRUNE, vault::REWRAP, vault::REPAIR];
 
     type Spec = RecoveryServicesSpec;
     type Status = VaultStatus;

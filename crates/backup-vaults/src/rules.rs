@@ -13,7 +13,7 @@ use crate::vault::Store;
 
 /// The settings a request asks for: its own, or what is stored where it names none (an absent
 /// `encryption` in a PUT keeps what is stored). `None` is the platform-managed key: CMK is
-/// opt-in (rule 1).
+/// opt-in (rule 1), and what is not named of the second layer stays as it is (rule 75).
 pub(crate) fn wanted_encryption(
     asked: &Asked<EncryptionSettings>,
     stored: Option<&EncryptionSettings>,
@@ -38,7 +38,6 @@ pub(crate) fn wanted_encryption(
         let text = "enabled encryption settings need keyVaultProperties.keyUri and kekIdentity";
         return Err(Refusal::new(400, "InvalidRestApiParameter", text));
     }
-    // What is not named of the second layer stays as it is (rule 75).
     if let (false, Some(applied)) = (names_layer, applied) {
         wanted.infrastructure_encryption = applied.infrastructure_encryption;
     }

@@ -22,13 +22,15 @@ const ITEM_TYPES: [&str; 2] = [
     "Microsoft.RecoveryServices/vaults/backupFabrics/protectionContainers/protectedItems",
 ];
 
-/// The verbs that vaults of both kinds have beside those of Azure.
-pub(crate) const ACTIONS: &[Action] = &[
-    Action { name: "verify", permission: "verify/action" },
-    Action { name: "prune", permission: "prune/action" },
-    Action { name: "rewrap", permission: "rewrap/action" },
-    Action { name: "repair", permission: "repair/action" },
-];
+// The verbs that vaults of both kinds have beside those of Azure.
+/// Proves every object of the repository.
+pub(crate) const VERIFY: Action = Action { name: "verify", permission: "verify/action" };
+/// Frees what no recovery point needs.
+pub(crate) const PRUNE: Action = Action { name: "prune", permission: "prune/action" };
+/// Wraps the data keys by the key's newest version.
+pub(crate) const REWRAP: Action = Action { name: "rewrap", permission: "rewrap/action" };
+/// Rebuilds what can be rebuilt.
+pub(crate) const REPAIR: Action = Action { name: "repair", permission: "repair/action" };
 
 /// Where a vault's repository lies. custody's own; absent, it lies in the data folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -184,7 +186,7 @@ pub(crate) fn plan_delete(id: &ResourceId, world: &World) -> Result<Removal, Sto
     Ok(Removal { task: Some(task), writes: Vec::new() })
 }
 
-/// One of [`ACTIONS`].
+/// One of these verbs.
 pub(crate) fn act(action: &str, status: &VaultStatus, request: &Request<'_>) -> Act {
     let input = request.body.clone();
     let task = match action {

@@ -3,14 +3,16 @@
 use custody_ambient::Timestamp;
 use custody_names::{ItemId, ItemName, ResourceId};
 use custody_resources::{
-    Act, Action, Change, Kind, Place, Plan, ProvisioningState, Refusal, Removal, Request, Stop,
-    Stored, Task, World,
+    Act, Action, Change, Identity, Kind, Place, Plan, ProvisioningState, Reference, Refusal,
+    Removal, Request, Stop, Stored, Target, Task, World,
 };
 use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::{ForgetRequest, RestoreRequest, TASK_BACKUP, TASK_FORGET, TASK_RESTORE};
+use crate::{
+    DataProtectionPolicy, ForgetRequest, RestoreRequest, TASK_BACKUP, TASK_FORGET, TASK_RESTORE,
+};
 
 /// Most paths in one item.
 const PATHS_MAX: usize = 64;
@@ -80,9 +82,28 @@ pub struct InstanceSpec {
     pub friendly_name: String,
     /// Kept as the client wrote it.
     pub data_source_info: Value,
+    /// The policy that it is under.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy_info: Option<PolicyInfo>,
     /// What is read.
     pub folder: FolderSource,
 }
+
+/// The policy that an item is under.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyInfo {
+    /// The policy, one of the same vault.
+    pub policy_id: ResourceId,
+    /// Kept as the client wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy_parameters: Option<Value>,
+}
+
+/// The states of protection, in ARM's words.
+const CONFIGURED: &str = "ProtectionConfigured";
+const STOPPED: &str = "ProtectionStopped";
+const SUSPENDED: &str = "BackupsSuspended";
 
 /// What only the server writes of an item.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -107,17 +128,23 @@ impl Kind for BackupInstance {
         Action { name: "browse", permission: "restore/action" },
         Action { name: "content", permission: "restore/action" },
         Action { name: "forget", permission: "forget/action" },
+        Action { name: "validateRestore", permission: "validateRestore/action" },
+        Action { name: "stopProtection", permission: "stopProtection/action" },
+        Action { name: "resumeProtection", permission: "resumeProtection/action" },
+        Action { name: "suspendBackups", permission: "suspendBackups/action" },
+        Action { name: "resumeBackups", permission: "resumeBackups/action" },
     ];
 
     type Spec = InstanceSpec;
     type Status = InstanceStatus;
 
-    fn plan(change: Change<'_, Self>, _world: &World) -> Result<Plan<Self>, Stop> {
+    fn plan(change: Change<'_, Self>, world: &World) -> Result<Plan<Self>, Stop> {
         let name = change.request.id.name().unwrap_or_default();
         name.parse::<ItemName>()
             .map_err(|error| Refusal::new(400, "InvalidItemName", error.to_string()))?;
         let mut spec = change.spec.clone();
         check_folder(&spec.folder)?;
+        check_policy(&change.request.id, spec.policy_info.as_ref(), world)?;
         "BackupInstance".clone_into(&mut spec.object_type);
         if spec.friendly_name.is_empty() {
             name.clone_into(&mut spec.friendly_name);
@@ -127,7 +154,7 @@ impl Kind for BackupInstance {
             None => InstanceStatus {
                 item_id: ItemId::mint(change.request.entropy)
                     .map_err(|error| Refusal::bug(error.to_string()))?,
-                current_protection_state: "ProtectionConfigured".to_owned(),
+                current_protection_state: CONFIGURED.to_owned(),
                 newest_point_time: None,
             },
         };
@@ -150,6 +177,9 @@ impl Kind for BackupInstance {
         request: &Request<'_>,
         world: &World,
     ) -> Result<Act, Stop> {
+        if let Some(state) = state_after(action) {
+            return become_one(current, state);
+        }
         let vault = current.record.id.parent().unwrap_or_else(ResourceId::root);
         let ready = world.record(&vault)?.is_some_and(|vault| {
             vault.status.get("keyring").is_some() && vault.state != ProvisioningState::Deleting
@@ -161,10 +191,18 @@ impl Kind for BackupInstance {
                 .into());
         }
         let task = match action {
-            "backup" => Some(Task { name: TASK_BACKUP.into(), input: Value::Null }),
+            "backup" => {
+                is_protected(current)?;
+                Some(Task { name: TASK_BACKUP.into(), input: Value::Null })
+            }
             "restore" => {
-                let _checked: RestoreRequest = read_body(&request.body)?;
-                Some(Task { name: TASK_RESTORE.into(), input: request.body.clone() })
+                let asked = RestoreRequest::read(&request.body)?;
+                Some(Task { name: TASK_RESTORE.into(), input: json!(asked) })
+            }
+            "validateRestore" => {
+                let asked = request.body.get("restoreRequestObject").unwrap_or(&request.body);
+                let _fits = RestoreRequest::read(asked)?;
+                None
             }
             "forget" => {
                 let asked: ForgetRequest = read_body(&request.body)?;
@@ -177,6 +215,72 @@ impl Kind for BackupInstance {
         };
         Ok(Act { task, ..Act::default() })
     }
+
+    fn properties(stored: &Stored<Self>) -> Result<Value, Refusal> {
+        let shown = serde_json::to_value(&stored.spec);
+        let mut shown = shown.map_err(|error| Refusal::bug(error.to_string()))?;
+        let status = &stored.status;
+        if let Some(fields) = shown.as_object_mut() {
+            fields.insert("itemId".into(), json!(status.item_id));
+            fields.insert("currentProtectionState".into(), json!(status.current_protection_state));
+            fields.insert(
+                "protectionStatus".into(),
+                json!({ "status": status.current_protection_state }),
+            );
+            if let Some(time) = status.newest_point_time {
+                fields.insert("newestPointTime".into(), json!(time));
+            }
+        }
+        Ok(shown)
+    }
+
+    fn references(
+        spec: &InstanceSpec,
+        _status: &InstanceStatus,
+        _identity: Option<&Identity>,
+    ) -> Vec<Reference> {
+        let policy = spec.policy_info.iter();
+        policy
+            .map(|info| Reference::new("underPolicy", Target::resource(&info.policy_id)))
+            .collect()
+    }
+}
+
+/// The state that a verb leads to, for those that change nothing else.
+fn state_after(action: &str) -> Option<&'static str> {
+    match action {
+        "stopProtection" => Some(STOPPED),
+        "suspendBackups" => Some(SUSPENDED),
+        "resumeProtection" | "resumeBackups" => Some(CONFIGURED),
+        _ => None,
+    }
+}
+
+fn become_one(current: &Stored<BackupInstance>, state: &str) -> Result<Act, Stop> {
+    let mut after = current.clone();
+    state.clone_into(&mut after.status.current_protection_state);
+    Ok(Act { writes: vec![after.into_write()?], ..Act::default() })
+}
+
+fn is_protected(item: &Stored<BackupInstance>) -> Result<(), Refusal> {
+    let state = item.status.current_protection_state.as_str();
+    if state == CONFIGURED {
+        return Ok(());
+    }
+    let text = format!("no recovery point is taken of {}: {state}", item.record.id);
+    Err(Refusal::new(409, "UserErrorBackupInstanceNotProtected", text)
+        .with_fix("az dataprotection backup-instance resume-protection"))
+}
+
+/// A policy that is named must be one of the item's own vault.
+fn check_policy(item: &ResourceId, named: Option<&PolicyInfo>, world: &World) -> Result<(), Stop> {
+    let Some(PolicyInfo { policy_id, .. }) = named else { return Ok(()) };
+    let is_own = policy_id.parent() == item.parent();
+    if is_own && world.stored::<DataProtectionPolicy>(policy_id)?.is_some() {
+        return Ok(());
+    }
+    let text = format!("{policy_id} is no policy of the item's vault");
+    Err(Refusal::new(400, "PolicyNotFound", text).into())
 }
 
 fn check_folder(folder: &FolderSource) -> Result<(), Refusal> {

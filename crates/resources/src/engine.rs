@@ -318,6 +318,9 @@ fn act(
 ) -> Result<Decided, Stop> {
     let record = world.record(&request.id)?.ok_or_else(|| not_found(&request.id))?;
     check_etag(request, Some(record))?;
+    // The name as the kind spells it, whatever case it came in.
+    let known = kind.actions().iter().find(|known| known.name.eq_ignore_ascii_case(action));
+    let action = known.map_or(action, |known| known.name);
     let Act { status, body, task, mut writes } = kind.act(action, request, record, world)?;
     let operation = begin(task, request, permission, &mut writes);
     let status = match (status, operation) {

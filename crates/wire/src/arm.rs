@@ -107,6 +107,7 @@ fn look_into(
         "browse" => look::browse(platform, request)?,
         "scan" => look::scan(platform, request)?,
         "forget" => look::preview_forget(platform, request)?,
+        "validateforbackup" => look::validate_backup(platform, request)?,
         "content" => return Ok(Some(reply::stream(look::content(platform, request)?))),
         _ => return Ok(None),
     };

@@ -138,7 +138,11 @@ fn operation_result(
     let operation = permitted(platform, call, id)?;
     match operation.error {
         Some(error) => Err(error),
-        None if operation.state.is_final() => Ok(reply::json(200, None)),
+        None if operation.state.is_final() => {
+            let job = render_job(&operation);
+            let done = json!({ "objectType": "OperationJobExtendedInfo", "jobId": job.get("id") });
+            Ok(reply::json(200, Some(&done)))
+        }
         None => {
             let links = reply::operation_links(&call.base, &operation.resource, platform);
             Ok(reply::with_operation(reply::json(202, None), Some((operation.id, &links))))

@@ -74,6 +74,15 @@ pub fn scan(platform: &Arc<Platform>, request: &Request<'_>) -> Result<Value, Re
     scan_folder(platform, &item.spec.folder)
 }
 
+/// `POST D/validateForBackup`: whether the folders of an item that is to be protected can be read.
+pub fn validate_backup(platform: &Platform, request: &Request<'_>) -> Result<Value, Refusal> {
+    let folder = request.body.pointer("/backupInstance/folder").unwrap_or(&Value::Null);
+    let folder = FolderSource::deserialize(folder)
+        .map_err(|error| Refusal::bad_request(format!("backupInstance.folder: {error}")))?;
+    folders::source(platform, &folder)?;
+    Ok(json!({ "objectType": "OperationJobExtendedInfo" }))
+}
+
 /// What a backup of these folders would take; nothing need be registered for that.
 pub fn scan_folder(platform: &Platform, folder: &FolderSource) -> Result<Value, Refusal> {
     let mut source = folders::source(platform, folder)?;

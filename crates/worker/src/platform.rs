@@ -20,7 +20,7 @@ use custody_key_vault::{
     LocalRoleDefinitionKind, LocalRoleKind, ManagedHsmKind, PassphraseSeal, ReleaseAuthority, Seal,
 };
 use custody_names::{CorrelationId, OperationId, ResourceId};
-use custody_protection::{BackupInstance, RecoveryPoint};
+use custody_protection::{BackupInstance, DataProtectionPolicy, RecoveryPoint};
 use custody_record_store::{RecordStore, SqliteRecords, TrackedOperation};
 use custody_resources::{
     Answer, Caller, Decided, Engine, Kind, Refusal, Registry, Request, Stored, Verb,
@@ -357,6 +357,7 @@ fn registry() -> Registry {
         .with::<LocalRoleDefinitionKind>()
         .with::<RecoveryServicesVault>()
         .with::<BackupVault>()
+        .with::<DataProtectionPolicy>()
         .with::<BackupInstance>()
         .with::<RecoveryPoint>()
         .with::<AuditDestination>()

@@ -23,14 +23,14 @@ fn with_layer(mut encryption: Value, layer: &str) -> Value {
     encryption
 }
 
-fn in_force(key: &str, layer: &str) -> Option<EncryptionSettings> {
+fn in_force(key: &str, layer: &str) -> EncryptionSettings {
     let settings = json!({
         "state": "Enabled",
         "keyVaultProperties": { "keyUri": key },
         "kekIdentity": { "identityType": "UserAssigned", "identityId": UAI },
         "infrastructureEncryption": layer,
     });
-    Some(serde_json::from_value(settings).unwrap())
+    serde_json::from_value(settings).unwrap()
 }
 
 /// How the vault stands before the request.
@@ -114,8 +114,8 @@ fn stand(before: Before) -> Desk {
             desk.vault_in_force(None);
             desk.change(|vault| vault.status.ever_protected = true);
         }
-        Before::Customer => desk.vault_in_force(in_force(KEY, "Disabled")),
-        Before::Layered => desk.vault_in_force(in_force(KEY, "Enabled")),
+        Before::Customer => desk.vault_in_force(Some(in_force(KEY, "Disabled"))),
+        Before::Layered => desk.vault_in_force(Some(in_force(KEY, "Enabled"))),
     }
     desk
 }

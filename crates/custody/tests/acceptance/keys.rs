@@ -339,6 +339,11 @@ fn access_policies_suffice() {
     site.ok(&["protect", site.text(&source), "--item", "docs", "--vault", "own"]);
 }
 
+fn signal(child: &std::process::Child, signal: &str) {
+    let sent = std::process::Command::new("kill").args([signal, &child.id().to_string()]).status();
+    assert!(sent.unwrap().success(), "kill {signal}");
+}
+
 /// Rule 119: a job that is running stops when the key is disabled, nothing of it is committed, and
 /// what was committed before is whole.
 #[test]
@@ -365,7 +370,10 @@ fn a_running_job_stops_when_the_key_is_disabled() {
     let set = ["keyvault", "key", "set-attributes", "--vault-name", &vault, "--name", "backup"];
     let mut disable = set.to_vec();
     disable.extend(["--enabled", "false", "--yes"]);
+    // However fast the job is, it is still reading when the key goes.
+    signal(&child, "-STOP");
     site.ok(&disable);
+    signal(&child, "-CONT");
     let rest: Vec<String> = lines.map(Result::unwrap).collect();
     assert_eq!(child.wait().unwrap().code(), Some(KEY_UNAVAILABLE), "{rest:?}");
     let mut enable = set.to_vec();

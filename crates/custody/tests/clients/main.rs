@@ -26,6 +26,11 @@ fn the_python_sdk_does_a_managed_hsms_work() {
 }
 
 #[test]
+fn the_python_sdk_follows_the_document_on_backup_vaults() {
+    run_python("python/vaults.py");
+}
+
+#[test]
 fn the_javascript_sdk_does_a_key_officers_work() {
     let served = Served::start();
     let programs = node_programs();
