@@ -107,6 +107,10 @@ impl Kind for BackupVault {
         vault::plan_delete(&current.record.id, world)
     }
 
+    fn plan_move(current: &Stored<Self>) -> Result<(), Refusal> {
+        rules::only_platform_key_moves(&current.record, &current.status)
+    }
+
     fn act(
         action: &str,
         current: &Stored<Self>,

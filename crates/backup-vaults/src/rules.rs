@@ -222,6 +222,20 @@ pub fn store_place_is_fixed(
     }
 }
 
+/// Rule 61: a vault under a customer key stays in its group and subscription.
+pub fn only_platform_key_moves(record: &Record, status: &VaultStatus) -> Result<(), Refusal> {
+    if status.applied.is_none() {
+        return Ok(());
+    }
+    let text = format!(
+        "{} is encrypted with a customer-managed key and cannot be moved to another group or \
+         subscription (rule 61)",
+        record.id
+    );
+    Err(Refusal::new(409, "UserErrorCMKVaultMoveNotSupported", text)
+        .with_fix("create a vault at the new place and protect the items there"))
+}
+
 /// A vault that never got its key protects nothing: better refused than on the platform key.
 pub fn vault_is_usable(record: &Record, status: &VaultStatus) -> Result<(), Refusal> {
     if status.keyring.is_some() && record.state != ProvisioningState::Deleting {

@@ -68,6 +68,8 @@ pub trait Erased: Send + Sync {
         record: &Record,
         world: &World,
     ) -> Result<Removal, Stop>;
+    /// Whether the resource can be moved to another group.
+    fn plan_move(&self, record: &Record) -> Result<(), Refusal>;
     /// What a POST means.
     fn act(
         &self,
@@ -182,6 +184,10 @@ impl<K: Kind> Erased for Face<K> {
         world: &World,
     ) -> Result<Removal, Stop> {
         K::plan_delete(&Stored::read(record)?, request, world)
+    }
+
+    fn plan_move(&self, record: &Record) -> Result<(), Refusal> {
+        K::plan_move(&Stored::read(record)?)
     }
 
     fn act(

@@ -204,6 +204,18 @@ pub trait Kind: Sized + Send + Sync + 'static {
         Ok(Removal::default())
     }
 
+    /// Whether the resource can be moved to another group with all that lies below it. Most cannot:
+    /// something outside the records knows them by their identifier.
+    fn plan_move(current: &Stored<Self>) -> Result<(), Refusal> {
+        let text = format!(
+            "{} cannot be moved: resources of type {} stay in their group",
+            current.record.id,
+            Self::TYPE
+        );
+        Err(Refusal::new(409, "ResourceMoveNotSupported", text)
+            .with_fix("create it anew in the other group"))
+    }
+
     /// What one of [`Kind::ACTIONS`] means.
     fn act(
         action: &str,

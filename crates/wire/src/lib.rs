@@ -35,6 +35,7 @@ mod managed_identity;
 mod management;
 mod metadata;
 mod metrics;
+mod moves;
 mod name_checks;
 mod operate;
 mod own;

@@ -12,8 +12,8 @@ use serde_json::Value;
 use crate::reply::{self, Body};
 use crate::server::Call;
 use crate::{
-    activity_log, arm, authorization, inventory, management, name_checks, private_links, providers,
-    recovery_services, tags, tenancy,
+    activity_log, arm, authorization, inventory, management, moves, name_checks, private_links,
+    providers, recovery_services, tags, tenancy,
 };
 
 /// A view under way: the platform, the request and the place that it is about.
@@ -67,6 +67,17 @@ pub(crate) fn answer(
     {
         let name = segments.last().copied().unwrap_or_default();
         return private_links::connection(&at(2)?, name).map(Some);
+    }
+    if let [
+        "subscriptions",
+        _,
+        "resourcegroups",
+        _,
+        word @ ("moveresources" | "validatemoveresources"),
+    ] = words.as_slice()
+        && *call.method == Method::POST
+    {
+        return moves::answer(&at(1)?, *word == "validatemoveresources").map(Some);
     }
     if let Some(response) = of_recovery_services(&words, &at)? {
         return Ok(Some(response));

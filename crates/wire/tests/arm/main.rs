@@ -14,5 +14,6 @@ mod identities;
 mod key_vaults;
 mod keys;
 mod managed_hsm;
+mod moves;
 mod tenancy;
 mod world;
