@@ -32,6 +32,10 @@ pub(crate) const REWRAP: Action = Action { name: "rewrap", permission: "rewrap/a
 /// Rebuilds what can be rebuilt.
 pub(crate) const REPAIR: Action = Action { name: "repair", permission: "repair/action" };
 
+/// Says what a change of its encryption would meet, and changes nothing.
+pub(crate) const CHECK_ENCRYPTION: Action =
+    Action { name: "checkEncryption", permission: "checkEncryption/action" };
+
 /// Where a vault's repository lies. custody's own; absent, it lies in the data folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Store {

@@ -267,8 +267,11 @@ fn read_head(blob: &[u8]) -> Result<&[u8]> {
     let head = decoder.array().ok().flatten() == Some(3) && decoder.str().ok() == Some(MAGIC);
     let format = decoder.u32().map_err(|_| no_backup())?;
     if head && format > FORMAT {
-        let found = format;
-        return Err(KeyVaultError::NewerFormat { what: "the key backup", found, known: FORMAT });
+        // The blob is what a caller sent, so this is his fault and not the server's.
+        return Err(KeyVaultError::BadParameter(format!(
+            "this backup has format {format}, this version of custody knows up to {FORMAT}: update \
+             custody, or restore it where it was made"
+        )));
     }
     if !head {
         return Err(no_backup());

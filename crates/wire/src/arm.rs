@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use custody_names::{OperationId, ResourceId};
 use custody_resources::{Answer, Refusal, Request, Verb};
-use custody_worker::{Platform, look};
+use custody_worker::{Platform, dry_run, look};
 use http::{Method, Response};
 use serde_json::{Value, json};
 
@@ -107,6 +107,7 @@ fn look_into(
         "browse" => look::browse(platform, request)?,
         "scan" => look::scan(platform, request)?,
         "forget" => look::preview_forget(platform, request)?,
+        "checkencryption" => dry_run::check_encryption(platform, request)?,
         "validateforbackup" => look::validate_backup(platform, request)?,
         "content" => return Ok(Some(reply::stream(look::content(platform, request)?))),
         _ => return Ok(None),

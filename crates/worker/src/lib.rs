@@ -14,6 +14,7 @@ mod conclusions;
 mod delivery;
 mod dependants;
 mod directory;
+pub mod dry_run;
 mod error;
 mod event_delivery;
 pub mod fault;

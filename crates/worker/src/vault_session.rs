@@ -105,6 +105,23 @@ impl VaultSession {
         Ok(session)
     }
 
+    /// Opens a vault whose settings are to change. Under the same key the identity that is wanted opens
+    /// it, so that one that was lost is replaced (rules 59, 66, 67); to change the key, the identity in
+    /// force must still be able to use the old one (rule 58).
+    pub(crate) fn open_to_change(
+        platform: &Arc<Platform>,
+        vault: &Vault,
+        wanted: Option<&EncryptionSettings>,
+        cause: Cause,
+    ) -> Result<Self, Refusal> {
+        let applied = vault.status.applied.as_ref();
+        let key = |settings: Option<&EncryptionSettings>| {
+            settings.and_then(EncryptionSettings::key).map(KeyUri::versionless)
+        };
+        let speaks = if key(applied) == key(wanted) { wanted } else { applied };
+        Self::open_as(platform, vault, speaks, cause)
+    }
+
     /// The newest ring of the store that is genuine; copies that are not are mended from it, and
     /// if the store has lost it, the record store's copy serves.
     fn unlock_newest(

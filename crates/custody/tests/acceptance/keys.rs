@@ -274,6 +274,11 @@ fn a_key_without_a_grant_is_refused() {
     own.make_key(&site);
     let missing = "UserErrorCMKMissingMangedIdentityPermissionOnKeyVault";
     site.fails(&own.create_vault(&[]), KEY_UNAVAILABLE, missing);
+    let update = ["backup", "vault", "encryption", "update", "-n", "own", "--dry-run"];
+    let mut checked = update.to_vec();
+    checked.extend(["--encryption-key-id", &own.key_uri, "--mi-user-assigned", &own.identity]);
+    let checks = site.run(&checked);
+    assert_eq!(checks.code, KEY_UNAVAILABLE, "a dry run ends as the change would");
     let source = site.source();
     let protect = ["protect", site.text(&source), "--item", "docs", "--vault", "own"];
     assert_ne!(site.run(&protect).code, 0, "a vault without its key protects nothing");

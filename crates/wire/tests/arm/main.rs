@@ -9,6 +9,7 @@
 mod activity;
 mod authorization;
 mod conventions;
+mod dry_run;
 mod golden;
 mod identities;
 mod key_vaults;

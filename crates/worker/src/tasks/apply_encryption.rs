@@ -170,7 +170,7 @@ fn change_ring(
     wanted: Option<&EncryptionSettings>,
 ) -> Result<Ring, TaskError> {
     let platform = job.platform;
-    let session = open_to_change(job, vault, wanted)?;
+    let session = VaultSession::open_to_change(platform, vault, wanted, job.cause())?;
     let guid = session.ring.vault();
     let mut way = way(job, vault, wanted, guid)?;
     let mut allowed: Vec<KeyUri> = session.way.allowed.as_ref().clone();
@@ -188,22 +188,6 @@ fn change_ring(
         repository.log()?.keyring_changed(head).map_err(RepositoryError::from)?;
     }
     Ok(ring)
-}
-
-/// Opens a vault whose settings are to change. Under the same key the identity that is wanted opens
-/// it, so that one that was lost is replaced (rules 59, 66, 67); to change the key, the identity in
-/// force must still be able to use the old one (rule 58).
-fn open_to_change(
-    job: &Job<'_>,
-    vault: &Vault,
-    wanted: Option<&EncryptionSettings>,
-) -> Result<VaultSession, Refusal> {
-    let applied = vault.status.applied.as_ref();
-    let key = |settings: Option<&EncryptionSettings>| {
-        settings.and_then(EncryptionSettings::key).map(KeyUri::versionless)
-    };
-    let speaks = if key(applied) == key(wanted) { wanted } else { applied };
-    VaultSession::open_as(job.platform, vault, speaks, job.cause())
 }
 
 /// Before a job: if the vault follows the newest version of its key and there is a newer one, the

@@ -9,6 +9,7 @@ use super::vault::Named;
 use crate::arguments::GroupOption;
 use crate::context::Context;
 use crate::error::CliError;
+use crate::exit_code::ExitCode;
 use crate::output::{Column, Outcome};
 
 /// Which key encrypts a vault
@@ -23,7 +24,8 @@ enum Verb {
     /// Set or change the customer key, or the identity that uses it
     #[command(after_help = "Examples:\n  custody backup vault encryption update -n main \
         --encryption-key-id https://my-keys.vault.custody.localhost/keys/backup\n  custody backup \
-        vault encryption update -n main --mi-user-assigned other-identity\n\nA key URI without a \
+        vault encryption update -n main --mi-user-assigned other-identity\n  custody backup vault \
+        encryption update -n main --encryption-key-id URI --dry-run\n\nA key URI without a \
         version follows the newest version. Key and identity are changed one at a time. A customer \
         key cannot be given up for the platform's again.\n\nExit codes: 0 done, 4 not allowed, 6 a \
         rule forbids the change, 7 the key cannot be used by the identity; the others are in \
@@ -41,7 +43,13 @@ struct Update {
     named: Named,
     #[command(flatten)]
     encryption: EncryptionOptions,
+    /// Change nothing: list every check with its result and the command that mends it
+    #[arg(long)]
+    dry_run: bool,
 }
+
+const CHECK_COLUMNS: &[Column] =
+    &[("Check", "/what"), ("Result", "/result"), ("Code", "/code"), ("Fix", "/fix")];
 
 /// The options about keys.
 #[derive(Debug, Args)]
@@ -94,11 +102,29 @@ pub(super) fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, C
             if let (Value::Object(fields), Some(identity)) = (&mut body, identity) {
                 fields.insert("identity".to_owned(), identity);
             }
-            client.patch(update.named.id(context)?.as_str(), &body)?
+            let id = update.named.id(context)?;
+            if update.dry_run {
+                return Ok(checks(&client.post(&format!("{id}/checkEncryption"), &body)?));
+            }
+            client.patch(id.as_str(), &body)?
         }
         Verb::Show(named) => client.get(named.id(context)?.as_str())?,
     };
     Ok(Outcome::data(shown(&vault)).with_columns(COLUMNS))
+}
+
+/// The checks of a dry run; one that failed makes the command fail as the change would.
+fn checks(report: &Value) -> Outcome {
+    let list = report.get("checks").cloned().unwrap_or_default();
+    let failed = |check: &Value| check.get("result").is_some_and(|result| result != "Passed");
+    let first = list.as_array().and_then(|list| list.iter().position(failed));
+    let exit = match first {
+        None => ExitCode::Success,
+        // The request itself breaks a rule; the other checks are about the key.
+        Some(0) => ExitCode::Conflict,
+        Some(_) => ExitCode::KeyUnavailable,
+    };
+    Outcome::data(list).with_columns(CHECK_COLUMNS).ending(exit)
 }
 
 /// The encryption settings of a vault with the keyring beside them.
