@@ -1,6 +1,7 @@
 //! One request, after what all surfaces check alike.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use custody_names::CorrelationId;
 use custody_resources::{Caller, Refusal};
@@ -33,6 +34,8 @@ pub(crate) struct Call<'a> {
     pub(crate) body: Value,
     /// The `If-Match` header.
     pub(crate) if_match: Option<String>,
+    /// When it arrived, by the boot clock.
+    pub(crate) begun: Duration,
     /// Where it comes from; none within the process.
     pub(crate) origin: Option<IpAddr>,
     /// The program that asks, as it names itself.
@@ -48,6 +51,8 @@ pub(crate) struct Arrival {
     pub(crate) host: HostKind,
     pub(crate) base: Base,
     pub(crate) origin: Option<IpAddr>,
+    /// By the boot clock.
+    pub(crate) begun: Duration,
 }
 
 impl<'a> Call<'a> {
@@ -72,6 +77,7 @@ impl<'a> Call<'a> {
             body: json_body::parse(request.body())?,
             if_match: if_match.and_then(|value| value.to_str().ok()).map(str::to_owned),
             origin: arrival.origin,
+            begun: arrival.begun,
             user_agent: header_text(request, header::USER_AGENT.as_str()),
             host: arrival.host,
             base: arrival.base,
