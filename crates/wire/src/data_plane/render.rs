@@ -104,9 +104,9 @@ pub(super) fn add_next_link(
 }
 
 /// The fields of `error`.
-pub(super) fn error_fields(error: &KeyVaultError) -> Value {
+pub(super) fn error_fields(error: &KeyVaultError, message: String) -> Value {
     let answer = error.answer();
-    let mut fields = json!({ "code": answer.code, "message": error.to_string() });
+    let mut fields = json!({ "code": answer.code, "message": message });
     if let (Some(inner), Some(all)) = (answer.inner, fields.as_object_mut()) {
         all.insert("innererror".into(), json!({ "code": inner }));
     }
@@ -119,7 +119,10 @@ fn rewrapped(item: &Rewrapped, kid: &str, places: &Places<'_>) -> Value {
         Ok(wrapped) => {
             json!({ "from": from, "kid": kid, "value": BASE64URL_NOPAD.encode(wrapped) })
         }
-        Err(error) => json!({ "from": from, "error": error_fields(error) }),
+        Err(error) => {
+            let told = error.to_string().replace(&places.vault.vault.uri(), &places.host);
+            json!({ "from": from, "error": error_fields(error, told) })
+        }
     }
 }
 
