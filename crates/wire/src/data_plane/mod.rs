@@ -113,6 +113,9 @@ impl Ask<'_> {
 
     fn reply(&self, answer: &KeyAnswer) -> Reply {
         let mut reply = Reply::new(answer.status(), render::answer(answer, &self.places()));
+        if let (KeyAnswer::Key(key), true) = (answer, self.is_own_api_version()) {
+            render::add_floor(reply.body.as_mut(), key);
+        }
         if let KeyAnswer::Purged { kits } = answer
             && !kits.is_empty()
         {

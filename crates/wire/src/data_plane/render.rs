@@ -103,6 +103,14 @@ pub(super) fn add_next_link(
     }
 }
 
+/// Adds the key's floor to its attributes. Clients of Key Vault's own versions do not know it.
+pub(super) fn add_floor(body: Option<&mut Value>, key: &Key) {
+    let attributes = body.and_then(|body| body.get_mut("attributes"));
+    if let (Some(floor), Some(Value::Object(all))) = (&key.floor, attributes) {
+        all.insert("min_decryption_version".into(), floor.as_str().into());
+    }
+}
+
 /// The fields of `error`.
 pub(super) fn error_fields(error: &KeyVaultError, message: String) -> Value {
     let answer = error.answer();
