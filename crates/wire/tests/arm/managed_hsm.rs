@@ -95,6 +95,8 @@ fn the_last_administrator_stays() {
     assert_eq!(world.delete(&own).error(), (409, "LastAdministrator"));
     let roles = world.names(&format!("{HOST}/providers/Microsoft.Authorization/roleDefinitions"));
     assert!(roles.contains(&ADMINISTRATOR.to_owned()), "{roles:?}");
+    let release_user = "21dbd100-6940-42c2-9190-5d6cb909625c".to_owned();
+    assert!(roles.contains(&release_user), "{roles:?}");
     let name = "22222222-2222-2222-2222-222222222222";
     let mut body =
         json!({ "properties": { "roleDefinitionId": ADMINISTRATOR, "principalId": name } });
