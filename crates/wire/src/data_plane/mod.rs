@@ -35,19 +35,32 @@ use crate::server::Call;
 const DEPENDANTS_HEADER: &str = "x-custody-dependants";
 /// What is said on purging a key: the recovery kits that still open it.
 const KITS_HEADER: &str = "x-custody-recovery-kits";
+/// Where a key vault lies.
+pub(crate) const REGION_HEADER: &str = "x-ms-keyvault-region";
 /// The api-version of what Key Vault does not have.
 const OWN_API_VERSION: &str = "custody-1";
 
 /// Answers one request to the key vault or managed HSM `name`.
 pub(crate) fn answer(platform: &Arc<Platform>, name: &str, call: &Call<'_>) -> Response<Body> {
-    match try_answer(platform, name, call) {
+    let mut region = None;
+    let mut response = match try_answer(platform, name, call, &mut region) {
         Ok(reply) => reply.into_response(),
         Err(Fault::Key(error)) => key_error(&error, told(&error, name, call)),
         Err(Fault::Other(refusal)) => reply::refusal(&refusal),
+    };
+    if let Some(region) = region.and_then(|region| HeaderValue::from_str(&region).ok()) {
+        response.headers_mut().insert(REGION_HEADER, region);
     }
+    response
 }
 
-fn try_answer(platform: &Arc<Platform>, name: &str, call: &Call<'_>) -> Answered {
+/// `region` becomes the place of the key vault, where it is found.
+fn try_answer(
+    platform: &Arc<Platform>,
+    name: &str,
+    call: &Call<'_>,
+    region: &mut Option<String>,
+) -> Answered {
     let name: KeyVaultName = name.parse()?;
     check_api_version(call)?;
     let (handler, target) = routes::find(call)?;
@@ -56,6 +69,7 @@ fn try_answer(platform: &Arc<Platform>, name: &str, call: &Call<'_>) -> Answered
         _ => platform.key_vault(&name, target.name.as_ref())?,
     };
     let facts = facts.ok_or(KeyVaultError::VaultNotFound(name))?;
+    *region = Some(facts.vault.location.clone());
     let caller = principal_of(&call.caller);
     handler(&Ask { platform, call, facts, caller, target })
 }

@@ -170,6 +170,9 @@ fn configured_locations_hold_resources_and_have_a_geography() {
     let key = json!({ "kty": "EC" });
     let made = world.post(&format!("{}/k1/create?{version}", host("kv-hall")), key);
     assert_eq!(made.status, 200, "{}", made.body);
+    assert_eq!(made.headers["x-ms-keyvault-region"], "europehall");
+    let refused = world.get(&format!("{}/absent?{version}", host("kv-west")));
+    assert_eq!(refused.headers["x-ms-keyvault-region"], "westeurope");
     let blob = world.post(&format!("{}/k1/backup?{version}", host("kv-hall")), json!({})).body;
     let restored =
         |name: &str| world.post(&format!("{}/restore?{version}", host(name)), blob.clone()).status;
