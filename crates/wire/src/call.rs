@@ -9,7 +9,7 @@ use http::{Request, header};
 use serde_json::Value;
 
 use crate::base::{Base, HostKind};
-use crate::json_body;
+use crate::{address, json_body};
 
 /// Largest request body, in bytes.
 pub(crate) const REQUEST_BYTES_MAX: usize = 4 << 20;
@@ -77,7 +77,10 @@ impl<'a> Call<'a> {
             caller,
             correlation,
             method: request.method(),
-            path: crate::address::decode_path(uri.path())?,
+            path: match arrival.host {
+                HostKind::Main => address::in_normal_places(address::decode_path(uri.path())?),
+                _ => address::decode_path(uri.path())?,
+            },
             query: query(uri.query().unwrap_or_default()).map_err(of_this_plane)?,
             body: json_body::parse(request.body()).map_err(of_this_plane)?,
             if_match: precondition(request),
