@@ -278,6 +278,19 @@ const TABLE: &[Row] = &[
         data_actions: &[],
     },
     Row {
+        id: id(0xa68e7c17_0ab2_4c09_9a58_125dae29748c),
+        name: "Key Vault Purge Operator",
+        description: "Purge soft-deleted key vaults.",
+        actions: &[
+            "Microsoft.KeyVault/deletedVaults/read",
+            "Microsoft.KeyVault/locations/deletedVaults/read",
+            "Microsoft.KeyVault/locations/deletedVaults/purge/action",
+            "Microsoft.KeyVault/locations/operationResults/read",
+        ],
+        not_actions: &[],
+        data_actions: &[],
+    },
+    Row {
         id: KEY_VAULT_DATA_ACCESS_ADMINISTRATOR,
         name: "Key Vault Data Access Administrator",
         description: "Give and take roles on the data of key vaults, and no others.",

@@ -112,6 +112,12 @@ const TABLE: &[Row] = &[
         data_actions: &["keys/read/action", "keys/wrap/action", "keys/unwrap/action"],
     },
     Row {
+        id: id(0x21dbd100_6940_42c2_9190_5d6cb909625c),
+        name: "Managed HSM Crypto Service Release User",
+        description: "Release keys to attested environments.",
+        data_actions: &["keys/release/action"],
+    },
+    Row {
         id: id(0x7b127d3c_77bd_4e3e_bbe0_dbb8971fa7f8),
         name: "Managed HSM Backup",
         description: "Back the whole HSM up.",

@@ -15,7 +15,7 @@ use crate::audit_destination::{AuditDestination, NoStatus};
 pub const AUDIT_EVENT: &str = "AuditEvent";
 
 /// Groups of categories that hold [`AUDIT_EVENT`].
-const AUDIT_GROUPS: [&str; 2] = ["audit", "allLogs"];
+pub const AUDIT_GROUPS: [&str; 2] = ["audit", "allLogs"];
 
 /// Most settings of one resource (Azure's limit).
 const SETTINGS_MAX: usize = 5;
@@ -67,6 +67,31 @@ pub struct LogSetting {
 }
 
 impl LogSetting {
+    /// There is one category, and there are the groups that hold it: what is asked for under
+    /// another name would never be sent.
+    fn check(&self) -> Result<(), Refusal> {
+        let known = |name: &Option<String>, known: &[&str]| {
+            name.as_deref().map(|name| known.iter().any(|one| name.eq_ignore_ascii_case(one)))
+        };
+        let (category, group) =
+            (known(&self.category, &[AUDIT_EVENT]), known(&self.category_group, &AUDIT_GROUPS));
+        let shown = |name: &Option<String>| -> String {
+            name.iter().flat_map(|name| name.chars()).take(100).collect()
+        };
+        let text = match (category, group) {
+            (Some(true), None) | (None, Some(true)) => return Ok(()),
+            (Some(false), _) => {
+                format!("Category '{}' is not supported.", shown(&self.category))
+            }
+            (_, Some(false)) => {
+                format!("Category group '{}' is not supported.", shown(&self.category_group))
+            }
+            _ => "each entry of logs names a category or a categoryGroup".to_owned(),
+        };
+        Err(Refusal::new(400, "BadRequest", text)
+            .with_fix(format!("use the category {AUDIT_EVENT} or the group allLogs")))
+    }
+
     fn holds(&self, category: &str) -> bool {
         let named = self.category.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(category));
         let grouped = self
@@ -99,6 +124,7 @@ impl Kind for DiagnosticSetting {
                 eventHubAuthorizationRuleId";
             return Err(Refusal::new(400, "BadRequest", text).into());
         }
+        change.spec.logs.iter().try_for_each(LogSetting::check)?;
         for destination in change.spec.destinations() {
             if world.stored::<AuditDestination>(destination)?.is_none() {
                 let text = format!("there is no audit destination '{destination}'");

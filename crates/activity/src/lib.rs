@@ -28,7 +28,7 @@ pub use audit_destination::{
     AuditDestination, AuditDestinationSpec, DestinationType, SyslogAddress,
 };
 pub use diagnostic_setting::{
-    AUDIT_EVENT, DiagnosticSetting, DiagnosticSettingSpec, LogSetting, senders_to,
+    AUDIT_EVENT, AUDIT_GROUPS, DiagnosticSetting, DiagnosticSettingSpec, LogSetting, senders_to,
 };
 pub use error::LedgerError;
 pub use event_subscription::{

@@ -30,15 +30,20 @@ impl Authorize for RoleAuthorizer {
     }
 }
 
-/// Another tenant's resources are not there, whoever asks.
-fn check_tenant(caller: &Caller, scope: &ResourceId, world: &World) -> Result<(), Stop> {
+/// Another tenant's resources are not there, whoever asks; nor is what would lie in a subscription
+/// that does not exist. Both get the same answer, before any role is looked at, so that nobody
+/// learns which subscriptions there are.
+///
+/// # Errors
+/// `SubscriptionNotFound` (404).
+pub fn check_tenant(caller: &Caller, scope: &ResourceId, world: &World) -> Result<(), Stop> {
     let Some(subscription) = scope.subscription_id() else { return Ok(()) };
     let id = ResourceId::subscription(subscription);
     let tenant = world.record(&id)?.and_then(subscription_tenant);
-    match tenant {
-        Some(tenant) if tenant != caller.tenant => Err(custody_resources::not_found(&id).into()),
-        _ => Ok(()),
+    if tenant == Some(caller.tenant) {
+        return Ok(());
     }
+    Err(custody_resources::not_found(&id).into())
 }
 
 fn denied(caller: &Caller, permission: &str, scope: &ResourceId) -> Refusal {

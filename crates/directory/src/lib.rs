@@ -38,7 +38,7 @@ pub use application::{
     ServicePrincipal, ServicePrincipalSpec, ServicePrincipalStatus, application_id,
     service_principal_id,
 };
-pub use authorize::RoleAuthorizer;
+pub use authorize::{RoleAuthorizer, check_tenant};
 pub use bootstrap::{Founding, found};
 pub use certificate::Certificate;
 pub use credentials::{

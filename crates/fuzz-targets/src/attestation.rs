@@ -15,7 +15,7 @@ use custody_key_vault::{
     ReleasePolicy, ReleaseRequest, RequestContext, RsaSize, Strictness,
 };
 use custody_names::{CorrelationId, KeyName, PrincipalId, TenantId};
-use custody_test_world::SeededEntropy;
+use custody_test_world::{FixedClock, SeededEntropy};
 use data_encoding::BASE64URL_NOPAD;
 use serde_json::json;
 use tempfile::TempDir;
@@ -90,7 +90,7 @@ impl Attested {
             scope: GROUP.parse().unwrap(),
         };
         let attested = Self {
-            vaults: KeyVaults::new(Arc::new(store), Arc::new(Unkept))
+            vaults: KeyVaults::new(Arc::new(store), Arc::new(Unkept), Arc::new(clock()))
                 .with_release_authorities(vec![authority]),
             vault: vault(),
             grants: Grants {
@@ -120,17 +120,13 @@ impl Attested {
     fn ask(&self, operation: &KeyOperation<'_>) -> bool {
         let kind = PrincipalKind::BootstrapAdministrator { os_user: "kim".into() };
         let officer = Principal { id: OFFICER, tenant: TENANT, kind };
-        let context = RequestContext {
-            now: Timestamp::from_second(NOW).unwrap(),
-            correlation: CorrelationId::from_bytes([5; 16]),
-            job: None,
-            client_address: None,
-            client_info: None,
-            trusted: false,
-            dependants: 0,
-        };
+        let context = RequestContext::begun(&clock(), CorrelationId::from_bytes([5; 16]));
         self.vaults.perform(&officer, &self.vault, &self.grants, operation, &context).is_ok()
     }
+}
+
+fn clock() -> FixedClock {
+    FixedClock::at(Timestamp::from_second(NOW).unwrap())
 }
 
 fn vault() -> KeyVaultRef {

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use custody_wire::Base;
+use http::{HeaderValue, header};
 
 use crate::request::parse;
 use crate::site::{HSM, KEY_VAULT, MAIN, World, checked, read};
@@ -38,7 +39,9 @@ pub(crate) fn data_plane(world: &World, data: &[u8]) {
 /// The managed-identity port.
 pub(crate) fn identity(world: &World, data: &[u8]) {
     let site = world.site();
-    let Some(request) = parse(site, "", "", data) else { return };
+    let Some(mut request) = parse(site, "", "", data) else { return };
+    let host = HeaderValue::from_static("127.0.0.1");
+    request.headers_mut().entry(header::HOST).or_insert(host);
     let from = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let response = site.server.handle_managed_identity(&request, &Base::canonical(), from);
     checked(read(response));

@@ -1,10 +1,12 @@
 //! The record of every request, allowed or refused, in the form of Key Vault's `AuditEvent`.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use custody_access::{Grant, Principal};
-use custody_ambient::Timestamp;
+use custody_ambient::{Clock, Timestamp};
 use custody_names::{ClientId, CorrelationId, OperationId, PrincipalId};
+use custody_resources::Hosts;
 use serde::Serialize;
 
 /// Takes the records: the ledger, in the binary.
@@ -32,6 +34,9 @@ pub struct AuditRecord {
     pub resource_id: String,
     /// What was asked for, `KeyUnwrap` for example.
     pub operation_name: &'static str,
+    /// The api-version of the request; none if it did not come by a REST interface.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operation_version: Option<String>,
     /// Always `AuditEvent`.
     pub category: &'static str,
     /// `Success` or `Failure`.
@@ -41,6 +46,8 @@ pub struct AuditRecord {
     /// The error's message.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub result_description: Option<String>,
+    /// How long it took until it was recorded, in milliseconds; a text, as Azure writes it.
+    pub duration_ms: String,
     /// Where the request came from; none if from this machine's own process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub caller_ip_address: Option<IpAddr>,
@@ -78,9 +85,10 @@ pub struct AuditClaim {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AuditProperties {
-    /// The key's or key vault's canonical URI; with the version that was used, if one was.
+    /// The canonical URI of the key, key vault or managed HSM; with the version that was used, if one was.
     pub id: String,
-    /// The request as a URI of the data plane.
+    /// The request as a URI of the data plane, by the host and port that it came to. Of its query
+    /// only the api-version is told: nothing says what else may stand there.
     pub request_uri: String,
     /// The HTTP status of the answer.
     pub http_status_code: u16,
@@ -109,6 +117,8 @@ pub struct AuditProperties {
 pub struct RequestContext {
     /// The time of the request; attributes are judged by it.
     pub now: Timestamp,
+    /// When it arrived, by the boot clock ([`Clock::since_boot`]).
+    pub begun: Duration,
     /// Ties together everything that one request set off.
     pub correlation: CorrelationId,
     /// The job or other operation that needs the key.
@@ -117,11 +127,42 @@ pub struct RequestContext {
     pub client_address: Option<IpAddr>,
     /// What the client says it is (`User-Agent`).
     pub client_info: Option<String>,
+    /// The api-version it asks for, with nothing in it but what versions are made of; none if it
+    /// did not come by a REST interface.
+    pub api_version: Option<String>,
+    /// The domains that the data planes were reached by.
+    pub hosts: Hosts,
     /// Whether a vault asks from within as its system-assigned identity: then the key vault's
     /// network rules may let it pass. No token makes a caller trusted.
     pub trusted: bool,
     /// How many vaults hang on the key, where that is to be looked at before it goes.
     pub dependants: usize,
+}
+
+impl RequestContext {
+    /// A request that begins now within this process, with nothing else to it.
+    pub fn begun(clock: &dyn Clock, correlation: CorrelationId) -> Self {
+        Self {
+            now: clock.now(),
+            begun: clock.since_boot(),
+            correlation,
+            job: None,
+            client_address: None,
+            client_info: None,
+            api_version: None,
+            hosts: Hosts::default(),
+            trusted: false,
+            dependants: 0,
+        }
+    }
+
+    /// A request as a URI below `address`.
+    pub(crate) fn request_uri(&self, address: &str, path: &str) -> String {
+        match &self.api_version {
+            Some(version) => format!("{address}{path}?api-version={version}"),
+            None => format!("{address}{path}"),
+        }
+    }
 }
 
 impl AuditIdentity {

@@ -35,6 +35,9 @@ pub struct Key {
     pub public_key: PublicKey,
     /// Where it may be released to, if it is exportable.
     pub release_policy: Option<ReleasePolicy>,
+    /// The oldest version of the key that is not refused, if one was set
+    /// (`min_decryption_version`).
+    pub floor: Option<KeyVersion>,
 }
 
 /// A key or key version as lists show it.

@@ -35,8 +35,9 @@ pub(crate) struct VersionRow {
 
 /// Newest versions come first.
 const NEWEST_FIRST: &str = "ORDER BY version.number DESC";
-pub(crate) const VERSIONS: &str = "SELECT key.name AS key_name, key.floor, version.* FROM version \
-                                   JOIN key ON version.key = key.id";
+pub(crate) const VERSIONS: &str = "SELECT key.name AS key_name, key.floor, key.deleted, \
+     key.scheduled_purge, lowest.version AS floor_version, version.* FROM version \
+     JOIN key ON version.key = key.id LEFT JOIN version AS lowest ON lowest.number = key.floor";
 
 impl Session<'_> {
     /// Makes or takes in a key, or a new version if the name is taken.
@@ -179,13 +180,8 @@ impl Session<'_> {
         let absent = || not_found(name, None);
         let row = self.live_vault(vault)?.ok_or_else(absent)?;
         let condition = "WHERE key.vault = ?1 AND key.name = ?2 AND key.deleted IS NOT NULL";
-        let columns =
-            "key.deleted, key.scheduled_purge, key.name AS key_name, key.floor, version.*";
         self.rows()
-            .prepare_cached(&format!(
-                "SELECT {columns} FROM version JOIN key ON version.key = key.id {condition} \
-                 {NEWEST_FIRST} LIMIT 1"
-            ))?
+            .prepare_cached(&format!("{VERSIONS} {condition} {NEWEST_FIRST} LIMIT 1"))?
             .query_row(params![row.id, name.as_str()], |row| {
                 Ok(DeletedKey {
                     key: VersionRow::read(row, vault)?.key,
@@ -368,6 +364,8 @@ impl VersionRow {
         let operations: String = row.get("operations")?;
         let policy: Option<String> = row.get("release_policy")?;
         let policy = policy.map(|text| serde_json::from_str(&text)).transpose();
+        let floor: Option<String> = row.get("floor_version")?;
+        let floor = floor.map(|text| text.parse()).transpose();
         let key = Key {
             id: item.id,
             shape: item.shape,
@@ -378,6 +376,7 @@ impl VersionRow {
             public_key: crypto::public_key(item.shape, &public_der)
                 .map_err(|_| wrong("public_key"))?,
             release_policy: policy.map_err(|_| wrong("release_policy"))?,
+            floor: floor.map_err(|_| wrong("floor_version"))?,
         };
         let number = row.get("number")?;
         Ok(Self { key, number, public_der, sealed_private: row.get("sealed_private")? })

@@ -3,9 +3,10 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use custody_access::{Grant, Grants, Principal};
-use custody_ambient::Entropy;
+use custody_ambient::{Clock, Entropy};
 use custody_names::{KeyName, KeyUri};
 
 use crate::answer::KeyAnswer;
@@ -34,6 +35,8 @@ use crate::vault::KeyVaultRef;
 pub struct KeyVaults {
     store: Arc<KeyStore>,
     audit: Arc<dyn AuditSink>,
+    /// What durations are measured with.
+    clock: Arc<dyn Clock>,
     release_authorities: Vec<ReleaseAuthority>,
     rsa15_uses: AtomicU64,
     opened: OpenedKeys,
@@ -55,12 +58,14 @@ pub enum VaultOperation {
 }
 
 impl KeyVaults {
-    /// Key vaults over this store; every request goes to `audit`. Private keys are used one at a
+    /// Key vaults over this store; every request goes to `audit`, with how long it took by the boot
+    /// clock of `clock`. Private keys are used one at a
     /// time unless there are [more cores](Self::with_cores).
-    pub fn new(store: Arc<KeyStore>, audit: Arc<dyn AuditSink>) -> Self {
+    pub fn new(store: Arc<KeyStore>, audit: Arc<dyn AuditSink>, clock: Arc<dyn Clock>) -> Self {
         Self {
             store,
             audit,
+            clock,
             release_authorities: Vec::new(),
             rsa15_uses: AtomicU64::new(0),
             opened: OpenedKeys::default(),
@@ -98,6 +103,10 @@ impl KeyVaults {
 
     pub(crate) fn audit(&self) -> &dyn AuditSink {
         self.audit.as_ref()
+    }
+
+    pub(crate) fn since_boot(&self) -> Duration {
+        self.clock.since_boot()
     }
 
     pub(crate) fn opened(&self) -> &OpenedKeys {
@@ -360,7 +369,7 @@ impl KeyVaults {
         granted: Option<&Grant>,
         outcome: std::result::Result<&KeyAnswer, &KeyVaultError>,
     ) -> Result<()> {
-        Ok(self.audit.record(&request.ended(granted, outcome))?)
+        Ok(self.audit.record(&request.ended(granted, outcome, self.since_boot()))?)
     }
 }
 

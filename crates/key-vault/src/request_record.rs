@@ -1,8 +1,11 @@
 //! A request on its way to the record of it.
 
+use std::time::Duration;
+
 use custody_access::{Grant, Principal};
 use custody_ambient::Timestamp;
 use custody_names::{KeyUri, ResourceId};
+use custody_resources::Hosts;
 
 use crate::answer::KeyAnswer;
 use crate::audit::{AuditIdentity, AuditProperties, AuditRecord, RequestContext, grant_text};
@@ -11,13 +14,15 @@ use crate::error::KeyVaultError;
 use crate::key_event::{KeyEvent, Lifetime};
 use crate::key_vaults::VaultOperation;
 use crate::operation::KeyOperation;
-use crate::vault::KeyVaultRef;
+use crate::vault::{KeyVaultRef, told, told_of};
 
 /// A request as the record of it shows it, before it is known how it ends.
 pub(crate) struct Request<'a> {
     pub(crate) caller: &'a Principal,
     pub(crate) context: &'a RequestContext,
     resource: &'a ResourceId,
+    /// Where it was asked; none if nobody asked.
+    vault: Option<&'a KeyVaultRef>,
     name: &'static str,
     algorithm: Option<&'static str>,
     id: String,
@@ -34,18 +39,19 @@ impl<'a> Request<'a> {
         operation: &KeyOperation<'_>,
         context: &'a RequestContext,
     ) -> Self {
-        let host = vault.vault.uri();
+        let canonical = vault.address(&Hosts::default());
         let id = match operation.key() {
             Some((key, version)) => {
                 let (key, version) = (key.clone(), version.cloned());
-                KeyUri { vault: vault.vault.clone(), key, version }.to_string()
+                let uri = KeyUri { vault: vault.vault.clone(), key, version }.to_string();
+                told(&uri, &vault.vault, &canonical)
             }
-            None => host.clone(),
+            None => canonical,
         };
-        let uri = format!("{host}{}", operation.path());
+        let uri = context.request_uri(&vault.address(&context.hosts), &operation.path());
         let (name, algorithm) = (operation.audit_name(), operation.algorithm());
-        let resource = &vault.resource;
-        Self { caller, context, resource, name, algorithm, id, uri, lifetime: None }
+        let (resource, vault) = (&vault.resource, Some(vault));
+        Self { caller, context, resource, vault, name, algorithm, id, uri, lifetime: None }
     }
 
     /// What was asked of a whole key vault.
@@ -60,9 +66,9 @@ impl<'a> Request<'a> {
             VaultOperation::Recover => "VaultRecover",
             VaultOperation::Purge => "VaultPurge",
         };
-        let (resource, id) = (&vault.resource, vault.vault.uri());
-        let uri = resource.to_string();
-        Self { caller, context, resource, name, algorithm: None, id, uri, lifetime: None }
+        let (resource, id) = (&vault.resource, vault.address(&Hosts::default()));
+        let (uri, vault, algorithm) = (resource.to_string(), Some(vault), None);
+        Self { caller, context, resource, vault, name, algorithm, id, uri, lifetime: None }
     }
 
     /// What happened to a key by itself.
@@ -71,10 +77,10 @@ impl<'a> Request<'a> {
         event: &'a KeyEvent,
         context: &'a RequestContext,
     ) -> Self {
-        let id = event.key.to_string();
+        let id = told_of(&event.key.to_string(), &event.key.vault, &event.vault);
         let (resource, uri, name) = (&event.vault, id.clone(), event.kind.recorded_as());
-        let lifetime = Some(event.lifetime);
-        Self { caller, context, resource, name, algorithm: None, id, uri, lifetime }
+        let (vault, algorithm, lifetime) = (None, None, Some(event.lifetime));
+        Self { caller, context, resource, vault, name, algorithm, id, uri, lifetime }
     }
 
     /// A purge whose time had come.
@@ -83,19 +89,26 @@ impl<'a> Request<'a> {
         purged: &'a PurgedKey,
         context: &'a RequestContext,
     ) -> Self {
-        let id = purged.key.to_string();
-        let (resource, uri) = (&purged.vault, id.clone());
-        let name = "KeyPurge";
-        Self { caller, context, resource, name, algorithm: None, id, uri, lifetime: None }
+        let id = told_of(&purged.key.to_string(), &purged.key.vault, &purged.vault);
+        let (resource, uri, name) = (&purged.vault, id.clone(), "KeyPurge");
+        let (vault, algorithm, lifetime) = (None, None, None);
+        Self { caller, context, resource, vault, name, algorithm, id, uri, lifetime }
     }
 
-    /// The record, now that it is known how it ended.
+    /// The record, now that it is known how it ended, at this time of the boot clock.
     pub(crate) fn ended(
         &self,
         granted: Option<&Grant>,
         outcome: std::result::Result<&KeyAnswer, &KeyVaultError>,
+        at: Duration,
     ) -> AuditRecord {
-        let version = outcome.ok().and_then(KeyAnswer::version);
+        let hosted = |text: String, hosts: &Hosts| match self.vault {
+            Some(vault) => told(&text, &vault.vault, &vault.address(hosts)),
+            None => text,
+        };
+        let version = outcome.ok().and_then(KeyAnswer::version).map(ToString::to_string);
+        let version = version.map(|version| hosted(version, &Hosts::default()));
+        let error = outcome.err().map(|error| hosted(error.to_string(), &self.context.hosts));
         let lifetime = match outcome {
             Ok(KeyAnswer::Key(key)) => Lifetime::of_made(self.name, key),
             Ok(_) => self.lifetime,
@@ -105,15 +118,17 @@ impl<'a> Request<'a> {
             time: self.context.now,
             resource_id: self.resource.as_str().to_uppercase(),
             operation_name: self.name,
+            operation_version: self.context.api_version.clone(),
             category: "AuditEvent",
             result_type: if outcome.is_ok() { "Success" } else { "Failure" },
             result_signature: outcome.map_or_else(KeyVaultError::code, |_| "OK"),
-            result_description: outcome.err().map(ToString::to_string),
+            result_description: error,
+            duration_ms: at.saturating_sub(self.context.begun).as_millis().to_string(),
             caller_ip_address: self.context.client_address,
             correlation_id: self.context.correlation,
             identity: AuditIdentity::of(self.caller),
             properties: AuditProperties {
-                id: version.map_or_else(|| self.id.clone(), ToString::to_string),
+                id: version.unwrap_or_else(|| self.id.clone()),
                 request_uri: self.uri.clone(),
                 http_status_code: outcome
                     .map_or_else(|error| error.answer().status, KeyAnswer::status),

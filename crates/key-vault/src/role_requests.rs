@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use custody_access::Principal;
-use custody_resources::Refusal;
+use custody_resources::{Hosts, Refusal};
 
 use crate::KeyVaults;
 use crate::audit::{AuditIdentity, AuditProperties, AuditRecord, RequestContext};
@@ -54,21 +54,24 @@ impl KeyVaults {
         context: &RequestContext,
         outcome: Result<u16, &Refusal>,
     ) -> Result<(), KeyVaultError> {
-        let host = request.hsm.vault.uri();
+        let took = self.since_boot().saturating_sub(context.begun);
         let record = AuditRecord {
             time: context.now,
             resource_id: request.hsm.resource.as_str().to_uppercase(),
             operation_name: request.name,
+            operation_version: context.api_version.clone(),
             category: "AuditEvent",
             result_type: if outcome.is_ok() { "Success" } else { "Failure" },
             result_signature: outcome.map_or_else(signature, |_| "OK"),
             result_description: outcome.err().map(|refusal| refusal.message.clone()),
+            duration_ms: took.as_millis().to_string(),
             caller_ip_address: context.client_address,
             correlation_id: context.correlation,
             identity: AuditIdentity::of(request.caller),
             properties: AuditProperties {
-                id: host.clone(),
-                request_uri: format!("{host}{}", request.path),
+                id: request.hsm.address(&Hosts::default()),
+                request_uri: context
+                    .request_uri(&request.hsm.address(&context.hosts), request.path),
                 http_status_code: outcome.unwrap_or_else(|refusal| refusal.status),
                 client_info: context.client_info.clone(),
                 algorithm: None,

@@ -124,14 +124,17 @@ impl Session<'_> {
         Ok(due.into_iter().map(|(_, _, event)| event).collect())
     }
 
-    /// The number of a version, what will have been told of it then, and the event.
+    /// The number of a version, what will have been told of it then, and the event. Events are about
+    /// versions that were the newest: one that expired is told of also when a newer one has come
+    /// since, as its rotation policy may make in the same moment.
     fn due_expiry_events(&self, now: Timestamp) -> Result<Vec<(i64, i64, KeyEvent)>> {
         let mut statement = self.rows().prepare_cached(
             "SELECT vault.*, key.name AS key_name, key.floor, key.rotation_policy, version.* \
              FROM version JOIN key ON version.key = key.id JOIN vault ON key.vault = vault.id \
              WHERE version.expires IS NOT NULL AND version.told < ?1 \
-             AND key.deleted IS NULL AND vault.deleted IS NULL AND version.number = \
-             (SELECT max(number) FROM version WHERE key = key.id)",
+             AND key.deleted IS NULL AND vault.deleted IS NULL AND NOT EXISTS \
+             (SELECT 1 FROM version AS later WHERE later.key = key.id \
+             AND later.number > version.number AND later.created < version.expires)",
         )?;
         let mut rows = statement.query([TOLD_EXPIRED])?;
         let mut due = Vec::new();

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use custody_ambient::Timestamp;
 use custody_names::{KeyVaultName, ResourceId, TenantId};
+use custody_resources::{Hosts, Kind as _};
 
+use crate::managed_hsm_kind::ManagedHsmKind;
 use crate::vault_network::NetworkRules;
 
 /// Shortest time that a soft-deleted key or key vault is kept, in days.
@@ -81,6 +83,11 @@ impl KeyVaultRef {
         }
     }
 
+    /// Its address below these domains, without a slash at its end.
+    pub fn address(&self, hosts: &Hosts) -> String {
+        address(&self.vault, self.managed_hsm, hosts)
+    }
+
     /// When something that is soft-deleted at `now` is purged by itself.
     pub(crate) fn purge_after(&self, now: Timestamp) -> Timestamp {
         const DAY_SECONDS: i64 = 24 * 60 * 60;
@@ -88,4 +95,22 @@ impl KeyVaultRef {
         let second = now.as_second().saturating_add(i64::from(days) * DAY_SECONDS);
         Timestamp::from_second(second).unwrap_or(Timestamp::MAX)
     }
+}
+
+fn address(name: &KeyVaultName, managed_hsm: bool, hosts: &Hosts) -> String {
+    let domain = if managed_hsm { &hosts.managed_hsms } else { &hosts.key_vaults };
+    format!("https://{name}.{domain}")
+}
+
+/// A text that names keys of a key vault by canonical URIs, with its address instead: identifiers
+/// inside do not tell a managed HSM's keys from a key vault's, their names do.
+pub(crate) fn told(text: &str, name: &KeyVaultName, address: &str) -> String {
+    text.replace(&name.uri(), address)
+}
+
+/// The same for what belongs to this resource, by the canonical domain of its kind.
+pub(crate) fn told_of(text: &str, name: &KeyVaultName, resource: &ResourceId) -> String {
+    let kind = resource.resource_type();
+    let managed_hsm = kind.as_str().eq_ignore_ascii_case(ManagedHsmKind::TYPE);
+    told(text, name, &address(name, managed_hsm, &Hosts::default()))
 }

@@ -9,6 +9,47 @@ use serde::{Deserialize, Serialize};
 
 /// Most access policies of a key vault (Azure's limit).
 pub(crate) const POLICIES_MAX: usize = 1_024;
+/// The word for every permission of a sort.
+const ALL: &str = "all";
+/// What `all` means on secrets (`SecretPermissions` of Azure's interface).
+const SECRET_PERMISSIONS: [&str; 8] =
+    ["backup", "delete", "get", "list", "purge", "recover", "restore", "set"];
+/// What `all` means on certificates (`CertificatePermissions`).
+const CERTIFICATE_PERMISSIONS: [&str; 16] = [
+    "backup",
+    "create",
+    "delete",
+    "deleteissuers",
+    "get",
+    "getissuers",
+    "import",
+    "list",
+    "listissuers",
+    "managecontacts",
+    "manageissuers",
+    "purge",
+    "recover",
+    "restore",
+    "setissuers",
+    "update",
+];
+/// What `all` means on storage accounts (`StoragePermissions`).
+const STORAGE_PERMISSIONS: [&str; 14] = [
+    "backup",
+    "delete",
+    "deletesas",
+    "get",
+    "getsas",
+    "list",
+    "listsas",
+    "purge",
+    "recover",
+    "regeneratekey",
+    "restore",
+    "set",
+    "setsas",
+    "update",
+];
 
 /// One access policy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,13 +98,30 @@ impl Permissions {
         self.storage.extend(more.storage);
     }
 
-    /// Takes away by name. A policy that says `all` says it still, unless `all` is taken.
+    /// Takes away by name; `all`, on either side, means every permission of its sort.
     fn remove(&mut self, less: &Self) {
+        if less.keys.contains(&KeyPermission::All) {
+            self.keys.clear();
+        } else if !less.keys.is_empty() && self.keys.remove(&KeyPermission::All) {
+            self.keys.extend(KeyPermission::EACH.iter().filter(|one| **one != KeyPermission::All));
+        }
         self.keys.retain(|permission| !less.keys.contains(permission));
-        self.secrets.retain(|permission| !less.secrets.contains(permission));
-        self.certificates.retain(|permission| !less.certificates.contains(permission));
-        self.storage.retain(|permission| !less.storage.contains(permission));
+        remove_words(&mut self.secrets, &less.secrets, &SECRET_PERMISSIONS);
+        remove_words(&mut self.certificates, &less.certificates, &CERTIFICATE_PERMISSIONS);
+        remove_words(&mut self.storage, &less.storage, &STORAGE_PERMISSIONS);
     }
+}
+
+/// The same for a sort that is kept as words; `every` is what `all` means there.
+fn remove_words(own: &mut BTreeSet<String>, less: &BTreeSet<String>, every: &[&str]) {
+    let is_all = |word: &str| word.eq_ignore_ascii_case(ALL);
+    if less.iter().any(|word| is_all(word)) {
+        own.clear();
+    } else if !less.is_empty() && own.iter().any(|word| is_all(word)) {
+        own.retain(|word| !is_all(word));
+        own.extend(every.iter().map(|word| (*word).to_owned()));
+    }
+    own.retain(|word| !less.iter().any(|taken| taken.eq_ignore_ascii_case(word)));
 }
 
 impl PolicyEntry {

@@ -6,8 +6,9 @@ use serde_json::{Map, Value};
 use crate::erased::Planned;
 use crate::events::{barred, events, refused};
 use crate::{
-    Act, Answer, Answers, Caller, Decided, Erased, Operation, OperationState, Place, Progress,
-    ProvisioningState, Record, Refusal, Registry, Removal, Request, Stop, Task, Verb, World, Write,
+    Act, Answer, Answers, Caller, Decided, Erased, Operation, OperationState, Place, Precondition,
+    Progress, ProvisioningState, Record, Refusal, Registry, Removal, Request, Stop, Task, Verb,
+    World, Write,
 };
 
 /// Most resources in one page of a list.
@@ -347,18 +348,23 @@ fn check_writable(kind: &dyn Erased) -> Result<(), Refusal> {
 }
 
 fn check_etag(request: &Request<'_>, before: Option<&Record>) -> Result<(), Stop> {
-    let Some(wanted) = request.if_match.as_deref() else { return Ok(()) };
-    let agrees = match before {
-        Some(record) => wanted == "*" || wanted == record.etag(),
-        None => false,
+    let (text, fix) = match (&request.if_match, before) {
+        (None, _) | (Some(Precondition::Absent), None) => return Ok(()),
+        (Some(Precondition::Etag(wanted)), Some(record))
+            if wanted == "*" || *wanted == record.etag() =>
+        {
+            return Ok(());
+        }
+        (Some(Precondition::Absent), Some(record)) => (
+            format!("{} exists already, at etag {}", record.id, record.etag()),
+            "leave out If-None-Match to change what is there",
+        ),
+        (Some(Precondition::Etag(wanted)), _) => (
+            format!("{} is not at etag {wanted} any more", request.id),
+            "read the resource again and repeat the change on what it is now",
+        ),
     };
-    if agrees {
-        return Ok(());
-    }
-    let text = format!("{} is not at etag {wanted} any more", request.id);
-    Err(Refusal::new(412, "PreconditionFailed", text)
-        .with_fix("read the resource again and repeat the change on what it is now")
-        .into())
+    Err(Refusal::new(412, "PreconditionFailed", text).with_fix(fix).into())
 }
 
 /// One operation at a time changes a resource.

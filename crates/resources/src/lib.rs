@@ -39,5 +39,5 @@ pub use number::number;
 pub use operation::{Operation, OperationState, Progress, Task};
 pub use record::{ProvisioningState, Record, SystemData};
 pub use reference::{Reference, Target};
-pub use request::{Caller, CallerKind, Request, Verb};
+pub use request::{Caller, CallerKind, Precondition, Request, Verb};
 pub use world::{Query, World};

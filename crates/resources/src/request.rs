@@ -76,6 +76,15 @@ pub enum Verb {
     Action(String),
 }
 
+/// What must hold of a resource for a change of it to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Precondition {
+    /// It is there, at this etag; `*` is any (`If-Match`).
+    Etag(String),
+    /// It is not there (`If-None-Match: *`).
+    Absent,
+}
+
 /// One request.
 #[derive(Clone)]
 pub struct Request<'a> {
@@ -89,8 +98,8 @@ pub struct Request<'a> {
     pub body: Value,
     /// The `api-version` parameter.
     pub api_version: String,
-    /// The `If-Match` header.
-    pub if_match: Option<String>,
+    /// The `If-Match` or `If-None-Match` header.
+    pub if_match: Option<Precondition>,
     /// Who asks.
     pub caller: Caller,
     /// Ties together what this request sets off.

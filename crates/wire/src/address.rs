@@ -3,7 +3,7 @@
 //! ARM identifiers are case-insensitive and come with doubled slashes and percent escapes; they
 //! are decoded and made canonical here, before anything is decided on them.
 
-use custody_names::{ResourceId, ResourceType};
+use custody_names::{Location, ResourceId, ResourceType};
 use custody_resources::{Refusal, Registry, Verb};
 use http::Method;
 
@@ -130,6 +130,22 @@ pub(crate) fn spelled(id: &ResourceId, registry: &Registry) -> ResourceId {
         }
     }
     format!("/{}", spelled.join("/")).parse().unwrap_or_else(|_| id.clone())
+}
+
+/// A path with its location in the normal form: clients write `locations/West Europe/…` as well.
+pub(crate) fn in_normal_places(path: String) -> String {
+    if !path.contains(' ') {
+        return path;
+    }
+    let mut after_locations = false;
+    let words = path.split('/').map(|word| {
+        let is_place =
+            std::mem::replace(&mut after_locations, word.eq_ignore_ascii_case("locations"));
+        let place =
+            if is_place && word.contains(' ') { word.parse::<Location>().ok() } else { None };
+        place.map_or_else(|| word.to_owned(), |place| place.to_string())
+    });
+    words.collect::<Vec<_>>().join("/")
 }
 
 /// The words of a path: clients double slashes and leave versions empty (`/keys/k1//unwrapkey`).

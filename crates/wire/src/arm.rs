@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use custody_directory::UserAssignedIdentity;
 use custody_names::{OperationId, ResourceId};
-use custody_resources::{Answer, Refusal, Request, Verb};
+use custody_resources::{Answer, Kind as _, Refusal, Request, Verb};
 use custody_worker::{Platform, dry_run, look};
-use http::{Method, Response};
+use http::{HeaderValue, Method, Response, header};
 use serde_json::{Value, json};
 
 use crate::address::{self, Address};
@@ -50,8 +51,21 @@ pub(crate) fn answer(platform: &Arc<Platform>, call: &Call<'_>) -> Result<Respon
         return Ok(reply::json(204, None));
     }
     let links = reply::operation_links(&call.base, &request.id, platform);
-    let response = reply::json(answer.status, answer.body.as_ref());
+    let mut response = reply::json(answer.status, answer.body.as_ref());
+    if answer.status == 201 && is_identity(&request.id) {
+        let place =
+            format!("{}{}?api-version={}", call.base.main(), request.id, request.api_version);
+        if let Ok(place) = HeaderValue::from_str(&place) {
+            response.headers_mut().insert(header::LOCATION, place);
+        }
+    }
     Ok(reply::with_operation(response, answer.operation.map(|id| (id, &links))))
+}
+
+/// Of kinds whose clients wait for nothing after a 201, identities alone are answered with where
+/// they lie, as in Azure: other clients would take it for an operation to follow.
+fn is_identity(id: &ResourceId) -> bool {
+    id.resource_type().as_str().eq_ignore_ascii_case(UserAssignedIdentity::TYPE)
 }
 
 /// A request to the engine.

@@ -206,6 +206,8 @@ impl<'a> Ask<'a> {
             caller: &self.call.caller,
             correlation: self.call.correlation,
             client_info: self.call.user_agent.as_deref(),
+            api_version: self.call.parameter("api-version").unwrap_or_default(),
+            hosts: &self.call.base.hosts(),
             holder: &self.holder,
             scope,
             permission: &format!("{}/{permission}", self.holder_type),

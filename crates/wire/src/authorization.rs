@@ -162,6 +162,7 @@ fn has_call(terms: &[Term], wanted: &str) -> bool {
 pub(crate) fn permissions(view: &View<'_>) -> Result<Value, Refusal> {
     let caller = view.call.caller.principal;
     let all = view.look_freely(|world| {
+        directory::check_tenant(&view.call.caller, &view.place, world)?;
         let grants = directory::grants_for(world, &view.place)?;
         let own = grants.assignments.iter().filter(|assignment| assignment.principal == caller);
         let roles = own.filter_map(|assignment| {

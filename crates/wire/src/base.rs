@@ -104,7 +104,7 @@ impl Base {
 }
 
 /// Parts host and port; none if the port is no number.
-fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
+pub(crate) fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
     let bracket = authority.rfind(']').unwrap_or(0);
     match authority.rfind(':').filter(|at| *at > bracket) {
         Some(at) => {

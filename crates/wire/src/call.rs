@@ -1,14 +1,15 @@
 //! One request, after what all surfaces check alike.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use custody_names::CorrelationId;
-use custody_resources::{Caller, Refusal};
+use custody_resources::{Caller, Precondition, Refusal};
 use http::{Request, header};
 use serde_json::Value;
 
 use crate::base::{Base, HostKind};
-use crate::json_body;
+use crate::{address, json_body};
 
 /// Largest request body, in bytes.
 pub(crate) const REQUEST_BYTES_MAX: usize = 4 << 20;
@@ -31,8 +32,10 @@ pub(crate) struct Call<'a> {
     pub(crate) query: Vec<(String, String)>,
     /// The JSON body, `Null` without one.
     pub(crate) body: Value,
-    /// The `If-Match` header.
-    pub(crate) if_match: Option<String>,
+    /// The `If-Match` header, or `If-None-Match: *`.
+    pub(crate) if_match: Option<Precondition>,
+    /// When it arrived, by the boot clock.
+    pub(crate) begun: Duration,
     /// Where it comes from; none within the process.
     pub(crate) origin: Option<IpAddr>,
     /// The program that asks, as it names itself.
@@ -48,6 +51,8 @@ pub(crate) struct Arrival {
     pub(crate) host: HostKind,
     pub(crate) base: Base,
     pub(crate) origin: Option<IpAddr>,
+    /// By the boot clock.
+    pub(crate) begun: Duration,
 }
 
 impl<'a> Call<'a> {
@@ -62,16 +67,25 @@ impl<'a> Call<'a> {
         if request.body().len() > REQUEST_BYTES_MAX {
             return Err(too_large());
         }
-        let if_match = request.headers().get(header::IF_MATCH);
+        let of_this_plane = |refusal: Refusal| match arrival.host {
+            HostKind::Main => refusal,
+            // What Key Vault calls a request that cannot be understood.
+            _ if refusal.status == 400 => Refusal { code: "BadParameter".into(), ..refusal },
+            _ => refusal,
+        };
         Ok(Self {
             caller,
             correlation,
             method: request.method(),
-            path: crate::address::decode_path(uri.path())?,
-            query: query(uri.query().unwrap_or_default())?,
-            body: json_body::parse(request.body())?,
-            if_match: if_match.and_then(|value| value.to_str().ok()).map(str::to_owned),
+            path: match arrival.host {
+                HostKind::Main => address::in_normal_places(address::decode_path(uri.path())?),
+                _ => address::decode_path(uri.path())?,
+            },
+            query: query(uri.query().unwrap_or_default()).map_err(of_this_plane)?,
+            body: json_body::parse(request.body()).map_err(of_this_plane)?,
+            if_match: precondition(request),
             origin: arrival.origin,
+            begun: arrival.begun,
             user_agent: header_text(request, header::USER_AGENT.as_str()),
             host: arrival.host,
             base: arrival.base,
@@ -85,6 +99,16 @@ impl Call<'_> {
         let found = self.query.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())
     }
+}
+
+/// What must hold for the request to be carried out. An etag in `If-None-Match` asks for an answer
+/// to be left out, which is never done here.
+fn precondition(request: &Request<Vec<u8>>) -> Option<Precondition> {
+    let text = |name| request.headers().get(name)?.to_str().ok();
+    if let Some(etag) = text(header::IF_MATCH) {
+        return Some(Precondition::Etag(etag.to_owned()));
+    }
+    text(header::IF_NONE_MATCH).filter(|etag| etag.trim() == "*").map(|_| Precondition::Absent)
 }
 
 /// Refuses a path that is too long, before anything looks at it.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use custody_directory::ResourceGroup;
+use custody_directory::{ResourceGroup, check_tenant};
 use custody_resources::{Kind as _, Record, Refusal, Stop, World};
 use serde_json::{Map, Value, json};
 
@@ -20,6 +20,7 @@ pub(crate) fn resources(view: &View<'_>) -> Result<Value, Refusal> {
     let expand = view.call.parameter("$expand").unwrap_or_default().to_ascii_lowercase();
     let request = view.request()?;
     let shown = view.look_freely(|world| {
+        check_tenant(&view.call.caller, &view.place, world)?;
         exists(&view.place, world)?;
         let mut shown = Vec::new();
         for record in tracked(view, world)? {

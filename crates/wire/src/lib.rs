@@ -19,6 +19,7 @@ mod certificates;
 mod connection;
 mod courier;
 mod data_plane;
+mod diagnostics;
 mod exchange;
 mod filter;
 mod form;

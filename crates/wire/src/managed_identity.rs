@@ -2,7 +2,7 @@
 //! instance metadata form (IMDS) and in that of App Service. Only what an administrator attached is
 //! served, and every token is on the ledger (`docs/rest-api.md`).
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use custody_directory::token::AUDIENCE_BYTES_MAX;
 use custody_names::CorrelationId;
@@ -12,16 +12,18 @@ use http::{Method, Request, Response, header};
 use serde_json::json;
 
 use crate::audience;
-use crate::base::Base;
+use crate::base::{Base, split_port};
 use crate::form::Form;
 use crate::reply::{self, Body};
-use crate::server::Server;
+use crate::server::{self, Server};
 use crate::tokens::issued_for;
 
 /// The path of the instance metadata form.
 const METADATA: &str = "/metadata/identity/oauth2/token";
 /// The path of the App Service form.
 pub(crate) const APP_SERVICE: &str = "/msi/token";
+/// Where clients look for the instance metadata form: an address that a host may map to this port.
+const METADATA_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254));
 /// Headers that a proxy leaves: who sits behind one is not on this host.
 const FORWARDED: [&str; 4] = ["x-forwarded-for", "x-forwarded-host", "forwarded", "via"];
 /// The parameters that choose an identity.
@@ -57,6 +59,11 @@ fn answer(
     if !address.is_loopback() || FORWARDED.iter().any(|name| headers.contains_key(*name)) {
         let text = "only requests from this host are answered, and none that came by a proxy";
         return Err(Refusal::new(403, "RequestForwarded", text));
+    }
+    let named = server::authority(request)?;
+    if !named.is_some_and(is_of_this_host) {
+        let text = "the Host header must be localhost, a loopback address or 169.254.169.254";
+        return Err(Refusal::new(403, "HostNotServed", text));
     }
     let asking = match request.uri().path().trim_end_matches('/') {
         METADATA => {
@@ -105,6 +112,17 @@ fn answer(
         fields.insert("client_id".into(), json!(client));
     }
     Ok(reply::json(200, Some(&body)))
+}
+
+/// Whether a `Host` is one by which this port is meant. Any other means that a name of somebody
+/// else's points here (DNS rebinding): then it is not a program of this host that chose to ask.
+fn is_of_this_host(authority: &str) -> bool {
+    let Some((host, _)) = split_port(authority) else { return false };
+    let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    address
+        .parse()
+        .is_ok_and(|address: IpAddr| address.is_loopback() || address == METADATA_ADDRESS)
+        || host.eq_ignore_ascii_case("localhost")
 }
 
 fn chosen(query: &Form) -> Result<Chosen, Refusal> {

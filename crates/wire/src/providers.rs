@@ -12,8 +12,9 @@ use crate::views::View;
 /// The api-versions that are named; any other well-formed one is taken as well.
 const API_VERSIONS: [&str; 4] = ["2026-02-01", "2024-11-01", "2022-04-01", "2018-11-30"];
 /// Types that are no kinds of the registry, because they are views or stand elsewhere.
-const VIEWS: [&str; 22] = [
+const VIEWS: [&str; 23] = [
     "Microsoft.Authorization/permissions",
+    "Microsoft.Insights/diagnosticSettingsCategories",
     "Microsoft.Insights/eventtypes",
     "Microsoft.KeyVault/checkMhsmNameAvailability",
     "Microsoft.KeyVault/checkNameAvailability",

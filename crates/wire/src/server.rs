@@ -168,7 +168,8 @@ impl Server {
     pub(crate) fn handle_local(&self, request: Request<Vec<u8>>, user: &str) -> Response<Body> {
         let begun = self.platform.clock.since_boot();
         let caller = Caller { name: user.to_owned(), ..self.platform.administrator() };
-        let host = authority(&request).and_then(|name| Base::canonical().locate(name));
+        let named = authority(&request).unwrap_or_default();
+        let host = named.and_then(|name| Base::canonical().locate(name));
         let asked = http::Request::builder().uri(request.uri()).body(());
         let response = self.handle_of(request, &caller);
         if let Ok(asked) = asked {
@@ -187,9 +188,10 @@ impl Server {
     fn handle_of(&self, request: Request<Vec<u8>>, caller: &Caller) -> Response<Body> {
         let answered = self.correlation().and_then(|correlation| {
             call::check_length(request.uri())?;
-            let located = authority(&request).and_then(|name| Base::canonical().locate(name));
+            let located = authority(&request)?.and_then(|name| Base::canonical().locate(name));
             let (host, base) = located.unwrap_or((HostKind::Main, Base::canonical()));
-            let arrival = Arrival { host, base, origin: None };
+            let begun = self.platform.clock.since_boot();
+            let arrival = Arrival { host, base, origin: None, begun };
             let bears_token = request.headers().contains_key(header::AUTHORIZATION);
             let known = (!bears_token).then(|| caller.clone());
             self.answer(&request, arrival, known, correlation)
@@ -205,7 +207,7 @@ impl Server {
         let correlation = self.correlation();
         let is_open = health::is_open(request.uri().path());
         let answered = match (arrived, &correlation) {
-            (_, Ok(correlation)) if is_open => {
+            (_, Ok(correlation)) if is_open && authority(&request).is_ok() => {
                 Ok(health::answer(self, &request, peer, *correlation))
             }
             (Ok(arrival), Ok(correlation)) => self.answer(&request, arrival, None, *correlation),
@@ -259,7 +261,7 @@ impl Server {
     /// Finds what host a network request is for.
     fn arrive(&self, request: &Request<Vec<u8>>, peer: &Peer) -> Result<Arrival, Refusal> {
         call::check_length(request.uri())?;
-        let authority = authority(request)
+        let authority = authority(request)?
             .ok_or_else(|| Refusal::new(400, "HostMissing", "the request names no host"))?;
         let canonical = Base::canonical();
         let own = self.network.as_ref().map_or(&canonical, |network| &network.base);
@@ -268,7 +270,8 @@ impl Server {
             let text = format!("{shown:?} is not served here; hosts end with {}", own.suffix);
             Refusal::new(421, "HostNotServed", text).with_fix("custody env")
         })?;
-        Ok(Arrival { host, base, origin: Some(peer.address.ip()) })
+        let begun = self.platform.clock.since_boot();
+        Ok(Arrival { host, base, origin: Some(peer.address.ip()), begun })
     }
 
     /// Answers what needs no token, then finds out who asks unless that is known, and asks on.
@@ -356,9 +359,17 @@ struct Seen<'a> {
 }
 
 /// The host that a request names: in its URI, else in its header.
-fn authority(request: &Request<Vec<u8>>) -> Option<&str> {
-    let of_header = || request.headers().get(header::HOST)?.to_str().ok();
-    request.uri().authority().map(http::uri::Authority::as_str).or_else(of_header)
+///
+/// # Errors
+/// `HostAmbiguous` if there are several such headers: a proxy before this server may have looked at
+/// another one (RFC 9112, section 3.2).
+pub(crate) fn authority(request: &Request<Vec<u8>>) -> Result<Option<&str>, Refusal> {
+    let mut named = request.headers().get_all(header::HOST).iter();
+    let of_header = named.next().and_then(|value| value.to_str().ok());
+    if named.next().is_some() {
+        return Err(Refusal::new(400, "HostAmbiguous", "the request has several Host headers"));
+    }
+    Ok(request.uri().authority().map(http::uri::Authority::as_str).or(of_header))
 }
 
 /// What a client reads before it can have a token.

@@ -7,6 +7,7 @@ use custody_names::{CorrelationId, Location};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::base::HostKind;
+use crate::data_plane::REGION_HEADER;
 
 /// What ARM says is left of a subscription's requests. custody counts key operations, not these,
 /// so it is always all of them.
@@ -35,6 +36,7 @@ impl Stamp<'_> {
         for (name, value) in fixed {
             headers.entry(name).or_insert(HeaderValue::from_static(value));
         }
+        let places_itself = headers.contains_key(REGION_HEADER);
         let mut put = |name: &'static str, text: &str| {
             if let Ok(value) = HeaderValue::from_str(text) {
                 headers.insert(HeaderName::from_static(name), value);
@@ -50,7 +52,10 @@ impl Stamp<'_> {
         }
         match self.host {
             Some(HostKind::KeyVault(_) | HostKind::ManagedHsm(_)) => {
-                put("x-ms-keyvault-region", self.location.as_str());
+                // Of a key vault that was not found, or asked without a token, no place is told.
+                if !places_itself {
+                    put(REGION_HEADER, self.location.as_str());
+                }
                 put("x-ms-keyvault-service-version", KEY_VAULT_SERVICE_VERSION);
                 put("x-ms-keyvault-network-info", &network_info(self.peer));
             }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use custody_resources::{Refusal, Verb, World};
+use custody_resources::{Precondition, Refusal, Verb, World};
 use http::Method;
 use serde::Deserialize as _;
 use serde_json::{Value, json};
@@ -25,7 +25,7 @@ pub(crate) fn answer(view: &View<'_>) -> Result<Value, Refusal> {
     let platform = view.platform;
     let mut request = arm::request(platform, view.call, view.place.clone(), None, Verb::Patch)?;
     request.body = json!({ "tags": tags });
-    request.if_match = Some(etag);
+    request.if_match = Some(Precondition::Etag(etag));
     if let Some(operation) = platform.decide(&request)?.operation {
         platform.begin(operation);
     }

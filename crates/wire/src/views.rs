@@ -12,8 +12,8 @@ use serde_json::Value;
 use crate::reply::{self, Body};
 use crate::server::Call;
 use crate::{
-    activity_log, arm, authorization, inventory, management, moves, name_checks, private_links,
-    providers, recovery_services, tags, tenancy,
+    activity_log, arm, authorization, diagnostics, inventory, management, moves, name_checks,
+    private_links, providers, recovery_services, tags, tenancy,
 };
 
 /// A view under way: the platform, the request and the place that it is about.
@@ -196,6 +196,12 @@ fn of_providers(
         }
         (&Method::GET, [.., "providers", "microsoft.authorization", "permissions"]) => {
             authorization::permissions(&at(3)?)?
+        }
+        (&Method::GET, [.., "microsoft.insights", "diagnosticsettingscategories"]) => {
+            diagnostics::categories(&at(3)?)?
+        }
+        (&Method::GET, [.., "microsoft.insights", "diagnosticsettingscategories", name]) => {
+            diagnostics::category(&at(4)?, name)?
         }
         (&Method::GET, ["providers", "microsoft.management", "managementgroups", _])
             if call.parameter("$expand").is_some() =>

@@ -113,13 +113,8 @@ impl Platform {
 
     fn own_context(&self) -> Result<RequestContext, Refusal> {
         Ok(RequestContext {
-            now: self.clock.now(),
-            correlation: self.mint_correlation()?,
-            job: None,
-            client_address: None,
-            client_info: None,
             trusted: true,
-            dependants: 0,
+            ..RequestContext::begun(self.clock.as_ref(), self.mint_correlation()?)
         })
     }
 

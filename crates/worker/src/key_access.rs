@@ -155,13 +155,9 @@ impl Platform {
         cause: Cause,
     ) -> Result<KeyAnswer, KeyVaultError> {
         let context = RequestContext {
-            now: self.clock.now(),
-            correlation: cause.correlation,
             job: cause.job,
-            client_address: None,
-            client_info: None,
             trusted: cause.trusted,
-            dependants: 0,
+            ..RequestContext::begun(self.clock.as_ref(), cause.correlation)
         };
         self.key_vaults.perform(principal, &facts.vault, &facts.grants, operation, &context)
     }

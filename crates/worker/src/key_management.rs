@@ -11,7 +11,7 @@ use custody_key_vault::{
 };
 use custody_names::{CorrelationId, ResourceId};
 use custody_resources::{
-    ActivityEvent, ActivityStatus, Caller, Kind as _, Refusal, Stop, World, Write,
+    ActivityEvent, ActivityStatus, Caller, Hosts, Kind as _, Refusal, Stop, World, Write,
 };
 
 use crate::{Platform, fault};
@@ -25,6 +25,10 @@ pub struct KeyManagement<'a> {
     pub correlation: CorrelationId,
     /// What the client says it is.
     pub client_info: Option<&'a str>,
+    /// The api-version that it asks for.
+    pub api_version: &'a str,
+    /// The domains that it reaches the data planes by.
+    pub hosts: &'a Hosts,
     /// The key vault or managed HSM.
     pub holder: &'a ResourceId,
     /// What the permission is asked on: the key, or the holder itself.
@@ -47,13 +51,11 @@ impl Platform {
         operation: &KeyOperation<'_>,
     ) -> Result<KeyAnswer, Refusal> {
         let context = RequestContext {
-            now: self.clock.now(),
-            correlation: asking.correlation,
-            job: None,
             client_address: asking.caller.address,
             client_info: asking.client_info.map(str::to_owned),
-            trusted: false,
-            dependants: 0,
+            api_version: Some(asking.api_version.to_owned()),
+            hosts: asking.hosts.clone(),
+            ..RequestContext::begun(self.clock.as_ref(), asking.correlation)
         };
         let caller = principal_of(asking.caller);
         let answer = self.key_vaults.perform_managed(&caller, vault, operation, &context);

@@ -164,7 +164,7 @@ impl Platform {
         let sink = Arc::new(LedgerSink::new(Arc::clone(&ledger)));
         let cores = available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let platform = Arc::new(Self {
-            key_vaults: KeyVaults::new(keys, sink)
+            key_vaults: KeyVaults::new(keys, sink, Arc::clone(&clock))
                 .with_cores(cores)
                 .with_release_authorities(release_authorities),
             engine: Engine::new(registry(), Box::new(directory::RoleAuthorizer))

@@ -1,11 +1,17 @@
 //! Every request leaves one record before it is answered; none holds a secret.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use custody_access::{AccessPolicy, KeyPermission, PermissionModel, Principal, PrincipalKind};
+use custody_ambient::Clock;
 use custody_envelope::{KekFault, SecretBytes};
 use custody_key_vault::{
-    AttributeChange, KeyAnswer, KeyOperation, KeyVaultError, NewKey, Page, RsaSize, VaultOperation,
+    AttributeChange, AuditSink, KeyAnswer, KeyOperation, KeyVaultError, KeyVaultRef, KeyVaults,
+    NewKey, Page, RequestContext, RsaSize, VaultOperation,
 };
-use custody_names::{ClientId, PrincipalId};
+use custody_names::{ClientId, CorrelationId, PrincipalId};
+use custody_resources::Hosts;
 
 use crate::bench::{Bench, OAEP, OFFICER, TENANT, code, key_name, officer};
 
@@ -72,6 +78,52 @@ fn the_record_has_the_form_of_azures_log() {
     assert_eq!(json["properties"]["httpStatusCode"], 200);
     assert!(json["correlationId"].is_string());
     assert!(json.get("callerIpAddress").is_none());
+}
+
+#[test]
+fn the_record_tells_by_what_interface_where_and_how_long() {
+    let bench = Bench::new();
+    bench.create("k");
+    let clock = Arc::new(bench.clock());
+    let sink = Arc::clone(&bench.records) as Arc<dyn AuditSink>;
+    let store = Arc::clone(bench.vaults.store());
+    let vaults = KeyVaults::new(store, sink, Arc::clone(&clock) as Arc<dyn Clock>);
+    let hosts = Hosts {
+        key_vaults: "vault.example:8443".to_owned(),
+        managed_hsms: "managedhsm.example:8443".to_owned(),
+    };
+    let context = RequestContext {
+        api_version: Some("7.6".to_owned()),
+        hosts,
+        ..RequestContext::begun(clock.as_ref(), CorrelationId::from_bytes([5; 16]))
+    };
+    clock.advance(Duration::from_millis(78));
+    let (name, absent) = (&key_name("k"), &key_name("absent"));
+    let ask = |vault: &KeyVaultRef, operation: &KeyOperation<'_>| {
+        let _ = vaults.perform(&officer(), vault, &bench.grants, operation, &context);
+        serde_json::to_value(bench.records.last()).unwrap()
+    };
+    let record = ask(&bench.vault, &KeyOperation::Get { name, version: None });
+    assert_eq!(record["operationVersion"], "7.6");
+    assert_eq!(record["durationMs"], "78");
+    let told = &record["properties"];
+    assert_eq!(told["requestUri"], "https://kv1.vault.example:8443/keys/k?api-version=7.6");
+    let id = told["id"].as_str().unwrap();
+    assert!(id.starts_with("https://kv1.vault.custody.localhost/keys/k/"), "{id}");
+
+    let hsm = KeyVaultRef { managed_hsm: true, ..bench.vault.clone() };
+    let record = ask(&hsm, &KeyOperation::Get { name: absent, version: None });
+    let told = &record["properties"];
+    assert_eq!(
+        told["requestUri"],
+        "https://kv1.managedhsm.example:8443/keys/absent?api-version=7.6"
+    );
+    assert_eq!(told["id"], "https://kv1.managedhsm.custody.localhost/keys/absent");
+    let create = bench.ask(&KeyOperation::Get { name, version: None });
+    assert_eq!(code(create), "OK");
+    let own = serde_json::to_value(bench.records.last()).unwrap();
+    assert_eq!(own.get("operationVersion"), None, "no interface was spoken");
+    assert_eq!(own["properties"]["requestUri"], "https://kv1.vault.custody.localhost/keys/k");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use custody_key_vault::{
     RequestContext, RsaSize, Seal, Strictness,
 };
 use custody_names::{CorrelationId, KeyName, KeyVersion, PrincipalId, TenantId};
-use custody_test_world::SeededEntropy;
+use custody_test_world::{FixedClock, SeededEntropy};
 
 pub(crate) const GROUP: &str =
     "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/g";
@@ -75,6 +75,8 @@ impl Bench {
         let path = folder.path().join("data/keys.db");
         let store = KeyStore::create(&path, seal, entropy(1)).unwrap();
         let records = Arc::new(Records::default());
+        let now = "2026-11-22T06:00:00Z".parse().unwrap();
+        let sink = Arc::clone(&records) as Arc<dyn AuditSink>;
         let officer = RoleAssignment {
             id: "/providers/Microsoft.Authorization/roleAssignments/r".parse().unwrap(),
             principal: OFFICER,
@@ -82,7 +84,7 @@ impl Bench {
             scope: GROUP.parse().unwrap(),
         };
         Self {
-            vaults: KeyVaults::new(Arc::new(store), Arc::clone(&records) as Arc<dyn AuditSink>),
+            vaults: KeyVaults::new(Arc::new(store), sink, Arc::new(FixedClock::at(now))),
             records,
             vault: vault("kv1"),
             grants: Grants {
@@ -90,7 +92,7 @@ impl Bench {
                 custom_roles: vec![],
                 permission_model: PermissionModel::Rbac,
             },
-            now: "2026-11-22T06:00:00Z".parse().unwrap(),
+            now,
             folder,
         }
     }
@@ -98,7 +100,8 @@ impl Bench {
     /// A second process on the same files, with its own randomness.
     pub(crate) fn beside(&self, seed: u64) -> Result<KeyVaults, KeyVaultError> {
         let store = KeyStore::open(&self.path(), file_seal(&self.folder), entropy(seed))?;
-        Ok(KeyVaults::new(Arc::new(store), Arc::clone(&self.records) as Arc<dyn AuditSink>))
+        let sink = Arc::clone(&self.records) as Arc<dyn AuditSink>;
+        Ok(KeyVaults::new(Arc::new(store), sink, Arc::new(self.clock())))
     }
 
     pub(crate) fn path(&self) -> PathBuf {
@@ -121,16 +124,13 @@ impl Bench {
         vaults.perform(&officer(), &self.vault, &self.grants, operation, &self.context())
     }
 
+    /// A clock that stands at the bench's time.
+    pub(crate) fn clock(&self) -> FixedClock {
+        FixedClock::at(self.now)
+    }
+
     pub(crate) fn context(&self) -> RequestContext {
-        RequestContext {
-            now: self.now,
-            correlation: CorrelationId::from_bytes([5; 16]),
-            job: None,
-            client_address: None,
-            client_info: None,
-            trusted: false,
-            dependants: 0,
-        }
+        RequestContext::begun(&self.clock(), CorrelationId::from_bytes([5; 16]))
     }
 
     pub(crate) fn create(&self, name: &str) -> Key {

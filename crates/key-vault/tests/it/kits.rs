@@ -47,7 +47,11 @@ fn a_kit_opens_everything_on_an_empty_machine() {
     let seal = file_seal(&folder);
     kit.restore(&path, seal.as_ref()).unwrap();
     let store = KeyStore::open(&path, seal, entropy(20)).unwrap();
-    let restored = KeyVaults::new(Arc::new(store), Arc::clone(&bench.records) as Arc<_>);
+    let restored = KeyVaults::new(
+        Arc::new(store),
+        Arc::clone(&bench.records) as Arc<_>,
+        Arc::new(bench.clock()),
+    );
     bench.unwrap_of(&restored, "k", None, &wrapped).unwrap();
     assert_eq!(restored.store().server_secret("ledger").unwrap().expose(), secret.expose());
 

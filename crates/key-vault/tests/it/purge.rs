@@ -130,7 +130,11 @@ fn a_purge_that_is_cut_short_is_finished_or_has_not_happened() {
         let replaced = AtomicUsize::new(0);
         let seal = DyingSeal { seal: file_seal(&bench.folder), crash_at, after_effect, replaced };
         let store = KeyStore::open(&bench.path(), Arc::new(seal), entropy(7)).unwrap();
-        let dying = KeyVaults::new(Arc::new(store), Arc::clone(&bench.records) as Arc<_>);
+        let dying = KeyVaults::new(
+            Arc::new(store),
+            Arc::clone(&bench.records) as Arc<_>,
+            Arc::new(bench.clock()),
+        );
         let name = &key_name("k");
         assert_eq!(code(bench.ask_of(&dying, &KeyOperation::Purge { name })), "InternalError");
         assert_eq!(bench.records.last().result_type, "Failure");

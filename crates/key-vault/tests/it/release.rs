@@ -70,7 +70,8 @@ impl Release {
         let authority = ReleaseAuthority::new(AUTHORITY, &json!({ "keys": [jwk] })).unwrap();
         let store = Arc::clone(self.bench.vaults.store());
         let sink = Arc::clone(&self.bench.records);
-        self.bench.vaults = KeyVaults::new(store, sink).with_release_authorities(vec![authority]);
+        self.bench.vaults = KeyVaults::new(store, sink, Arc::new(self.bench.clock()))
+            .with_release_authorities(vec![authority]);
     }
 
     fn ask(&self, target: String) -> Result<KeyAnswer, KeyVaultError> {

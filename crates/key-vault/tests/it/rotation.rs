@@ -104,6 +104,34 @@ fn expiries_are_told_once() {
 }
 
 #[test]
+fn a_version_that_expired_is_told_of_although_it_is_replaced_in_the_same_moment() {
+    let expired = |name: &str| (KeyEventKind::Expired, name.to_owned());
+    let made = |name: &str| (KeyEventKind::NewVersionCreated, name.to_owned());
+    let mut bench = Bench::new();
+    for name in ["by-policy", "by-hand", "in-time"] {
+        create_ec(&bench, name);
+        let expires = Change::Set(bench.now + 20 * DAY);
+        bench.update(name, &AttributeChange { expires, ..AttributeChange::nothing() });
+    }
+    set_policy(
+        &bench,
+        "by-policy",
+        r#"{"lifetimeActions":[{"trigger":{"timeAfterCreate":"P20D"},"action":{"type":"Rotate"}}]}"#,
+    );
+    bench.now += 19 * DAY;
+    bench.ask(&KeyOperation::Rotate { name: &key_name("in-time") }).map(drop).unwrap();
+    // The policy notifies of nothing; the third key's newest version does not expire soon.
+    let near = (KeyEventKind::NearExpiry, "by-hand".to_owned());
+    assert_eq!(tick(&bench, &bench.vaults), [near]);
+    bench.now += 2 * DAY;
+    bench.ask(&KeyOperation::Rotate { name: &key_name("by-hand") }).map(drop).unwrap();
+    let mut told = tick(&bench, &bench.vaults);
+    told.sort_by(|one, other| one.1.cmp(&other.1));
+    assert_eq!(told, [expired("by-hand"), made("by-policy"), expired("by-policy")]);
+    assert_eq!(tick(&bench, &bench.vaults), []);
+}
+
+#[test]
 fn the_log_tells_of_every_version_that_was_made_whoever_made_it() {
     let mut bench = Bench::new();
     let mut key = NewKey::of_shape(KeyShape::Ec(Curve::P256));
@@ -138,8 +166,11 @@ fn the_log_tells_of_every_version_that_was_made_whoever_made_it() {
         records.iter().filter_map(|record| KeyEvent::read(record, vault)).collect()
     };
     let kinds: Vec<_> = told(vault).iter().map(|event| event.kind).collect();
-    // Created, rotated, three times rotated by the policy, restored.
-    assert_eq!(kinds, [KeyEventKind::NewVersionCreated; 6]);
+    // Created, rotated, three times rotated by the policy, the last time ten days after the version
+    // before had expired; restored.
+    let mut expected = [KeyEventKind::NewVersionCreated; 7];
+    expected[5] = KeyEventKind::Expired;
+    assert_eq!(kinds, expected);
     let first = &told(vault)[0];
     assert_eq!(first.lifetime.expires, key.expires);
     assert_eq!(first.lifetime.not_before, None);

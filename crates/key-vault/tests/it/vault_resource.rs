@@ -251,6 +251,27 @@ fn access_policies_are_added_replaced_and_removed() {
     check("remove", policy(1, &["sign"]), json!([policy(2, &["list"])]));
     check("remove", policy(3, &["sign"]), json!([policy(2, &["list"])]));
     check("replace", policy(3, &["sign"]), json!([policy(2, &["list"]), policy(3, &["sign"])]));
+    let others: Vec<&str> = KeyPermission::EACH
+        .iter()
+        .map(|permission| permission.as_str())
+        .filter(|word| !["all", "list"].contains(word))
+        .collect();
+    let kept = policy(2, &["list"]);
+    check("replace", policy(3, &["all"]), json!([kept, policy(3, &["all"])]));
+    check("remove", policy(3, &[]), json!([kept, policy(3, &["all"])]));
+    check("remove", policy(3, &["list"]), json!([kept, policy(3, &others)]));
+    check("remove", policy(3, &["all"]), json!([kept]));
+    check("replace", policy(3, &["all"]), json!([kept, policy(3, &["all"])]));
+    check("remove", policy(3, &["all"]), json!([kept]));
+    let secrets = |words: &[&str]| {
+        let mut policy = policy(3, &[]);
+        policy["permissions"]["secrets"] = json!(words);
+        policy
+    };
+    check("add", secrets(&["all"]), json!([kept, secrets(&["all"])]));
+    let left = ["backup", "delete", "list", "purge", "recover", "restore", "set"];
+    check("remove", secrets(&["Get"]), json!([kept, secrets(&left)]));
+    check("remove", secrets(&["all"]), json!([kept]));
     let wrong = json!({ "properties": { "accessPolicies": "all" } });
     let refusal = plane.act(&vault("kv1"), "accessPolicies/add", wrong).unwrap_err();
     assert_eq!((refusal.status, refusal.code.as_ref()), (400, "InvalidRequestContent"));

@@ -1,6 +1,6 @@
 //! Etags and If-Match.
 
-use custody_resources::Verb;
+use custody_resources::{Precondition, Verb};
 use serde_json::{Value, json};
 
 use crate::kinds::{box_path, control_plane};
@@ -11,7 +11,7 @@ fn if_match_lets_only_the_present_etag_through() {
     let path = box_path("b");
     let send = |verb: Verb, etag: &str| {
         let mut request = plane.request(verb, &path, json!({ "location": "here" }));
-        request.if_match = Some(etag.to_owned());
+        request.if_match = Some(Precondition::Etag(etag.to_owned()));
         plane.send(&request).map(|answer| answer.status).map_err(|refusal| refusal.status)
     };
     assert_eq!(send(Verb::Put, "*"), Err(412), "there is nothing to match yet");
@@ -26,6 +26,24 @@ fn if_match_lets_only_the_present_etag_through() {
     assert_eq!(send(Verb::Action("look".to_owned()), &second), Ok(200));
     assert_eq!(send(Verb::Put, "*"), Ok(200));
     assert_eq!(send(Verb::Delete, "*"), Ok(200));
+}
+
+#[test]
+fn if_none_match_makes_what_is_not_there_and_changes_nothing() {
+    let plane = control_plane();
+    let path = box_path("b");
+    let send = |verb: Verb| {
+        let mut request = plane.request(verb, &path, json!({ "location": "here" }));
+        request.if_match = Some(Precondition::Absent);
+        plane.send(&request).map_err(|refusal| (refusal.status, refusal.code.into_owned()))
+    };
+    assert_eq!(send(Verb::Put).unwrap().status, 201);
+    let made = plane.read(&path).unwrap();
+    let failed = (412, "PreconditionFailed".to_owned());
+    for verb in [Verb::Put, Verb::Patch, Verb::Delete] {
+        assert_eq!(send(verb.clone()).unwrap_err(), failed, "{verb:?}");
+    }
+    assert_eq!(plane.read(&path).unwrap(), made);
 }
 
 #[test]

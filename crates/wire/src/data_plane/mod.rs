@@ -35,19 +35,32 @@ use crate::server::Call;
 const DEPENDANTS_HEADER: &str = "x-custody-dependants";
 /// What is said on purging a key: the recovery kits that still open it.
 const KITS_HEADER: &str = "x-custody-recovery-kits";
+/// Where a key vault lies.
+pub(crate) const REGION_HEADER: &str = "x-ms-keyvault-region";
 /// The api-version of what Key Vault does not have.
 const OWN_API_VERSION: &str = "custody-1";
 
 /// Answers one request to the key vault or managed HSM `name`.
 pub(crate) fn answer(platform: &Arc<Platform>, name: &str, call: &Call<'_>) -> Response<Body> {
-    match try_answer(platform, name, call) {
+    let mut region = None;
+    let mut response = match try_answer(platform, name, call, &mut region) {
         Ok(reply) => reply.into_response(),
-        Err(Fault::Key(error)) => key_error(&error),
+        Err(Fault::Key(error)) => key_error(&error, told(&error, name, call)),
         Err(Fault::Other(refusal)) => reply::refusal(&refusal),
+    };
+    if let Some(region) = region.and_then(|region| HeaderValue::from_str(&region).ok()) {
+        response.headers_mut().insert(REGION_HEADER, region);
     }
+    response
 }
 
-fn try_answer(platform: &Arc<Platform>, name: &str, call: &Call<'_>) -> Answered {
+/// `region` becomes the place of the key vault, where it is found.
+fn try_answer(
+    platform: &Arc<Platform>,
+    name: &str,
+    call: &Call<'_>,
+    region: &mut Option<String>,
+) -> Answered {
     let name: KeyVaultName = name.parse()?;
     check_api_version(call)?;
     let (handler, target) = routes::find(call)?;
@@ -56,6 +69,7 @@ fn try_answer(platform: &Arc<Platform>, name: &str, call: &Call<'_>) -> Answered
         _ => platform.key_vault(&name, target.name.as_ref())?,
     };
     let facts = facts.ok_or(KeyVaultError::VaultNotFound(name))?;
+    *region = Some(facts.vault.location.clone());
     let caller = principal_of(&call.caller);
     handler(&Ask { platform, call, facts, caller, target })
 }
@@ -113,6 +127,9 @@ impl Ask<'_> {
 
     fn reply(&self, answer: &KeyAnswer) -> Reply {
         let mut reply = Reply::new(answer.status(), render::answer(answer, &self.places()));
+        if let (KeyAnswer::Key(key), true) = (answer, self.is_own_api_version()) {
+            render::add_floor(reply.body.as_mut(), key);
+        }
         if let KeyAnswer::Purged { kits } = answer
             && !kits.is_empty()
         {
@@ -158,13 +175,12 @@ pub(crate) fn new_key(body: &Value, vault: &KeyVaultRef) -> Result<NewKey, Refus
 /// What a request from outside brings along. Nothing in it makes a caller a trusted service.
 pub(crate) fn context(platform: &Platform, call: &Call<'_>) -> RequestContext {
     RequestContext {
-        now: platform.clock.now(),
-        correlation: call.correlation,
-        job: None,
+        begun: call.begun,
         client_address: call.origin,
         client_info: call.user_agent.clone(),
-        trusted: false,
-        dependants: 0,
+        api_version: call.parameter("api-version").filter(is_version).map(str::to_owned),
+        hosts: call.base.hosts(),
+        ..RequestContext::begun(platform.clock.as_ref(), call.correlation)
     }
 }
 
@@ -231,20 +247,40 @@ fn check_api_version(call: &Call<'_>) -> Result<(), Fault> {
     let version = call
         .parameter("api-version")
         .ok_or_else(|| bad_parameter("api-version must be specified"))?;
-    let stable = version.split_once("-preview").map_or(version, |(stable, _)| stable);
-    let numbers = |text: &str, separator: char, count: usize| {
-        let parts: Vec<&str> = text.split(separator).collect();
-        let is_number = |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-        parts.len() == count && parts.iter().all(is_number)
-    };
-    if version == OWN_API_VERSION || numbers(stable, '.', 2) || numbers(stable, '-', 3) {
+    if is_version(&version) {
         return Ok(());
     }
     Err(bad_parameter("api-version is not one of Key Vault's, such as 7.6 or 2025-07-01"))
 }
 
-fn key_error(error: &KeyVaultError) -> Response<Body> {
-    let mut response = reply::error(error.answer().status, render::error_fields(error));
+/// `7.6`, `7.6-preview.2`, `2025-07-01` and `2026-01-01-preview` for example. What is no version
+/// never comes into a record.
+fn is_version(version: &&str) -> bool {
+    let numbers = |text: &str, separator: char, count: usize| {
+        let parts: Vec<&str> = text.split(separator).collect();
+        let is_number =
+            |part: &&str| (1..=4).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
+        parts.len() == count && parts.iter().all(is_number)
+    };
+    let (stable, preview) = version.split_once("-preview").unwrap_or((version, ""));
+    let preview =
+        preview.is_empty() || preview.strip_prefix('.').is_some_and(|n| numbers(n, '.', 1));
+    *version == OWN_API_VERSION || (preview && (numbers(stable, '.', 2) || numbers(stable, '-', 3)))
+}
+
+/// What an error says, with the address that the key vault or managed HSM was reached by.
+fn told(error: &KeyVaultError, name: &str, call: &Call<'_>) -> String {
+    let text = error.to_string();
+    let Ok(name) = name.parse::<KeyVaultName>() else { return text };
+    let address = match call.host {
+        HostKind::ManagedHsm(_) => call.base.managed_hsm(&name),
+        _ => call.base.key_vault(&name),
+    };
+    text.replace(&name.uri(), &address)
+}
+
+fn key_error(error: &KeyVaultError, message: String) -> Response<Body> {
+    let mut response = reply::error(error.answer().status, render::error_fields(error, message));
     if matches!(error, KeyVaultError::Throttled) {
         response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS.into());
     }

@@ -103,10 +103,18 @@ pub(super) fn add_next_link(
     }
 }
 
+/// Adds the key's floor to its attributes. Clients of Key Vault's own versions do not know it.
+pub(super) fn add_floor(body: Option<&mut Value>, key: &Key) {
+    let attributes = body.and_then(|body| body.get_mut("attributes"));
+    if let (Some(floor), Some(Value::Object(all))) = (&key.floor, attributes) {
+        all.insert("min_decryption_version".into(), floor.as_str().into());
+    }
+}
+
 /// The fields of `error`.
-pub(super) fn error_fields(error: &KeyVaultError) -> Value {
+pub(super) fn error_fields(error: &KeyVaultError, message: String) -> Value {
     let answer = error.answer();
-    let mut fields = json!({ "code": answer.code, "message": error.to_string() });
+    let mut fields = json!({ "code": answer.code, "message": message });
     if let (Some(inner), Some(all)) = (answer.inner, fields.as_object_mut()) {
         all.insert("innererror".into(), json!({ "code": inner }));
     }
@@ -119,7 +127,10 @@ fn rewrapped(item: &Rewrapped, kid: &str, places: &Places<'_>) -> Value {
         Ok(wrapped) => {
             json!({ "from": from, "kid": kid, "value": BASE64URL_NOPAD.encode(wrapped) })
         }
-        Err(error) => json!({ "from": from, "error": error_fields(error) }),
+        Err(error) => {
+            let told = error.to_string().replace(&places.vault.vault.uri(), &places.host);
+            json!({ "from": from, "error": error_fields(error, told) })
+        }
     }
 }
 

@@ -42,6 +42,30 @@ fn names_keep_their_case_and_words_get_the_servers() {
 }
 
 #[test]
+fn what_can_be_sent_to_audit_destinations_is_listed() {
+    let world = World::new();
+    let vault = "S/resourceGroups/custody/providers/Microsoft.KeyVault/vaults/kv-sent";
+    let properties = json!({ "enableRbacAuthorization": true });
+    world.make(vault, json!({ "location": "eastus", "properties": properties }));
+    let categories = "providers/Microsoft.Insights/diagnosticSettingsCategories";
+    let id = vault.replacen('S', &world.subscription, 1);
+    let audit_event = json!({
+        "id": format!("{id}/{categories}/AuditEvent"),
+        "name": "AuditEvent",
+        "type": "Microsoft.Insights/diagnosticSettingsCategories",
+        "properties": { "categoryType": "Logs", "categoryGroups": ["audit", "allLogs"] },
+    });
+    let all = world.get(&format!("{vault}/{categories}")).body;
+    assert_eq!(all, json!({ "value": [audit_event] }));
+    let one = world.get(&format!("{vault}/{}/auditevent", categories.to_lowercase())).body;
+    assert_eq!(one, audit_event);
+    let unknown = world.get(&format!("{vault}/{categories}/AllMetrics"));
+    assert_eq!(unknown.error(), (404, "ResourceNotFound"));
+    let nowhere = world.get(&format!("{vault}-not/{categories}"));
+    assert_eq!(nowhere.error(), (404, "ResourceNotFound"));
+}
+
+#[test]
 fn metadata_needs_no_subscription() {
     let world = World::new();
     let answer = world.get("/metadata/endpoints?api-version=2022-09-01").body;

@@ -114,3 +114,15 @@ fn a_key_vault_must_be_fit_for_a_vaults_key() {
     let absent = "https://kv-absent.vault.custody.localhost/keys/k1";
     assert_eq!(assign(&world, &vault, absent, &speaker)["error"]["code"], unreachable);
 }
+
+#[test]
+fn a_new_identity_is_answered_with_where_it_lies() {
+    let world = World::new();
+    let path = format!("{GROUP}/Microsoft.ManagedIdentity/userAssignedIdentities/placed");
+    let made = world.put(&path, json!({ "location": "eastus" }));
+    assert_eq!(made.status, 201);
+    let place = made.headers["location"].to_str().unwrap();
+    assert_eq!(world.get(place).body, made.body);
+    let again = world.put(&path, json!({ "location": "eastus" }));
+    assert_eq!((again.status, again.headers.get("location")), (200, None));
+}

@@ -213,3 +213,28 @@ fn there_are_no_private_endpoints() {
         assert_eq!(world.delete(&one).status, 204);
     }
 }
+
+#[test]
+fn a_purge_operator_purges_by_the_display_name_of_a_location() {
+    let world = World::new();
+    let vault = "S/resourceGroups/custody/providers/Microsoft.KeyVault/vaults/kv-alps";
+    let properties = json!({ "enableRbacAuthorization": true });
+    world.make(vault, json!({ "location": "Switzerland North", "properties": properties }));
+    assert_eq!(world.delete(vault).status, 200);
+    let deleted =
+        "S/providers/Microsoft.KeyVault/locations/Switzerland North/deletedVaults/kv-alps";
+    assert_eq!(world.get(deleted).body["properties"]["location"], "switzerlandnorth");
+    let operator = world.application("operator");
+    let token = world.token(&operator, MAIN);
+    let purge = || {
+        let path = format!("{deleted}/purge");
+        world.send_as(Some(&token), Method::POST, &path, None).status
+    };
+    assert_eq!(purge(), 403);
+    world.grant("S", "a68e7c17-0ab2-4c09-9a58-125dae29748c", &operator.object, 1);
+    let made = world.send_as(Some(&token), Method::GET, vault, None);
+    assert_eq!(made.error(), (403, "AuthorizationFailed"), "it purges, and sees nothing else");
+    assert_eq!(purge(), 202);
+    world.settle();
+    assert_eq!(world.get(deleted).status, 404);
+}

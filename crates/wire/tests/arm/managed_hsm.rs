@@ -68,6 +68,16 @@ fn only_local_roles_reach_the_keys_of_a_managed_hsm() {
     };
     let wrapped = crypt("wrapkey", "AAAA").body["value"].as_str().unwrap().to_owned();
     assert_eq!(crypt("unwrapkey", &wrapped).body["value"], "AAAA");
+    // What is told names the host of the managed HSM, in the record as well.
+    let damaged = crypt("unwrapkey", &"A".repeat(342));
+    assert_eq!(damaged.error(), (400, "BadParameter"));
+    let message = damaged.body["error"]["message"].as_str().unwrap();
+    assert!(message.contains(&format!("{HOST}/keys/k1/")), "{message}");
+    let record = &world.get("/custody/ledger?top=1").body["value"][0]["record"];
+    let told = record["properties"]["requestUri"].as_str().unwrap();
+    assert_eq!(told, format!("{HOST}/keys/k1/unwrapkey?api-version=2024-11-01"));
+    assert_eq!(record["properties"]["id"], format!("{HOST}/keys/k1"));
+    assert_eq!(record["resultDescription"], message);
     let random = world.post(&format!("{HOST}/rng"), json!({ "count": 16 }));
     assert_eq!(random.status, 200, "all keys are the whole HSM: {}", random.body);
     assert_eq!(world.put(&path, body).error(), (409, "RoleAssignmentExists"));
@@ -85,6 +95,8 @@ fn the_last_administrator_stays() {
     assert_eq!(world.delete(&own).error(), (409, "LastAdministrator"));
     let roles = world.names(&format!("{HOST}/providers/Microsoft.Authorization/roleDefinitions"));
     assert!(roles.contains(&ADMINISTRATOR.to_owned()), "{roles:?}");
+    let release_user = "21dbd100-6940-42c2-9190-5d6cb909625c".to_owned();
+    assert!(roles.contains(&release_user), "{roles:?}");
     let name = "22222222-2222-2222-2222-222222222222";
     let mut body =
         json!({ "properties": { "roleDefinitionId": ADMINISTRATOR, "principalId": name } });

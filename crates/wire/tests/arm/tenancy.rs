@@ -4,7 +4,7 @@ use custody_wire::Region;
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::world::World;
+use crate::world::{MAIN, World};
 
 const KEY_VAULTS: &str = "S/resourceGroups/G/providers/Microsoft.KeyVault/vaults";
 
@@ -39,6 +39,68 @@ fn a_subscription_is_shown_in_its_own_shape() {
     assert_eq!(tenants["value"][0]["id"], format!("/tenants/{}", world.tenant));
     let absent = world.get("/subscriptions/00000000-0000-0000-0000-00000000000f");
     assert_eq!(absent.error(), (404, "SubscriptionNotFound"));
+}
+
+#[test]
+fn nobody_learns_which_subscriptions_there_are() {
+    let world = World::new();
+    let other = world.post("/custody/tenants", json!({ "displayName": "other" })).body;
+    let foreign = other["subscriptionId"].as_str().unwrap();
+    let absent = "00000000-0000-0000-0000-00000000000f";
+    let nobody = world.token(&world.application("nobody"), MAIN);
+    let providers = "/providers/Microsoft.KeyVault";
+    for rest in [
+        "",
+        "/locations",
+        "/resources",
+        "/resources?$filter=resourceType eq 'Microsoft.KeyVault/vaults'",
+        "/resourceGroups",
+        "/resourceGroups?$filter=tagName eq 'a'",
+        "/resourceGroups/custody",
+        "/resourceGroups/custody/resources",
+        "/tagNames",
+        "/providers",
+        providers,
+        "/providers/Microsoft.KeyVault/vaults",
+        "/providers/Microsoft.KeyVault/managedHSMs",
+        "/providers/Microsoft.KeyVault/deletedVaults",
+        "/providers/Microsoft.KeyVault/deletedManagedHSMs",
+        "/providers/Microsoft.KeyVault/locations/eastus/deletedVaults/kv1",
+        "/resourceGroups/custody/providers/Microsoft.KeyVault/vaults/kv1",
+        "/resourceGroups/custody/providers/Microsoft.KeyVault/vaults/kv1/keys",
+        "/providers/Microsoft.DataProtection/backupVaults",
+        "/providers/Microsoft.Authorization/permissions",
+        "/providers/Microsoft.Authorization/roleAssignments",
+        "/providers/Microsoft.Authorization/roleDefinitions",
+        "/providers/Microsoft.Insights/eventtypes/management/values",
+    ] {
+        // The administrator has rights at the root, the other one has none anywhere.
+        for token in [None, Some(nobody.as_str())] {
+            let ask = |subscription: &str| {
+                let path = format!("/subscriptions/{subscription}{rest}");
+                let answer = world.send_as(token, Method::GET, &path, None);
+                assert_eq!(answer.error(), (404, "SubscriptionNotFound"), "{path}");
+                answer.body.to_string().replace(subscription, "")
+            };
+            assert_eq!(ask(foreign), ask(absent), "{rest}");
+        }
+    }
+    let check_name = format!("{providers}/checkNameAvailability");
+    for (method, rest) in [
+        (Method::POST, check_name.as_str()),
+        (Method::PUT, "/resourceGroups/g"),
+        (Method::DELETE, "/resourceGroups/custody"),
+        (Method::POST, "/providers/Microsoft.KeyVault/register"),
+    ] {
+        for subscription in [foreign, absent] {
+            let path = format!("/subscriptions/{subscription}{rest}");
+            let body = json!({ "location": "eastus", "name": "kv1" });
+            for token in [None, Some(nobody.as_str())] {
+                let answer = world.send_as(token, method.clone(), &path, Some(body.clone()));
+                assert_eq!(answer.error(), (404, "SubscriptionNotFound"), "{method} {path}");
+            }
+        }
+    }
 }
 
 #[test]
@@ -108,6 +170,9 @@ fn configured_locations_hold_resources_and_have_a_geography() {
     let key = json!({ "kty": "EC" });
     let made = world.post(&format!("{}/k1/create?{version}", host("kv-hall")), key);
     assert_eq!(made.status, 200, "{}", made.body);
+    assert_eq!(made.headers["x-ms-keyvault-region"], "europehall");
+    let refused = world.get(&format!("{}/absent?{version}", host("kv-west")));
+    assert_eq!(refused.headers["x-ms-keyvault-region"], "westeurope");
     let blob = world.post(&format!("{}/k1/backup?{version}", host("kv-hall")), json!({})).body;
     let restored =
         |name: &str| world.post(&format!("{}/restore?{version}", host(name)), blob.clone()).status;

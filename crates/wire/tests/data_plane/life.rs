@@ -180,14 +180,38 @@ fn versions_below_the_floor_do_nothing() {
     let floor = json!({ "attributes": { "min_decryption_version": new } });
     world.patch(KEY_VAULT, "/keys/k", &floor);
     assert_eq!(opened(), "OK"); // Key Vault's own api-versions know no floors
-    assert_eq!(world.own(Method::PATCH, KEY_VAULT, "/keys/k", &floor).status, 200);
+    let own = |method: Method, path: &str, body: &Value| {
+        let answer = world.own(method, KEY_VAULT, path, body);
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        answer.body["attributes"]["min_decryption_version"].clone()
+    };
+    assert_eq!(own(Method::GET, "/keys/k", &Value::Null), Value::Null);
+    assert_eq!(own(Method::PATCH, "/keys/k", &floor), json!(new));
+    assert_eq!(own(Method::GET, "/keys/k", &Value::Null), json!(new));
+    assert_eq!(own(Method::GET, &format!("/keys/k/{old}"), &Value::Null), json!(new));
+    let theirs = world.get(KEY_VAULT, "/keys/k").body;
+    assert_eq!(theirs["attributes"].get("min_decryption_version"), None);
     assert_eq!(opened(), "KeyBelowFloor");
     assert_eq!(world.post(KEY_VAULT, "/keys/k/wrapkey", &body).status, 200);
     let none = json!({ "attributes": { "min_decryption_version": "" } });
-    assert_eq!(world.own(Method::PATCH, KEY_VAULT, "/keys/k", &none).status, 200);
+    assert_eq!(own(Method::PATCH, "/keys/k", &none), Value::Null);
     assert_eq!(opened(), "OK");
     let absent = json!({ "attributes": { "min_decryption_version": "0".repeat(32) } });
     assert_eq!(world.own(Method::PATCH, KEY_VAULT, "/keys/k", &absent).code(), "KeyNotFound");
+}
+
+#[test]
+fn a_body_that_is_no_json_is_a_bad_parameter() {
+    let world = World::new();
+    let deep = format!("{}1{}", "[".repeat(100), "]".repeat(100)).into_bytes();
+    let twice = br#"{"kty":"RSA","kty":"EC"}"#.to_vec();
+    for body in [b"{".to_vec(), b"\xff\xfe".to_vec(), b"{} {}".to_vec(), twice, deep] {
+        for host in [KEY_VAULT, HSM] {
+            let uri = format!("{host}/keys/k/create?api-version=7.6");
+            let answer = world.send_bytes(Method::POST, &uri, body.clone());
+            assert_eq!((answer.status, answer.code()), (400, "BadParameter"), "{}", answer.body);
+        }
+    }
 }
 
 #[test]

@@ -148,6 +148,10 @@ fn only_one_change_of_what_was_seen_goes_through() {
         statuses.sort_unstable();
         assert_eq!(statuses, [200, 412, 412, 412]);
     }
+    let absent = [("if-none-match", "*")];
+    let body = json!({ "location": "local", "properties": {} }).to_string().into_bytes();
+    let refused = send_to(&world.server, Method::PUT, &vault, &absent, body);
+    assert_eq!((refused.status, refused.code()), (412, "PreconditionFailed"), "it is there");
 }
 
 #[test]

@@ -10,6 +10,33 @@ use crate::site::{Site, VAULTS};
 const KEYS: &str = "https://kv-1.vault.custody.localhost/keys";
 
 #[test]
+fn the_record_tells_where_a_request_came_and_nothing_else_of_its_query() {
+    let site = Site::new();
+    site.key_vault("kv-1");
+    let token = site.bearer(VAULTS);
+    let ask = |path: &str| {
+        let uri = format!("https://KV-1.vault.custody.localhost{path}");
+        let request = Request::get(uri).header(header::AUTHORIZATION, format!("Bearer {token}"));
+        let (status, _) = site.ask_over_network(request.body(Vec::new()).unwrap());
+        let ledger = site.ask("GET", "/custody/ledger?top=1", None, Value::Null).body;
+        (status, ledger["value"][0]["record"].clone())
+    };
+    let (status, record) = ask("/keys/k?code=hunter2&api-version=7.6-preview.2&x=hunter2");
+    assert_eq!(status, 404);
+    assert_eq!(record["operationName"], "KeyGet");
+    assert_eq!(record["operationVersion"], "7.6-preview.2");
+    assert_eq!(record["durationMs"], "0", "the clock stands");
+    let told = "https://kv-1.vault.custody.localhost/keys/k?api-version=7.6-preview.2";
+    assert_eq!(record["properties"]["requestUri"], told);
+    assert_eq!(record["properties"]["id"], "https://kv-1.vault.custody.localhost/keys/k");
+    assert!(!record.to_string().contains("hunter2"), "{record}");
+    for version in ["7.6-previewhunter2", "7.6-preview.hunter2", "hunter2", "7.66666", ""] {
+        let (status, after) = ask(&format!("/keys/k?api-version={version}"));
+        assert_eq!((status, after), (400, record.clone()), "{version} is no version");
+    }
+}
+
+#[test]
 fn without_a_record_nothing_is_done_and_nothing_answered() {
     let site = Site::new();
     site.key_vault("kv-1");

@@ -8,7 +8,9 @@ use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
+use custody_wire::Peer;
 use data_encoding::BASE64URL_NOPAD;
+use http::Request;
 use serde_json::{Value, json};
 
 use crate::site::{MAIN, Site, VAULTS, ask};
@@ -240,4 +242,28 @@ fn the_administrator_is_made_once() {
     assert_ne!(renewed, site.secret);
     site.bearer_of(&site.tenant, &site.client, &renewed, MAIN);
     site.bearer(MAIN);
+}
+
+#[test]
+fn answers_of_a_key_vault_tell_where_it_lies() {
+    let site = Site::new();
+    let id = site.key_vault("kv-here");
+    let away = id.replace("kv-here", "kv-away");
+    let properties = json!({ "enableRbacAuthorization": true });
+    site.put(&away, "2026-02-01", &json!({ "location": "West Europe", "properties": properties }));
+    let token = site.bearer(VAULTS);
+    let region = |name: &str, token: Option<&str>| {
+        let uri = format!("https://{name}.vault.custody.localhost/keys?api-version=7.6");
+        let mut request = Request::get(uri);
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let peer = Peer { address: ([127, 0, 0, 1], 40_000).into() };
+        let answer = site.server.handle_from(request.body(Vec::new()).unwrap(), &peer);
+        let regions = answer.headers().get_all("x-ms-keyvault-region");
+        regions.iter().map(|region| region.to_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(region("kv-here", Some(&token)), ["local"]);
+    assert_eq!(region("kv-away", Some(&token)), ["westeurope"]);
+    assert_eq!(region("kv-away", None), ["local"], "nobody is told who may not ask");
 }

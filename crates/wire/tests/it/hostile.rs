@@ -62,6 +62,10 @@ fn malformed_requests_are_refused_or_cut_off() {
         format!("GET /subscriptions HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n")
     };
     check(host("evil.example").as_bytes(), "HTTP/1.1 421 ");
+    let twice = "Host: custody.localhost\r\nHost: custody.localhost\r\nConnection: close\r\n\r\n";
+    for path in ["/healthz", "/metrics", "/subscriptions", "/metadata/endpoints"] {
+        check(format!("GET {path} HTTP/1.1\r\n{twice}").as_bytes(), wrong);
+    }
     check(host("custody.localhost:99999").as_bytes(), "HTTP/1.1 421 ");
     check(host("a.b.vault.custody.localhost").as_bytes(), "HTTP/1.1 421 ");
     check(format!("{POST}Content-Length: x\r\n\r\n").as_bytes(), wrong);

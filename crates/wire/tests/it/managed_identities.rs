@@ -32,7 +32,11 @@ fn attach(site: &Site, identity: &Value, workload: Option<&str>) -> Value {
 }
 
 fn get(server: &Server, path: &str, headers: &[(&str, &str)], from: &str) -> Answer {
-    let mut request = Request::get(path);
+    get_by("127.0.0.1", server, path, headers, from)
+}
+
+fn get_by(host: &str, server: &Server, path: &str, headers: &[(&str, &str)], from: &str) -> Answer {
+    let mut request = Request::get(path).header("Host", host);
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
@@ -126,6 +130,47 @@ fn the_metadata_form() {
     let path = format!("/metadata/identity/oauth2/token?resource={VAULTS}");
     assert_eq!(get(&site.server, &path, &metadata, "127.0.0.1").status, 400);
     assert_eq!(get(&site.server, "/other", &metadata, "127.0.0.1").status, 404);
+}
+
+#[test]
+fn a_name_that_somebody_points_here_gets_no_token() {
+    let site = Site::new();
+    attach(&site, &identity(&site, "one"), None);
+    let path = format!("{IMDS}&resource={VAULTS}");
+    let check = |host: &str, expected: u16| {
+        let answer = get_by(host, &site.server, &path, &[("Metadata", "true")], "127.0.0.1");
+        assert_eq!(answer.status, expected, "{host:?} {answer:?}");
+    };
+    for host in [
+        "localhost",
+        "LocalHost:8444",
+        "127.0.0.1",
+        "127.0.0.1:8444",
+        "127.9.8.7:1",
+        "[::1]",
+        "[::1]:8444",
+        "169.254.169.254",
+        "169.254.169.254:80",
+    ] {
+        check(host, 200);
+    }
+    for host in [
+        "evil.example",
+        "evil.example:8444",
+        "localhost.evil.example",
+        "127.0.0.1.evil.example",
+        "custody.localhost",
+        "192.0.2.1",
+        "169.254.169.253",
+        "[::2]:8444",
+        "[::1",
+        "localhost:x",
+        "",
+    ] {
+        check(host, 403);
+    }
+    let doubled = [("Metadata", "true"), ("Host", "127.0.0.1")];
+    assert_eq!(get(&site.server, &path, &doubled, "127.0.0.1").status, 400);
 }
 
 #[test]

@@ -187,7 +187,8 @@ fn a_trusted_service_is_the_workers_call_and_never_a_token() {
     let request = Request::get(format!(
         "/metadata/identity/oauth2/token?api-version=2018-02-01&resource={VAULTS}"
     ));
-    let request = request.header("Metadata", "true").body(Vec::new()).unwrap();
+    let request = request.header("Metadata", "true").header("Host", "127.0.0.1");
+    let request = request.body(Vec::new()).unwrap();
     let local = "127.0.0.1".parse().unwrap();
     let issued = read(site.server.handle_managed_identity(&request, &crate::site::base(), local));
     let managed = issued.body["access_token"].as_str().unwrap();

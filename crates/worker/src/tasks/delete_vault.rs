@@ -45,13 +45,9 @@ pub(super) fn purge_key_vault(job: &Job<'_>) -> Result<Outcome, TaskError> {
         key_vault_ref(&platform.stored::<KeyVaultKind>(&id)?)?
     };
     let context = RequestContext {
-        now: platform.clock.now(),
-        correlation: job.operation.correlation,
         job: Some(job.id()),
-        client_address: None,
-        client_info: None,
         trusted: true,
-        dependants: 0,
+        ..RequestContext::begun(platform.clock.as_ref(), job.operation.correlation)
     };
     let caller = principal_of(&job.operation.caller);
     platform

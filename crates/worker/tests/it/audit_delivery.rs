@@ -208,6 +208,30 @@ fn of_several_processes_one_sends() {
 }
 
 #[test]
+fn what_would_never_be_sent_is_refused() {
+    let (site, _) = audited("/nowhere/log");
+    let file = site.id("Custody.Audit/destinations/file");
+    let setting = site.id(
+        "Microsoft.KeyVault/vaults/audited-kv/providers/Microsoft.Insights/diagnosticSettings/two",
+    );
+    let status = |log: Value| {
+        let body = json!({ "properties": { "logs": [log], "workspaceId": file } });
+        site.ask(&setting, Verb::Put, body).map(drop).map_err(|refusal| refusal.status)
+    };
+    assert_eq!(status(json!({ "category": "auditevent", "enabled": true })), Ok(()));
+    assert_eq!(status(json!({ "categoryGroup": "allLogs", "enabled": true })), Ok(()));
+    for wrong in [
+        json!({ "category": "AzurePolicyEvaluationDetails", "enabled": true }),
+        json!({ "category": "AuditEvents", "enabled": false }),
+        json!({ "categoryGroup": "everything", "enabled": true }),
+        json!({ "category": "AuditEvent", "categoryGroup": "audit", "enabled": true }),
+        json!({ "enabled": true }),
+    ] {
+        assert_eq!(status(wrong.clone()), Err(400), "{wrong}");
+    }
+}
+
+#[test]
 fn a_destination_in_use_stays() {
     let (site, _) = audited("/nowhere/log");
     let file = site.id("Custody.Audit/destinations/file");
