@@ -103,7 +103,7 @@ fn render(view: &View<'_>, event: &ActivityEvent) -> Value {
         "id": format!("{}/events/{id}/ticks/{}", event.resource, ticks(event.time)),
         "level": if failed { "Error" } else { "Informational" },
         "operationId": event.correlation,
-        "operationName": both(&event.operation_name),
+        "operationName": operation_name(&event.operation_name),
         "properties": properties(event),
         "resourceGroupName": event.resource.resource_group_name().unwrap_or_default(),
         "resourceId": event.resource,
@@ -115,6 +115,16 @@ fn render(view: &View<'_>, event: &ActivityEvent) -> Value {
         "subscriptionId": subscription,
         "tenantId": view.call.caller.tenant,
     })
+}
+
+/// The permission of a change of a Backup vault, and what the document calls it (rule 78).
+const BACKUP_VAULT_UPDATE: (&str, &str) =
+    ("Microsoft.DataProtection/backupVaults/write", "Backup Vault update (PATCH)");
+
+fn operation_name(name: &str) -> Value {
+    let (update, called) = BACKUP_VAULT_UPDATE;
+    let local = if name.eq_ignore_ascii_case(update) { called } else { name };
+    json!({ "value": name, "localizedValue": local })
 }
 
 /// How the request was answered, as ARM tells it.

@@ -135,3 +135,31 @@ fn nobody_writes_into_the_log_of_another_tenant() {
     assert_eq!(log.status, 200, "{}", log.body);
     assert!(!log.body.to_string().contains("resourceGroups"), "{}", log.body);
 }
+
+/// Rule 78: the update of encryption settings is in the vault's activity log, under the document's
+/// name where it has one.
+#[test]
+fn an_update_of_encryption_is_in_the_activity_log() {
+    let world = World::new();
+    world.make(GROUP, json!({ "location": "eastus" }));
+    for (kind, local) in [
+        ("Microsoft.DataProtection/backupVaults", "Backup Vault update (PATCH)"),
+        ("Microsoft.RecoveryServices/vaults", "Microsoft.RecoveryServices/vaults/write"),
+    ] {
+        let vault = format!("{GROUP}/providers/{kind}/v");
+        let made = world.make(&vault, json!({ "location": "eastus" }));
+        world.settle();
+        let again = world.post(&format!("{vault}/rewrap"), json!({}));
+        assert_eq!(again.status, 202, "{again:?}");
+        world.settle();
+        let id = made["id"].as_str().unwrap();
+        let all = events(&world, &format!("resourceUri eq '{id}'"));
+        let write = format!("{kind}/write");
+        let named = |event: &&Value| event["operationName"]["value"] == write.as_str();
+        let ended = all.iter().find(named).unwrap();
+        assert_eq!(ended["operationName"]["localizedValue"], local);
+        assert_eq!(ended["status"]["value"], "Succeeded", "{ended}");
+        let rewrap = format!("{kind}/rewrap/action");
+        assert!(all.iter().any(|event| event["operationName"]["value"] == rewrap.as_str()));
+    }
+}
