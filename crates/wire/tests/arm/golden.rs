@@ -57,6 +57,10 @@ fn furnished() -> World {
     world.make(&inside("Microsoft.DataProtection/backupVaults", "vault-one"), vault);
     world.settle();
     make_keys_and_roles(&world);
+    let mut vault = place();
+    vault["sku"] = json!({ "name": "Standard" });
+    world.make(&inside("Microsoft.RecoveryServices/vaults", "rsv-one"), vault);
+    world.settle();
     world
 }
 
@@ -161,6 +165,14 @@ fn resources_as_they_are_read_back() {
         "diagnostic-setting",
         &format!("{vaults}/providers/Microsoft.Insights/diagnosticSettings/all"),
     );
+    let rsv = inside("Microsoft.RecoveryServices/vaults", "rsv-one");
+    let encryption = "backupEncryptionConfigs/backupResourceEncryptionConfig";
+    check("recovery-services-encryption", &format!("{rsv}/{encryption}"));
+    check("recovery-services-config", &format!("{rsv}/backupconfig/vaultconfig"));
+    check(
+        "recovery-services-storage-config",
+        &format!("{rsv}/backupstorageconfig/vaultstorageconfig"),
+    );
     // A ring is sealed with randomness of the system's own, never with a test's.
     let random = |path: &str| vault.pointer(path).and_then(Value::as_str).unwrap();
     let (hash, fingerprint) =
@@ -168,6 +180,13 @@ fn resources_as_they_are_read_back() {
     let random = [(hash, "RING-HASH"), (fingerprint, "FINGERPRINT")];
     let ids: Vec<_> = ids.into_iter().chain(random).collect();
     world.golden("arm/backup-vault.json", &vault, &ids);
+    let vault = world.get(&rsv).body;
+    let random = |path: &str| vault.pointer(path).and_then(Value::as_str).unwrap();
+    let ids = [
+        (random("/properties/keyring/hash"), "RING-HASH"),
+        (random("/properties/fingerprint"), "FINGERPRINT"),
+    ];
+    world.golden("arm/recovery-services-vault.json", &vault, &ids);
 }
 
 #[test]
