@@ -45,9 +45,9 @@ fn a_vault_on_the_platforms_key_moves_with_all_it_holds() {
     let points = backup(HERE);
     assert_eq!(points.len(), 1);
 
-    assert_eq!(ask(&world, "validateMoveResources", &[&vault["id"]], &there), (204, "".into()));
+    assert_eq!(ask(&world, "validateMoveResources", &[&vault["id"]], &there), (204, String::new()));
     assert_eq!(world.names(&format!("{HERE}/{VAULTS}")), ["v"], "it was only asked");
-    assert_eq!(ask(&world, "moveResources", &[&vault["id"]], &there), (204, "".into()));
+    assert_eq!(ask(&world, "moveResources", &[&vault["id"]], &there), (204, String::new()));
     assert_eq!(world.get(&format!("{HERE}/{VAULTS}/v")).status, 404);
     let moved = world.get(&format!("{THERE}/{item}")).body;
     let policy = moved["properties"]["policyInfo"]["policyId"].as_str().unwrap();
