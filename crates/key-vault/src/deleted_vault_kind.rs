@@ -8,7 +8,7 @@ use custody_ambient::Timestamp;
 use custody_names::{KeyVaultName, Location, PrincipalId, ResourceId, TenantId};
 use custody_resources::{
     Act, Action, Change, Kind, Place, Plan, ProvisioningState, Query, Record, Refusal, Request,
-    Stop, Stored, SystemData, Target, World, Write,
+    Stop, Stored, Target, World, Write,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -241,11 +241,7 @@ pub(crate) fn deleted<K: KeyHolder>(
         tags: current.record.tags.clone(),
         purge_protection_enabled: vault.purge_protection.then_some(true),
     };
-    let system = SystemData {
-        last_modified_by: request.caller.name.clone(),
-        last_modified_at: request.now,
-        ..current.record.system.clone()
-    };
+    let system = current.record.system.clone().changed_by(&request.caller, request.now);
     let record = Record::blank(deleted_id(current, &shown.location)?, system);
     let status = DeletedKeyVaultStatus {
         shown,

@@ -173,8 +173,9 @@ pub fn define_local_role(
     check_not_built_in(role)?;
     let id = record_id(hsm, role)?;
     let record = if let Some(before) = world.stored::<LocalRoleDefinitionKind>(&id)? {
-        let SystemData { created_by, created_at, .. } = before.record.system.clone();
-        Record { system: SystemData { created_by, created_at, ..system }, ..before.record }
+        let SystemData { created_by, created_by_type, created_at, .. } = before.record.system;
+        let system = SystemData { created_by, created_by_type, created_at, ..system };
+        Record { system, ..before.record }
     } else {
         let known = world.children(hsm, LocalRoleDefinitionKind::TYPE)?.len();
         if known >= LOCAL_ROLE_DEFINITIONS_MAX {

@@ -172,7 +172,7 @@ pub(crate) fn appoint(
     administrators: &[PrincipalId],
     request: &Request<'_>,
 ) -> Result<Vec<Write>, Refusal> {
-    let system = SystemData::new(&request.caller.name, request.now);
+    let system = SystemData::by(&request.caller, request.now);
     let scope = LocalScope::parse(&[])?;
     let assign = |principal: &PrincipalId| {
         let spec = LocalRoleSpec {

@@ -7,8 +7,8 @@
 use custody_access::PermissionModel;
 use custody_names::{KeyVaultName, ResourceId, TenantId};
 use custody_resources::{
-    Act, Action, Change, Kind, Place, Plan, Refusal, Removal, Request, Stop, Stored, SystemData,
-    Task, World, Write,
+    Act, Action, Change, Kind, Place, Plan, Refusal, Removal, Request, Stop, Stored, Task, World,
+    Write,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -245,11 +245,7 @@ impl Kind for KeyVaultKind {
             "properties": { "accessPolicies": policies },
         });
         changed.spec.access_policies = Some(policies);
-        changed.record.system = SystemData {
-            last_modified_by: request.caller.name.clone(),
-            last_modified_at: request.now,
-            ..changed.record.system
-        };
+        changed.record.system = changed.record.system.changed_by(&request.caller, request.now);
         let writes = vec![changed.into_write()?, Write::RaiseRevocation];
         Ok(Act { status: 200, body: Some(body), task: None, writes })
     }

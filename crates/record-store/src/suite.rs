@@ -409,12 +409,7 @@ fn record(path: &str, revision: u64) -> Record {
         status: Value::Null,
         state: ProvisioningState::Succeeded,
         revision,
-        system: SystemData {
-            created_by: "suite".to_owned(),
-            created_at: Timestamp::UNIX_EPOCH,
-            last_modified_by: "suite".to_owned(),
-            last_modified_at: Timestamp::UNIX_EPOCH,
-        },
+        system: SystemData::new("suite", Timestamp::UNIX_EPOCH),
         references: Vec::new(),
         claim: None,
     }

@@ -232,19 +232,10 @@ fn shell<K: Kind>(
     before: Option<&Record>,
     world: &World,
 ) -> Result<Record, Stop> {
-    let created = SystemData {
-        created_by: request.caller.name.clone(),
-        created_at: request.now,
-        last_modified_by: request.caller.name.clone(),
-        last_modified_at: request.now,
-    };
+    let (caller, now) = (&request.caller, request.now);
     let system = match before {
-        Some(record) => SystemData {
-            created_by: record.system.created_by.clone(),
-            created_at: record.system.created_at,
-            ..created
-        },
-        None => created,
+        Some(record) => record.system.clone().changed_by(caller, now),
+        None => SystemData::by(caller, now),
     };
     Ok(Record {
         id: before.map_or_else(|| request.id.clone(), |record| record.id.clone()),

@@ -37,7 +37,7 @@ pub use kind::{Act, Action, Answers, Change, Kind, Place, Plan, Removal, Stored}
 pub use moving::Move;
 pub use number::number;
 pub use operation::{Operation, OperationState, Progress, Task};
-pub use record::{ProvisioningState, Record, SystemData};
+pub use record::{CreatedByType, ProvisioningState, Record, SystemData};
 pub use reference::{Reference, Target};
 pub use request::{Caller, CallerKind, Precondition, Request, Verb};
 pub use world::{Query, World};

@@ -7,7 +7,7 @@ use custody_names::{Location, ResourceId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Identity, Reference};
+use crate::{Caller, CallerKind, Identity, Reference};
 
 /// Where a resource stands between request and result; ARM's words.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,16 +23,43 @@ pub enum ProvisioningState {
     Deleting,
 }
 
+/// What somebody is who made or changed a resource; ARM's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CreatedByType {
+    /// A person, or whoever can open the seal.
+    User,
+    /// An application with a credential of its own.
+    Application,
+    /// A managed identity.
+    ManagedIdentity,
+}
+
+impl CreatedByType {
+    fn of(caller: &Caller) -> Self {
+        match caller.kind {
+            CallerKind::Bootstrap | CallerKind::User => Self::User,
+            CallerKind::Application { .. } => Self::Application,
+            CallerKind::ManagedIdentity { .. } => Self::ManagedIdentity,
+        }
+    }
+}
+
 /// Who made and last changed a resource, and when (ARM `systemData`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SystemData {
     /// Who created it: a principal id, or the OS user behind the bootstrap administrator.
     pub created_by: String,
+    /// What that is; unknown of what was made by the server itself, or before this was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_by_type: Option<CreatedByType>,
     /// When.
     pub created_at: Timestamp,
     /// Who changed it last.
     pub last_modified_by: String,
+    /// What that is, as far as it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_modified_by_type: Option<CreatedByType>,
     /// When.
     pub last_modified_at: Timestamp,
 }
@@ -42,9 +69,28 @@ impl SystemData {
     pub fn new(name: &str, now: Timestamp) -> Self {
         Self {
             created_by: name.to_owned(),
+            created_by_type: None,
             created_at: now,
             last_modified_by: name.to_owned(),
+            last_modified_by_type: None,
             last_modified_at: now,
+        }
+    }
+
+    /// Made by a caller at `now`, and not changed since.
+    pub fn by(caller: &Caller, now: Timestamp) -> Self {
+        let created_by_type = Some(CreatedByType::of(caller));
+        Self { created_by_type, ..Self::new(&caller.name, now) }.changed_by(caller, now)
+    }
+
+    /// The same, changed by a caller at `now`.
+    #[must_use]
+    pub fn changed_by(self, caller: &Caller, now: Timestamp) -> Self {
+        Self {
+            last_modified_by: caller.name.clone(),
+            last_modified_by_type: Some(CreatedByType::of(caller)),
+            last_modified_at: now,
+            ..self
         }
     }
 }

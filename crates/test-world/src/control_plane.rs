@@ -145,7 +145,7 @@ impl ControlPlane {
 
     /// Stores a record of nothing but its place, for others to stand below.
     pub fn stand(&self, path: &str) {
-        let by = || "test".to_owned();
+        let by = "test";
         let now = self.clock.now();
         self.write(vec![Write::Put(Box::new(Record {
             id: path.parse().unwrap(),
@@ -156,12 +156,7 @@ impl ControlPlane {
             status: json!({}),
             state: ProvisioningState::Succeeded,
             revision: 1,
-            system: SystemData {
-                created_by: by(),
-                created_at: now,
-                last_modified_by: by(),
-                last_modified_at: now,
-            },
+            system: SystemData::new(by, now),
             references: Vec::new(),
             claim: None,
         }))]);

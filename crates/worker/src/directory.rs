@@ -128,7 +128,7 @@ impl Platform {
     }
 
     pub(crate) fn shell(&self, author: Author<'_>, id: ResourceId) -> Record {
-        Record::blank(id, SystemData::new(&author.caller.name, self.clock.now()))
+        Record::blank(id, SystemData::by(author.caller, self.clock.now()))
     }
 
     pub(crate) fn directory_event(

@@ -172,12 +172,7 @@ fn blank(id: &ResourceId) -> Record {
         status: json!({}),
         state: ProvisioningState::Succeeded,
         revision: 1,
-        system: SystemData {
-            created_by: "tester".into(),
-            created_at: time,
-            last_modified_by: "tester".into(),
-            last_modified_at: time,
-        },
+        system: SystemData::new("tester", time),
         references: Vec::new(),
         claim: None,
     }

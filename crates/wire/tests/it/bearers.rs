@@ -40,6 +40,8 @@ fn a_token_stands_for_its_principal() {
     let made = site.ask("PUT", &identity, Some(&token), place);
     assert_eq!(made.status, 201, "{made:?}");
     assert_eq!(made.body["systemData"]["createdBy"], site.client, "{made:?}");
+    assert_eq!(made.body["systemData"]["createdByType"], "Application");
+    assert_eq!(made.body["systemData"]["lastModifiedByType"], "Application");
 }
 
 #[test]
