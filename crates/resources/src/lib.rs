@@ -19,6 +19,7 @@ mod identity;
 mod kind;
 mod number;
 mod operation;
+mod place;
 mod record;
 mod reference;
 mod request;

@@ -14,5 +14,6 @@ mod identities;
 mod key_vaults;
 mod keys;
 mod managed_hsm;
+mod protected_items;
 mod tenancy;
 mod world;
