@@ -6,7 +6,7 @@ use http::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::world::{Answer, World};
+use crate::world::{Answer, MAIN, World};
 
 const VAULT: &str = "S/resourceGroups/custody/providers/Microsoft.RecoveryServices/vaults/rsv";
 const IDENTITY: &str =
@@ -56,7 +56,7 @@ fn code_of_a_key(world: &World) -> String {
     let body = json!({
         "identity": { "type": "UserAssigned", "userAssignedIdentities": { id.as_str(): {} } },
         "properties": { "encryption": {
-            "keyVaultProperties": { "keyUri": "https://kv.vault.custody.localhost/keys/k" },
+            "keyVaultProperties": { "keyUri": "https://kv1.vault.custody.localhost/keys/k" },
             "kekIdentity": { "userAssignedIdentity": id },
         } },
     });
@@ -192,13 +192,14 @@ fn an_attempt_to_protect_counts_for_ever_even_if_it_is_refused() {
     // Who may not, has not tried; once a container stands, the other refusals can be had.
     let world = world();
     let stranger = world.application("stranger");
-    let token = world.token(&stranger, "https://management.custody.localhost");
+    let token = world.token(&stranger, MAIN);
     let barred = world.send_as(Some(&token), Method::PUT, &container, Some(registered.clone()));
     assert!([401, 403].contains(&barred.status), "{barred:?}");
     assert_ne!(code_of_a_key(&world), FOR_EVER);
     world.make(&container, registered);
     assert_eq!(world.put(&item, lost).error(), (400, "PolicyNotFound"));
-    assert_eq!(world.put(&item, workload(&Value::Null)).status, 400);
+    let nothing = json!({ "properties": { "protectedItemType": "AzureVmWorkloadSQLDatabase" } });
+    assert_eq!(world.put(&item, nothing).error(), (400, "SourceNotNamed"));
 }
 
 #[test]
@@ -210,7 +211,7 @@ fn a_vault_without_a_working_key_protects_nothing_and_remembers_the_attempt() {
         "location": "local",
         "identity": { "type": "UserAssigned", "userAssignedIdentities": { id.as_str(): {} } },
         "properties": { "encryption": {
-            "keyVaultProperties": { "keyUri": "https://kv.vault.custody.localhost/keys/k" },
+            "keyVaultProperties": { "keyUri": "https://kv1.vault.custody.localhost/keys/k" },
             "kekIdentity": { "userAssignedIdentity": id },
         } },
     });

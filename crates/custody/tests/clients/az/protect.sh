@@ -51,6 +51,6 @@ refused 1 UserErrorMarsAgentNotSupported rest --method put --url "$url-2?$versio
     --body '{"properties":{"containerType":"Windows","backupManagementType":"MAB"}}'
 is "SystemAssigned" backup vault identity assign -n rsv -g az --system-assigned --query identity.type
 refused 1 UserErrorCMKNotSupportedOnVaultWithRegisteredItems backup vault encryption update -n rsv \
-    -g az --encryption-key-id "https://kv.$suffix/keys/k" --mi-system-assigned
+    -g az --encryption-key-id "https://kv1.$suffix/keys/k" --mi-system-assigned
 
 finish
