@@ -5,6 +5,7 @@
 //! worker that proved the key writes that (DESIGN §4, §5). Who works on keys and data knows a
 //! [`Vault`], whichever of the two kinds it is.
 
+mod backup_policy;
 mod backup_vault;
 mod change;
 mod encryption;
@@ -13,6 +14,7 @@ pub mod rules;
 mod status;
 mod vault;
 
+pub use backup_policy::{BackupPolicy, BackupPolicySpec};
 pub use backup_vault::{BackupVault, BackupVaultSpec, SecuritySettings};
 pub use encryption::{
     ApplyEncryption, EncryptionSettings, EncryptionState, IdentityType, InfrastructureEncryption,

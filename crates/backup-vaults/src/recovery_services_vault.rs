@@ -3,11 +3,12 @@
 use custody_names::{ResourceId, VaultGuid};
 use custody_resources::{
     Act, Action, Answers, Change, Hosts, Identity, Kind, Place, Plan, ProvisioningState, Reference,
-    Refusal, Removal, Request, Stop, Stored, World,
+    Refusal, Removal, Request, Stop, Stored, SystemData, World,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use crate::backup_policy::default_policy;
 use crate::change::{Asked, EncryptionChange, dress_key};
 use crate::encryption::{
     EncryptionSettings, EncryptionState, IdentityType, InfrastructureEncryption, KekIdentity,
@@ -142,7 +143,10 @@ impl Kind for RecoveryServicesVault {
         spec.encryption = wanted.map(VaultEncryption::from);
         spec.sku = sku(change.request, before);
         spec.settings.retain(|name, _| !SERVER_FIELDS.contains(&name.as_str()));
-        Ok(Plan { task, ..Plan::done(spec, status) })
+        let request = change.request;
+        let system = SystemData::new(&request.caller.name, request.now);
+        let policy = before.is_none().then(|| default_policy(&request.id, system)).transpose()?;
+        Ok(Plan { task, writes: policy.into_iter().collect(), ..Plan::done(spec, status) })
     }
 
     fn plan_delete(

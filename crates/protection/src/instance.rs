@@ -3,74 +3,17 @@
 use custody_ambient::Timestamp;
 use custody_names::{ItemId, ItemName, ResourceId};
 use custody_resources::{
-    Act, Action, Change, Identity, Kind, Place, Plan, ProvisioningState, Reference, Refusal,
-    Removal, Request, Stop, Stored, Target, Task, World,
+    Act, Action, Change, Identity, Kind, Place, Plan, Reference, Refusal, Removal, Request, Stop,
+    Stored, Target, World,
 };
-use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::{
-    DataProtectionPolicy, ForgetRequest, RestoreRequest, TASK_BACKUP, TASK_FORGET, TASK_RESTORE,
-};
-
-/// Most paths in one item.
-const PATHS_MAX: usize = 64;
-/// Most patterns in one item.
-const PATTERNS_MAX: usize = 1_000;
+use crate::item::shown_with;
+use crate::{DataProtectionPolicy, FolderSource, RestoreRequest, actions};
 
 /// The kind of items.
 pub struct BackupInstance;
-
-/// A path on this machine: text where it is UTF-8, else its bytes in base64.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum SourcePath {
-    /// UTF-8.
-    Text(String),
-    /// Any other bytes.
-    Bytes {
-        /// Standard base64 with padding.
-        base64: String,
-    },
-}
-
-impl SourcePath {
-    /// The path of these bytes.
-    pub fn new(bytes: &[u8]) -> Self {
-        match std::str::from_utf8(bytes) {
-            Ok(text) => Self::Text(text.to_owned()),
-            Err(_) => Self::Bytes { base64: BASE64.encode(bytes) },
-        }
-    }
-
-    /// The bytes of the path.
-    pub fn bytes(&self) -> Result<Vec<u8>, Refusal> {
-        match self {
-            Self::Text(text) => Ok(text.clone().into_bytes()),
-            Self::Bytes { base64 } => BASE64
-                .decode(base64.as_bytes())
-                .map_err(|error| Refusal::bad_request(format!("a path's base64: {error}"))),
-        }
-    }
-}
-
-/// What is read for an item, and what is left out. By what key the source itself is encrypted is
-/// of no concern to the vault (rule 3).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-pub struct FolderSource {
-    /// Absolute paths of folders or files.
-    pub paths: Vec<SourcePath>,
-    /// Patterns (gitignore syntax) of what is taken although excluded.
-    pub include: Vec<String>,
-    /// Patterns (gitignore syntax) of what is left out.
-    pub exclude: Vec<String>,
-    /// Whether to stay on the file systems of the paths.
-    pub one_file_system: bool,
-    /// Whether to leave out folders marked by a `CACHEDIR.TAG`.
-    pub exclude_caches: bool,
-}
 
 /// What a client may write of an item.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -122,12 +65,12 @@ impl Kind for BackupInstance {
     const TYPE: &'static str = "Microsoft.DataProtection/backupVaults/backupInstances";
     const PLACE: Place = Place::Below("Microsoft.DataProtection/backupVaults");
     const ACTIONS: &'static [Action] = &[
-        Action { name: "backup", permission: "backup/action" },
-        Action { name: "scan", permission: "backup/action" },
-        Action { name: "restore", permission: "restore/action" },
-        Action { name: "browse", permission: "restore/action" },
-        Action { name: "content", permission: "restore/action" },
-        Action { name: "forget", permission: "forget/action" },
+        actions::BACKUP,
+        actions::SCAN,
+        actions::RESTORE,
+        actions::BROWSE,
+        actions::CONTENT,
+        actions::FORGET,
         Action { name: "validateRestore", permission: "validateRestore/action" },
         Action { name: "stopProtection", permission: "stopProtection/action" },
         Action { name: "resumeProtection", permission: "resumeProtection/action" },
@@ -143,7 +86,7 @@ impl Kind for BackupInstance {
         name.parse::<ItemName>()
             .map_err(|error| Refusal::new(400, "InvalidItemName", error.to_string()))?;
         let mut spec = change.spec.clone();
-        check_folder(&spec.folder)?;
+        spec.folder.check()?;
         check_policy(&change.request.id, spec.policy_info.as_ref(), world)?;
         "BackupInstance".clone_into(&mut spec.object_type);
         if spec.friendly_name.is_empty() {
@@ -167,8 +110,7 @@ impl Kind for BackupInstance {
         _request: &Request<'_>,
         _world: &World,
     ) -> Result<Removal, Stop> {
-        let task = Task { name: TASK_FORGET.into(), input: json!({ "deleteItem": true }) };
-        Ok(Removal { task: Some(task), writes: Vec::new() })
+        Ok(actions::give_up())
     }
 
     fn act(
@@ -180,58 +122,32 @@ impl Kind for BackupInstance {
         if let Some(state) = state_after(action) {
             return become_one(current, state);
         }
-        let vault = current.record.id.parent().unwrap_or_else(ResourceId::root);
-        let ready = world.record(&vault)?.is_some_and(|vault| {
-            vault.status.get("keyring").is_some() && vault.state != ProvisioningState::Deleting
-        });
-        if !ready {
-            let text = format!("the vault {vault} has no working encryption yet");
-            return Err(Refusal::new(409, "VaultNotReady", text)
-                .with_fix("custody backup vault show --vault-name VAULT says why")
-                .into());
-        }
-        let task = match action {
+        let item = &current.record.id;
+        match action {
             "backup" => {
                 is_protected(current)?;
-                Some(Task { name: TASK_BACKUP.into(), input: Value::Null })
+                actions::act(action, item, request, world)
             }
-            "restore" => {
-                let asked = RestoreRequest::read(&request.body)?;
-                Some(Task { name: TASK_RESTORE.into(), input: json!(asked) })
-            }
+            "restore" => actions::restore(&RestoreRequest::read(&request.body)?, item, world),
             "validateRestore" => {
                 let asked = request.body.get("restoreRequestObject").unwrap_or(&request.body);
                 let _fits = RestoreRequest::read(asked)?;
-                None
+                Ok(Act::default())
             }
-            "forget" => {
-                let asked: ForgetRequest = read_body(&request.body)?;
-                check_forget(&asked)?;
-                (!asked.dry_run)
-                    .then(|| Task { name: TASK_FORGET.into(), input: request.body.clone() })
-            }
-            // Looking is answered at once by whoever holds the repository open.
-            _ => None,
-        };
-        Ok(Act { task, ..Act::default() })
+            _ => actions::act(action, item, request, world),
+        }
     }
 
     fn properties(stored: &Stored<Self>) -> Result<Value, Refusal> {
-        let shown = serde_json::to_value(&stored.spec);
-        let mut shown = shown.map_err(|error| Refusal::bug(error.to_string()))?;
         let status = &stored.status;
-        if let Some(fields) = shown.as_object_mut() {
-            fields.insert("itemId".into(), json!(status.item_id));
-            fields.insert("currentProtectionState".into(), json!(status.current_protection_state));
-            fields.insert(
-                "protectionStatus".into(),
-                json!({ "status": status.current_protection_state }),
-            );
-            if let Some(time) = status.newest_point_time {
-                fields.insert("newestPointTime".into(), json!(time));
-            }
-        }
-        Ok(shown)
+        let state = &status.current_protection_state;
+        let known = json!({
+            "itemId": status.item_id,
+            "currentProtectionState": state,
+            "protectionStatus": { "status": state },
+            "newestPointTime": status.newest_point_time,
+        });
+        shown_with(&stored.spec, known)
     }
 
     fn references(
@@ -281,34 +197,4 @@ fn check_policy(item: &ResourceId, named: Option<&PolicyInfo>, world: &World) ->
     }
     let text = format!("{policy_id} is no policy of the item's vault");
     Err(Refusal::new(400, "PolicyNotFound", text).into())
-}
-
-fn check_folder(folder: &FolderSource) -> Result<(), Refusal> {
-    let wrong = |text: String| Refusal::new(400, "InvalidSource", text);
-    if folder.paths.is_empty() || folder.paths.len() > PATHS_MAX {
-        return Err(wrong(format!("an item takes 1 to {PATHS_MAX} paths")));
-    }
-    if folder.include.len() + folder.exclude.len() > PATTERNS_MAX {
-        return Err(wrong(format!("an item takes at most {PATTERNS_MAX} patterns")));
-    }
-    for path in &folder.paths {
-        let bytes = path.bytes()?;
-        if !bytes.starts_with(b"/") || bytes.contains(&0) {
-            return Err(wrong("a path must be absolute and without NUL".to_owned()));
-        }
-    }
-    Ok(())
-}
-
-fn check_forget(asked: &ForgetRequest) -> Result<(), Refusal> {
-    let empty = ForgetRequest { dry_run: asked.dry_run, ..ForgetRequest::default() };
-    if *asked == empty {
-        let text = "forget needs points or a rule: what is kept must be said";
-        return Err(Refusal::bad_request(text).with_fix("custody forget ITEM --keep-last 7"));
-    }
-    Ok(())
-}
-
-fn read_body<T: for<'de> Deserialize<'de>>(body: &Value) -> Result<T, Refusal> {
-    T::deserialize(body).map_err(|error| Refusal::bad_request(error.to_string()))
 }

@@ -1,23 +1,16 @@
 //! Jobs: operations as a backup operator sees them. A job is a view of its operation, so the two
 //! can never disagree.
 
-use custody_names::ResourceId;
 use custody_resources::{Operation, OperationState, Refusal};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+
+use crate::item::{Item, VAULT_TYPES, is_one_of};
 
 /// The collection of a vault's jobs.
 const JOBS: &str = "backupJobs";
 /// The type of vaults whose clients know the jobs of `Microsoft.RecoveryServices`.
 const RECOVERY_SERVICES: &str = "Microsoft.RecoveryServices/vaults";
-/// The types of vaults.
-const VAULT_TYPES: [&str; 2] = [RECOVERY_SERVICES, "Microsoft.DataProtection/backupVaults"];
-/// The types of items, to name the item of a job.
-const ITEM_TYPES: [&str; 2] = [
-    "Microsoft.RecoveryServices/vaults/backupFabrics/protectionContainers/protectedItems",
-    "Microsoft.DataProtection/backupVaults/backupInstances",
-];
-
 /// The `UserFacingError` of a failed job.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -49,8 +42,9 @@ pub fn render_job(operation: &Operation) -> Value {
 /// The same job in the words of Recovery Services: what is done to the vault itself is a
 /// `VaultJob` (rule 79), what is done to an item an `AzureWorkloadJob`.
 fn recast(properties: &mut Map<String, Value>, operation: &Operation) {
-    let is_item = is_one_of(&operation.resource, &ITEM_TYPES);
-    let name = operation.resource.name().unwrap_or_default();
+    let item = Item::around(&operation.resource);
+    let is_item = item.is_some();
+    let name = item.as_ref().unwrap_or(&operation.resource).name().unwrap_or_default();
     let mut put = |name: &str, value: Value| properties.insert(name.to_owned(), value);
     put("jobType", if is_item { "AzureWorkloadJob" } else { "VaultJob" }.into());
     put("backupManagementType", if is_item { "AzureWorkload" } else { "Invalid" }.into());
@@ -80,13 +74,8 @@ fn recast(properties: &mut Map<String, Value>, operation: &Operation) {
     put("extendedInfo", json!({ "propertyBag": bag }));
 }
 
-fn is_one_of(id: &ResourceId, types: &[&str]) -> bool {
-    let kind = id.resource_type();
-    types.iter().any(|known| known.eq_ignore_ascii_case(kind.as_str()))
-}
-
 fn properties(operation: &Operation) -> Map<String, Value> {
-    let is_item = is_one_of(&operation.resource, &ITEM_TYPES);
+    let item = Item::around(&operation.resource);
     let mut all = Map::new();
     let mut put = |name: &str, value: Value| all.insert(name.to_owned(), value);
     put("operation", title(&operation.task.name).into());
@@ -99,8 +88,8 @@ fn properties(operation: &Operation) -> Map<String, Value> {
         put("duration", json!(seconds));
     }
     put("resource", operation.resource.as_str().into());
-    if is_item {
-        put("backupInstanceFriendlyName", operation.resource.name().into());
+    if let Some(item) = item {
+        put("backupInstanceFriendlyName", item.name().into());
     }
     put("caller", operation.caller.name.as_str().into());
     put("progressEnabled", true.into());
@@ -130,6 +119,7 @@ fn title(task: &str) -> &str {
     match task {
         "backup" => "Backup",
         "restore" => "Restore",
+        "configure-protection" => "ConfigureBackup",
         "forget" => "Forget",
         "verify" => "Verify",
         "prune" => "Prune",

@@ -6,6 +6,8 @@ use crate::SourcePath;
 
 /// Takes a recovery point.
 pub const TASK_BACKUP: &str = "backup";
+/// Looks at what a new or changed item names before it counts as protected.
+pub const TASK_CONFIGURE: &str = "configure-protection";
 /// Gives a recovery point back into a folder.
 pub const TASK_RESTORE: &str = "restore";
 /// Gives up recovery points by a retention rule or by name.

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::erased::Planned;
 use crate::events::{barred, events, refused};
+use crate::place::is_a;
 use crate::{
     Act, Answer, Answers, Caller, Decided, Erased, Operation, OperationState, Place, Precondition,
     Progress, ProvisioningState, Record, Refusal, Registry, Removal, Request, Stop, Task, Verb,
@@ -146,60 +147,6 @@ impl Engine {
         );
         Err(Refusal::new(400, "LocationNotAvailableForResourceType", text))
     }
-
-    /// The parent must stand, and be of the right type.
-    fn check_place(
-        &self,
-        kind: &dyn Erased,
-        request: &Request<'_>,
-        world: &World,
-    ) -> Result<(), Stop> {
-        let mut parent = request.id.parent().unwrap_or_else(ResourceId::root);
-        let fits = match kind.place() {
-            Place::Root => parent.parent().is_none(),
-            Place::Below(wanted) => parent.resource_type().as_str().eq_ignore_ascii_case(wanted),
-            Place::AnyScope => true,
-        };
-        if !fits {
-            let text = format!("a {} cannot stand below {parent}", kind.resource_type());
-            return Err(Refusal::new(400, "InvalidResourceId", text).into());
-        }
-        if kind.place() == Place::AnyScope {
-            parent = self.keeper(parent);
-        }
-        if parent.parent().is_none() {
-            return Ok(());
-        }
-        match world.record(&parent)? {
-            None => Err(not_found(&parent).into()),
-            Some(record) if record.state == ProvisioningState::Deleting => {
-                let name = parent.name().unwrap_or_default();
-                let text = format!(
-                    "'{name}' is in deprovisioning state and cannot perform this operation."
-                );
-                Err(Refusal::new(409, "ResourceGroupBeingDeleted", text).into())
-            }
-            Some(_) => Ok(()),
-        }
-    }
-
-    /// The resource whose record answers for `scope`: itself, or for something that has no record,
-    /// such as a key, the resource above it that it is a part of.
-    fn keeper(&self, scope: ResourceId) -> ResourceId {
-        let part = scope.resource_type().as_str().to_lowercase();
-        let known = scope.lineage().find_map(|place| {
-            let kind = self.registry.find(place.resource_type().as_str())?;
-            Some((place, kind.resource_type().to_lowercase()))
-        });
-        match known {
-            Some((place, whole))
-                if part.strip_prefix(&whole).is_some_and(|rest| rest.starts_with('/')) =>
-            {
-                place
-            }
-            _ => scope,
-        }
-    }
 }
 
 /// The error for a resource that is not there.
@@ -258,7 +205,7 @@ fn read(kind: &dyn Erased, request: &Request<'_>, world: &World) -> Result<Decid
 fn list(kind: &dyn Erased, request: &Request<'_>, world: &World) -> Result<Decided, Stop> {
     let direct = match kind.place() {
         Place::Root => request.id.parent().is_none(),
-        Place::Below(parent) => request.id.resource_type().as_str().eq_ignore_ascii_case(parent),
+        Place::Below(parent) | Place::Within(parent, _) => is_a(&request.id, parent),
         Place::AnyScope => false,
     };
     let records = if direct {

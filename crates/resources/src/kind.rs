@@ -17,6 +17,9 @@ pub enum Place {
     Root,
     /// Directly below a resource (or subscription, or group) of this type.
     Below(&'static str),
+    /// Below a resource of the first type, of which there need be no record: the kind's plan says
+    /// what is to stand there. What must stand is the resource of the second type around it.
+    Within(&'static str, &'static str),
     /// Below any scope: root, subscription, group or resource.
     AnyScope,
 }

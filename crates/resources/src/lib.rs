@@ -20,6 +20,7 @@ mod kind;
 mod moving;
 mod number;
 mod operation;
+mod place;
 mod record;
 mod reference;
 mod request;

@@ -9,6 +9,7 @@ use custody_worker::{Platform, fault};
 use http::{HeaderValue, Method, Response, header};
 use serde_json::{Value, json};
 
+use crate::protected::REFRESHED;
 use crate::reply::{self, Body};
 use crate::server::Call;
 
@@ -33,7 +34,9 @@ pub(crate) fn answer(
         {
             return operation_status(platform, call, id).map(Some);
         }
-        (&Method::GET, [.., results, id]) if results.eq_ignore_ascii_case("operationResults") => {
+        (&Method::GET, [.., results, id])
+            if results.eq_ignore_ascii_case("operationResults") && *id != REFRESHED =>
+        {
             return operation_result(platform, call, id).map(Some);
         }
         (&Method::GET, [vault @ .., jobs]) if jobs.eq_ignore_ascii_case(JOBS) => {

@@ -43,6 +43,7 @@ mod own;
 mod own_directory;
 mod private_file;
 mod private_links;
+mod protected;
 mod providers;
 mod reach;
 mod recovery_services;

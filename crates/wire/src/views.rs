@@ -13,7 +13,7 @@ use crate::reply::{self, Body};
 use crate::server::Call;
 use crate::{
     activity_log, arm, authorization, diagnostics, inventory, management, moves, name_checks,
-    private_links, providers, recovery_services, tags, tenancy,
+    private_links, protected, providers, recovery_services, tags, tenancy,
 };
 
 /// A view under way: the platform, the request and the place that it is about.
@@ -79,7 +79,7 @@ pub(crate) fn answer(
     {
         return moves::answer(&at(1)?, *word == "validatemoveresources").map(Some);
     }
-    if let Some(response) = of_recovery_services(&words, &at)? {
+    if let Some(response) = of_recovery_services(call, &words, &at)? {
         return Ok(Some(response));
     }
     let body = match of_resources(call, &words, &at)? {
@@ -131,9 +131,28 @@ fn of_resources(
 
 /// What Recovery Services vaults show besides themselves.
 fn of_recovery_services(
+    call: &Call<'_>,
     words: &[&str],
     at: &At<'_, '_>,
 ) -> Result<Option<Response<Body>>, Refusal> {
+    if let [
+        ..,
+        "microsoft.recoveryservices",
+        "vaults",
+        _,
+        "backupfabrics",
+        "azure",
+        "refreshcontainers",
+    ] = words
+        && *call.method == Method::POST
+    {
+        return protected::refresh(&at(3)?).map(Some);
+    }
+    if let [.., "vaults", _, "backupfabrics", "azure", "operationresults", protected::REFRESHED] =
+        words
+    {
+        return protected::refreshed(&at(4)?).map(Some);
+    }
     let [.., "providers", "microsoft.recoveryservices", "vaults", _, collection] = words else {
         let [.., "microsoft.recoveryservices", "vaults", _, collection, name] = words else {
             return Ok(None);
@@ -153,6 +172,9 @@ fn of_recovery_services(
     };
     match *collection {
         "backupresourceguardproxies" => recovery_services::guards(&at(1)?).map(Some),
+        "backupprotectioncontainers" => protected::containers(&at(1)?).map(Some),
+        "backupprotecteditems" => protected::items(&at(1)?).map(Some),
+        "backupprotectableitems" => protected::protectable(&at(1)?).map(Some),
         _ => Ok(None),
     }
 }

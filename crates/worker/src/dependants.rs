@@ -4,8 +4,8 @@
 use custody_ambient::Timestamp;
 use custody_backup_vaults::{Vault, items_of, rules};
 use custody_names::{KeyUri, KeyVersion};
-use custody_protection::RecoveryPoint;
-use custody_resources::{Kind as _, Stop, Target, World};
+use custody_protection::points_of;
+use custody_resources::{Stop, Target, World};
 use serde::Serialize;
 
 /// One version of the key, as the key vault tells it.
@@ -176,7 +176,7 @@ fn items(vault: &Vault, world: &World) -> Result<Vec<ItemReport>, Stop> {
     for item in items_of(&vault.record.id, world)? {
         all.push(ItemReport {
             name: item.id.name().unwrap_or_default().to_owned(),
-            recovery_points: world.children(&item.id, RecoveryPoint::TYPE)?.len(),
+            recovery_points: points_of(&item.id, world)?.len(),
         });
     }
     Ok(all)

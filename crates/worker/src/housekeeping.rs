@@ -7,7 +7,7 @@ use custody_key_vault::{
     Deleted, KeyEvent, KeyHolder, KeyVaultKind, ManagedHsmKind, RequestContext,
 };
 use custody_names::{CorrelationId, OperationId, ResourceId};
-use custody_protection::RecoveryPoint;
+use custody_protection::Point;
 use custody_resources::{Kind as _, Refusal, Request, Stored, Verb};
 use serde_json::Value;
 
@@ -55,13 +55,8 @@ impl Platform {
 
     /// Whether any recovery point was made here.
     pub fn holds_recovery_points(&self) -> Result<bool, Refusal> {
-        let mut found = false;
-        let looked = self.records.view(&mut |world| {
-            found = !world.below(&ResourceId::root(), RecoveryPoint::TYPE)?.is_empty();
-            Ok(())
-        });
-        looked.map_err(fault::of_apply)?;
-        Ok(found)
+        let points = self.look(|world| Point::below(&ResourceId::root(), world))?;
+        Ok(!points.is_empty())
     }
 
     /// Purges what was deleted and whose date has come (rule 125: purge protection ends there).

@@ -7,8 +7,8 @@ use std::time::Duration;
 use custody_backup_vaults::Vault;
 use custody_entries::display_path;
 use custody_names::{OperationId, ResourceId};
-use custody_protection::BackupInstance;
-use custody_resources::{Operation, OperationState, Progress, Refusal, Stored};
+use custody_protection::Item;
+use custody_resources::{Operation, OperationState, Progress, Refusal};
 use serde_json::{Value, json};
 
 use crate::error::TaskError;
@@ -78,9 +78,9 @@ impl<'p> Job<'p> {
         Ok((vault, session))
     }
 
-    /// The item that the job works on.
-    pub(crate) fn item(&self) -> Result<Stored<BackupInstance>, Refusal> {
-        self.platform.stored(self.resource())
+    /// The item that the job works on: its resource, or the item of the point that is.
+    pub(crate) fn item(&self) -> Result<Item, Refusal> {
+        self.platform.item_of(self.resource())
     }
 
     /// The flag that long loops look at.

@@ -7,9 +7,9 @@ use std::thread;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use custody_entries::{Content, Entry, EntryKind, Flow, Sink, Source as _, Warning, display_path};
 use custody_names::OperationId;
-use custody_protection::{BackupInstance, FolderSource, ForgetRequest, SourcePath};
+use custody_protection::{FolderSource, ForgetRequest, Item, SourcePath};
 use custody_repository::{PointId, PointSelector, Repository};
-use custody_resources::{Refusal, Request, Stored};
+use custody_resources::{Refusal, Request};
 use custody_sources::{LeftOutReason, WalkSummary};
 use serde::Deserialize as _;
 use serde_json::{Map, Value, json};
@@ -70,8 +70,8 @@ pub fn content(
 
 /// `POST …/scan`: what a backup would take, without reading any content.
 pub fn scan(platform: &Arc<Platform>, request: &Request<'_>) -> Result<Value, Refusal> {
-    let item = platform.stored::<BackupInstance>(&request.id)?;
-    scan_folder(platform, &item.spec.folder)
+    let item = platform.item_of(&request.id)?;
+    scan_folder(platform, &item.folder)
 }
 
 /// `POST D/validateForBackup`: whether the folders of an item that is to be protected can be read.
@@ -95,17 +95,17 @@ pub fn scan_folder(platform: &Platform, folder: &FolderSource) -> Result<Value, 
 pub fn preview_forget(platform: &Arc<Platform>, request: &Request<'_>) -> Result<Value, Refusal> {
     let asked = ForgetRequest::deserialize(&request.body)
         .map_err(|error| Refusal::bad_request(error.to_string()))?;
-    let item = platform.stored::<BackupInstance>(&request.id)?;
+    let item = platform.item_of(&request.id)?;
     let vault = platform.vault_of(&request.id)?;
     let history = keyless_log(platform, &vault)?.history();
-    let own = item_guid(item.status.item_id);
+    let own = item_guid(item.item_id);
     Ok(tasks::choose(&history, own, &asked, platform.clock.now())?.render())
 }
 
 /// The point that `text` means: `latest`, a time, or the beginning of an id.
 pub(crate) fn resolve(
     repository: &Repository,
-    item: &Stored<BackupInstance>,
+    item: &Item,
     text: &str,
 ) -> Result<PointId, Refusal> {
     let selector = if text.eq_ignore_ascii_case("latest") {
@@ -115,15 +115,15 @@ pub(crate) fn resolve(
     } else {
         PointSelector::Prefix(text.to_ascii_lowercase())
     };
-    let own = item_guid(item.status.item_id);
+    let own = item_guid(item.item_id);
     repository.resolve(Some(own), &selector).map_err(|error| fault::of_repository(&error))
 }
 
 fn open(
     platform: &Arc<Platform>,
     request: &Request<'_>,
-) -> Result<(Stored<BackupInstance>, VaultSession, Repository), Refusal> {
-    let item = platform.stored::<BackupInstance>(&request.id)?;
+) -> Result<(Item, VaultSession, Repository), Refusal> {
+    let item = platform.item_of(&request.id)?;
     let vault = platform.vault_of(&request.id)?;
     let cause =
         Cause { correlation: request.correlation, job: None::<OperationId>, trusted: false };

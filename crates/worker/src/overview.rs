@@ -6,9 +6,9 @@ use custody_backup_vaults::{Vault, items_of, rules};
 use custody_directory::principal_of;
 use custody_key_vault::{KeyAnswer, KeyItem, KeyOperation, Page};
 use custody_names::{CorrelationId, KeyUri, ResourceId};
-use custody_protection::RecoveryPoint;
+use custody_protection::Point;
 use custody_record_store::OperationFilter;
-use custody_resources::{Kind as _, OperationState, ProvisioningState, Refusal, Stop, World};
+use custody_resources::{OperationState, ProvisioningState, Refusal, Stop, World};
 use serde_json::{Value, json};
 
 use crate::dependants::{VersionFacts, dependants as report, vaults_on};
@@ -155,11 +155,8 @@ fn vault_status(
 ) -> Result<Value, Stop> {
     let id = &vault.record.id;
     let items = items_of(id, world)?;
-    let points = world.below(id, RecoveryPoint::TYPE)?;
-    let newest = points
-        .iter()
-        .filter_map(|point| point.status.get("recoveryPointTime").and_then(Value::as_str))
-        .max();
+    let points = Point::below(id, world)?;
+    let newest = points.iter().map(|point| point.status.recovery_point_time).max();
     let name = id.name().unwrap_or_default();
     if let Some(error) = &vault.status.error {
         warnings.push(json!({

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use custody_activity::{AuditDestination, DiagnosticSetting, EventSubscription, Ledger, Signer};
 use custody_ambient::{Clock, Entropy};
-use custody_backup_vaults::{BackupVault, RecoveryServicesVault, Vault};
+use custody_backup_vaults::{BackupPolicy, BackupVault, RecoveryServicesVault, Vault};
 use custody_directory::{self as directory, Locations, Region};
 use custody_envelope::SecretBytes;
 use custody_key_vault::{
@@ -20,7 +20,10 @@ use custody_key_vault::{
     LocalRoleDefinitionKind, LocalRoleKind, ManagedHsmKind, PassphraseSeal, ReleaseAuthority, Seal,
 };
 use custody_names::{CorrelationId, OperationId, ResourceId};
-use custody_protection::{BackupInstance, DataProtectionPolicy, RecoveryPoint};
+use custody_protection::{
+    BackupInstance, DataProtectionPolicy, Item, ProtectedItem, ProtectionContainer, RecoveryPoint,
+    WorkloadPoint,
+};
 use custody_record_store::{RecordStore, SqliteRecords, TrackedOperation};
 use custody_resources::{
     Answer, Caller, Decided, Engine, Kind, Refusal, Registry, Request, Stored, Verb,
@@ -275,13 +278,14 @@ impl Platform {
 
     /// One vault.
     pub(crate) fn vault(&self, id: &ResourceId) -> Result<Vault, Refusal> {
-        let mut found = None;
-        let looked = self.records.view(&mut |world| {
-            found = Some(Vault::expect(id, world)?);
-            Ok(())
-        });
-        looked.map_err(fault::of_apply)?;
-        found.ok_or_else(|| Refusal::bug("a vault was read but not found"))
+        self.look(|world| Vault::expect(id, world))
+    }
+
+    /// The item that `id` is or lies in.
+    pub(crate) fn item_of(&self, id: &ResourceId) -> Result<Item, Refusal> {
+        let item = Item::around(id);
+        let item = item.ok_or_else(|| Refusal::bug(format!("{id} lies in no item")))?;
+        self.look(|world| Item::expect(&item, world))
     }
 
     /// Changes what the server writes of a vault, and returns it as it is then.
@@ -356,10 +360,14 @@ fn registry() -> Registry {
         .with::<LocalRoleKind>()
         .with::<LocalRoleDefinitionKind>()
         .with::<RecoveryServicesVault>()
+        .with::<BackupPolicy>()
         .with::<BackupVault>()
         .with::<DataProtectionPolicy>()
         .with::<BackupInstance>()
         .with::<RecoveryPoint>()
+        .with::<ProtectionContainer>()
+        .with::<ProtectedItem>()
+        .with::<WorkloadPoint>()
         .with::<AuditDestination>()
         .with::<DiagnosticSetting>()
         .with::<EventSubscription>()

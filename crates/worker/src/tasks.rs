@@ -2,6 +2,7 @@
 
 mod apply_encryption;
 mod backup;
+mod configure;
 mod delete_group;
 mod delete_vault;
 mod forget;
@@ -15,7 +16,7 @@ use custody_backup_vaults::{
 };
 use custody_directory::TASK_DELETE_GROUP;
 use custody_key_vault::TASK_PURGE_KEY_VAULT;
-use custody_protection::{TASK_BACKUP, TASK_FORGET, TASK_RESTORE};
+use custody_protection::{TASK_BACKUP, TASK_CONFIGURE, TASK_FORGET, TASK_RESTORE};
 use custody_resources::{
     Operation, OperationState, ProvisioningState, Refusal, Stop, World, Write,
 };
@@ -33,6 +34,7 @@ pub(crate) fn run(job: &Job<'_>) -> Result<Outcome, TaskError> {
     match job.operation.task.name.as_str() {
         TASK_APPLY_ENCRYPTION => apply_encryption::run(job),
         TASK_BACKUP => backup::run(job),
+        TASK_CONFIGURE => configure::run(job),
         TASK_RESTORE => restore::run(job),
         TASK_FORGET => forget::run(job),
         TASK_VERIFY => verify::run(job),
@@ -54,6 +56,7 @@ pub(crate) fn undo(operation: &Operation, world: &World) -> Result<Vec<Write>, S
             apply_encryption::give_up(&mut vault, operation);
             Ok(vec![vault.into_write()?])
         }
+        TASK_CONFIGURE => configure::give_up(&operation.resource, world),
         TASK_DELETE_VAULT | TASK_FORGET | TASK_DELETE_GROUP | TASK_PURGE_KEY_VAULT
             if record.state == ProvisioningState::Deleting =>
         {

@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use custody_ambient::Timestamp;
 use custody_backup_vaults::Vault;
 use custody_names::{ItemId, ResourceId};
-use custody_protection::{BackupInstance, PointStatus, RecoveryPoint};
+use custody_protection::{Item, Point, PointStatus};
 use custody_repository::log::{HeadPin, History, ObjectId};
 use custody_repository::{CommittedPoint, ListedPoint, Repository};
-use custody_resources::{Kind as _, Record, Refusal, Stop, Stored, SystemData, World, Write};
-use serde_json::Value;
+use custody_resources::{Stop, World, Write};
 
 use crate::error::TaskError;
 use crate::vault_repository::note_head;
@@ -99,33 +98,35 @@ impl PointsView {
     /// The writes that make the records of `vault` agree with what was seen.
     pub(crate) fn writes(&self, vault: &ResourceId, world: &World) -> Result<Vec<Write>, Stop> {
         let mut writes = Vec::new();
-        for record in world.children(vault, BackupInstance::TYPE)? {
-            let mut item = Stored::<BackupInstance>::read(record)?;
+        for mut item in Item::below(vault, world)? {
             let own: Vec<&SeenPoint> =
-                self.points.iter().filter(|point| point.item == item.status.item_id).collect();
-            for known in world.children(&record.id, RecoveryPoint::TYPE)? {
-                let name = known.id.name().unwrap_or_default();
+                self.points.iter().filter(|point| point.item == item.item_id).collect();
+            for known in item.points(world)? {
+                let name = known.record.id.name().unwrap_or_default();
                 if !own.iter().any(|point| point.id == name) {
-                    writes.push(Write::Remove(known.id.clone()));
+                    writes.push(Write::Remove(known.record.id));
                 }
             }
             for point in &own {
-                let id = point_id(&record.id, &point.id)?;
+                let id = item.point_id(&point.id)?;
+                let status = point.status.clone();
                 match world.record(&id)? {
-                    None => writes.push(new_record(id, &record.system, &point.status)?),
+                    None => {
+                        let new = Point::new(id, &item.record.system, status);
+                        writes.push(new.into_write()?);
+                    }
                     Some(known) if point.was_read => {
-                        let mut known = Stored::<RecoveryPoint>::read(known)?;
-                        if known.status != point.status {
-                            known.status = point.status.clone();
-                            writes.push(known.into_write()?);
+                        let known = Point::read(known)?;
+                        if known.status != status {
+                            writes.push(Point { status, ..known }.into_write()?);
                         }
                     }
                     Some(_) => {}
                 }
             }
             let newest = own.iter().map(|point| point.status.recovery_point_time).max();
-            if item.status.newest_point_time != newest {
-                item.status.newest_point_time = newest;
+            if item.newest_point_time != newest {
+                item.newest_point_time = newest;
                 writes.push(item.into_write()?);
             }
         }
@@ -159,17 +160,4 @@ fn seen(listed: &ListedPoint) -> SeenPoint {
             damaged: point.is_none(),
         },
     }
-}
-
-fn point_id(item: &ResourceId, point: &str) -> Result<ResourceId, Stop> {
-    let name = point.parse().map_err(|_| Refusal::bug("a point's id is a resource name"))?;
-    Ok(item.child("recoveryPoints", &name))
-}
-
-fn new_record(id: ResourceId, item: &SystemData, status: &PointStatus) -> Result<Write, Stop> {
-    let time = status.recovery_point_time;
-    let system = SystemData { created_at: time, last_modified_at: time, ..item.clone() };
-    let record = Record::blank(id, system);
-    let stored = Stored::<RecoveryPoint> { record, spec: Value::Null, status: status.clone() };
-    Ok(stored.into_write()?)
 }

@@ -72,6 +72,11 @@ fn az_sets_a_customers_key_on_a_recovery_services_vault() {
     run_az("az/recovery.sh");
 }
 
+#[test]
+fn az_protects_a_folder_in_a_recovery_services_vault() {
+    run_az("az/protect.sh");
+}
+
 fn run_python(name: &str) {
     let served = Served::start();
     served.ok(&["group", "create", "-n", "sdk"]);

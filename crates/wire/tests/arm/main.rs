@@ -16,5 +16,6 @@ mod key_vaults;
 mod keys;
 mod managed_hsm;
 mod moves;
+mod protected_items;
 mod tenancy;
 mod world;

@@ -3,10 +3,10 @@
 use std::num::NonZeroUsize;
 use std::thread::available_parallelism;
 
-use custody_protection::BackupInstance;
+use custody_protection::Item;
 use custody_repository::log::ObjectId;
 use custody_repository::{BackupOptions, CommittedPoint, PointId};
-use custody_resources::{Refusal, Stored};
+use custody_resources::Refusal;
 use custody_sources::{LeftOutReason, WalkSummary};
 use serde_json::{Value, json};
 
@@ -23,7 +23,7 @@ pub(super) fn run(job: &Job<'_>) -> Result<Outcome, TaskError> {
     let (vault, session) = job.open_vault()?;
     let repository = session.repository(job.platform, &vault)?;
     job.phase("read")?;
-    let mut source = folders::source(job.platform, &item.spec.folder)?;
+    let mut source = folders::source(job.platform, &item.folder)?;
     let options = options(&item, newest_point(&repository, &item))?;
     let committed = repository.backup(&mut source, &options, job)?;
     for warning in &committed.warnings {
@@ -38,14 +38,11 @@ pub(super) fn run(job: &Job<'_>) -> Result<Outcome, TaskError> {
     })
 }
 
-fn options(
-    item: &Stored<BackupInstance>,
-    parent: Option<PointId>,
-) -> Result<BackupOptions, Refusal> {
+fn options(item: &Item, parent: Option<PointId>) -> Result<BackupOptions, Refusal> {
     let paths: Result<Vec<Vec<u8>>, Refusal> =
-        item.spec.folder.paths.iter().map(custody_protection::SourcePath::bytes).collect();
+        item.folder.paths.iter().map(custody_protection::SourcePath::bytes).collect();
     Ok(BackupOptions {
-        item: item_guid(item.status.item_id),
+        item: item_guid(item.item_id),
         item_name: item.record.id.name().unwrap_or_default().to_owned(),
         host: host_name(),
         paths: paths?,
@@ -55,11 +52,8 @@ fn options(
 }
 
 /// The item's newest point by the log, to take unchanged files over from.
-fn newest_point(
-    repository: &custody_repository::Repository,
-    item: &Stored<BackupInstance>,
-) -> Option<PointId> {
-    let own = item_guid(item.status.item_id);
+fn newest_point(repository: &custody_repository::Repository, item: &Item) -> Option<PointId> {
+    let own = item_guid(item.item_id);
     let history = repository.history().ok()?;
     let newest: Option<ObjectId> = history
         .points()

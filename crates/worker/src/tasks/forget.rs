@@ -2,10 +2,10 @@
 //! repository's log is signed by this server and confirmed at the next unwrap (DESIGN §5).
 
 use custody_names::ResourceId;
-use custody_protection::{BackupInstance, ForgetRequest};
+use custody_protection::{ForgetRequest, Item};
 use custody_repository::log::{ForgetReason, History, ItemGuid, ObjectId};
 use custody_repository::retention::{Candidate, RetentionPolicy};
-use custody_resources::{Kind as _, Refusal, Stop, Stored, World, Write};
+use custody_resources::{Refusal, Stop, World, Write};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Deserialize as _;
@@ -46,7 +46,7 @@ pub(super) fn run(job: &Job<'_>) -> Result<Outcome, TaskError> {
     job.phase("forget")?;
     let log = keyless_log(job.platform, &vault)?;
     let history = log.history();
-    let own = item_guid(item.status.item_id);
+    let own = item_guid(item.item_id);
     let choice = if delete_item {
         Choice { keep: Vec::new(), forget: of_item(&history, own) }
     } else {
@@ -148,16 +148,15 @@ fn of_item(history: &History, item: ItemGuid) -> Vec<(ObjectId, i64)> {
 fn remove(item: &ResourceId, gone: &[String], world: &World) -> Result<Vec<Write>, Stop> {
     let mut writes = Vec::new();
     let mut newest = None;
-    for record in world.children(item, custody_protection::RecoveryPoint::TYPE)? {
-        let point = Stored::<custody_protection::RecoveryPoint>::read(record)?;
-        if gone.iter().any(|name| record.id.name() == Some(name)) {
-            writes.push(Write::Remove(record.id.clone()));
+    let mut item = Item::expect(item, world)?;
+    for point in item.points(world)? {
+        if gone.iter().any(|name| point.record.id.name() == Some(name)) {
+            writes.push(Write::Remove(point.record.id));
         } else {
             newest = newest.max(Some(point.status.recovery_point_time));
         }
     }
-    let mut stored = world.expect::<BackupInstance>(item)?;
-    stored.status.newest_point_time = newest;
-    writes.push(stored.into_write()?);
+    item.newest_point_time = newest;
+    writes.push(item.into_write()?);
     Ok(writes)
 }

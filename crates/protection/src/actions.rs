@@ -1,0 +1,92 @@
+//! What can be done with items of either kind.
+
+use custody_names::ResourceId;
+use custody_resources::{
+    Act, Action, ProvisioningState, Refusal, Removal, Request, Stop, Task, World,
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::item::vault_around;
+use crate::{ForgetRequest, RestoreRequest, TASK_BACKUP, TASK_FORGET, TASK_RESTORE};
+
+// The verbs of items of either kind.
+/// Takes a recovery point.
+pub(crate) const BACKUP: Action = Action { name: "backup", permission: "backup/action" };
+/// Says what a backup would take.
+pub(crate) const SCAN: Action = Action { name: "scan", permission: "backup/action" };
+/// Gives a recovery point back.
+pub(crate) const RESTORE: Action = Action { name: "restore", permission: "restore/action" };
+/// Lists a folder of a recovery point.
+pub(crate) const BROWSE: Action = Action { name: "browse", permission: "restore/action" };
+/// Sends a file of a recovery point.
+pub(crate) const CONTENT: Action = Action { name: "content", permission: "restore/action" };
+/// Gives recovery points up.
+pub(crate) const FORGET: Action = Action { name: "forget", permission: "forget/action" };
+
+/// One of these verbs on an item.
+pub(crate) fn act(
+    action: &str,
+    item: &ResourceId,
+    request: &Request<'_>,
+    world: &World,
+) -> Result<Act, Stop> {
+    vault_is_ready(&vault_around(item), world)?;
+    let task = match action {
+        "backup" => Some(Task { name: TASK_BACKUP.into(), input: Value::Null }),
+        "restore" => return restore(&read_body(&request.body)?, item, world),
+        "forget" => {
+            let asked: ForgetRequest = read_body(&request.body)?;
+            check_forget(&asked)?;
+            (!asked.dry_run).then(|| Task { name: TASK_FORGET.into(), input: request.body.clone() })
+        }
+        // Looking is answered at once by whoever holds the repository open.
+        _ => None,
+    };
+    Ok(Act { task, ..Act::default() })
+}
+
+/// Gives a recovery point of the item back as asked.
+pub(crate) fn restore(
+    asked: &RestoreRequest,
+    item: &ResourceId,
+    world: &World,
+) -> Result<Act, Stop> {
+    vault_is_ready(&vault_around(item), world)?;
+    let input = serde_json::to_value(asked).map_err(|error| Refusal::bug(error.to_string()))?;
+    let task = Task { name: TASK_RESTORE.into(), input };
+    Ok(Act { task: Some(task), ..Act::default() })
+}
+
+/// Deleting an item gives up all its recovery points; that needs no key (DESIGN §5).
+pub(crate) fn give_up() -> Removal {
+    let task = Task { name: TASK_FORGET.into(), input: json!({ "deleteItem": true }) };
+    Removal { task: Some(task), writes: Vec::new() }
+}
+
+/// Refuses to work in a vault that never got its key.
+pub(crate) fn vault_is_ready(vault: &ResourceId, world: &World) -> Result<(), Stop> {
+    let ready = world.record(vault)?.is_some_and(|vault| {
+        vault.status.get("keyring").is_some() && vault.state != ProvisioningState::Deleting
+    });
+    if !ready {
+        let text = format!("the vault {vault} has no working encryption yet");
+        return Err(Refusal::new(409, "VaultNotReady", text)
+            .with_fix("custody backup vault show --vault-name VAULT says why")
+            .into());
+    }
+    Ok(())
+}
+
+fn check_forget(asked: &ForgetRequest) -> Result<(), Refusal> {
+    let empty = ForgetRequest { dry_run: asked.dry_run, ..ForgetRequest::default() };
+    if *asked == empty {
+        let text = "forget needs points or a rule: what is kept must be said";
+        return Err(Refusal::bad_request(text).with_fix("custody forget ITEM --keep-last 7"));
+    }
+    Ok(())
+}
+
+fn read_body<T: for<'de> Deserialize<'de>>(body: &Value) -> Result<T, Refusal> {
+    T::deserialize(body).map_err(|error| Refusal::bad_request(error.to_string()))
+}
