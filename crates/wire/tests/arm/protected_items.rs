@@ -65,6 +65,8 @@ fn code_of_a_key(world: &World) -> String {
     answer.body["error"]["code"].as_str().unwrap_or_default().to_owned()
 }
 
+type Case<'c> = (&'c str, Value, (u16, &'c str), bool);
+
 const FOR_EVER: &str = "UserErrorCMKNotSupportedOnVaultWithRegisteredItems";
 
 #[test]
@@ -169,7 +171,6 @@ fn an_attempt_to_protect_counts_for_ever_even_if_it_is_refused() {
     let mut lost = workload(&folder);
     lost["properties"]["policyId"] = "no policy".into();
     let registered = json!({ "properties": { "containerType": "VMAppContainer" } });
-    type Case<'c> = (&'c str, Value, (u16, &'c str), bool);
     let cases: Vec<Case<'_>> = vec![
         (&container, registered.clone(), (200, ""), true),
         (&container, agent, (400, "UserErrorMarsAgentNotSupported"), true),
