@@ -65,6 +65,8 @@ fn code_of_a_key(world: &World) -> String {
     answer.body["error"]["code"].as_str().unwrap_or_default().to_owned()
 }
 
+type Case<'c> = (&'c str, Value, (u16, &'c str), bool);
+
 const FOR_EVER: &str = "UserErrorCMKNotSupportedOnVaultWithRegisteredItems";
 
 #[test]

@@ -14,7 +14,7 @@ register_cloud
 sign_in
 is "az" group create -n az -l local --query name
 is "rsv" backup vault create -n rsv -g az -l local --query name
-is "DefaultPolicy" backup policy list -v rsv -g az --query '[].name'
+is "DefaultPolicy" rest --url "$arm$vault/backupPolicies?$version" --query 'value[].name'
 
 # --- a container that names a folder, and the folder protected by az's own command ---
 is "Registered" rest --method put --url "$url?$version" --query properties.registrationStatus \
@@ -26,15 +26,15 @@ is "ConfigureBackup	Completed" backup protection enable-for-azurewl -v rsv -g az
     --policy-name DefaultPolicy --protectable-item-name "$item" \
     --protectable-item-type SQLDataBase --server-name host --workload-type MSSQL \
     --query 'properties.[[operation,status]]'
-is "$item	IRPending" backup item list -v rsv -g az --backup-management-type AzureWorkload \
-    --workload-type MSSQL --query '[].[name,properties.protectionState]'
+is "$item	IRPending" rest --url "$arm$vault/backupProtectedItems?$version" \
+    --query 'value[].[name,properties.protectionState]'
 
 # --- back up, and look ---
 is "Backup" backup protection backup-now -v rsv -g az -c "$container" -i "$item" \
     --backup-type Full --backup-management-type AzureWorkload --workload-type MSSQL --query properties.operation
 job=$(value backup job list -v rsv -g az --query "[?properties.operation=='Backup'].name|[0]")
-is "" backup job wait -v rsv -g az -n "$job"
-is "Completed" backup job show -v rsv -g az -n "$job" --query properties.status
+value backup job wait -v rsv -g az -n "$job" >/dev/null
+is "Completed" rest --url "$arm$vault/backupJobs/$job?$version" --query properties.status
 point=$(value backup recoverypoint list -v rsv -g az -c "$container" -i "$item" \
     --backup-management-type AzureWorkload --workload-type MSSQL --query '[0].name')
 
@@ -42,7 +42,7 @@ point=$(value backup recoverypoint list -v rsv -g az -c "$container" -i "$item" 
 is "" rest --method post --url "$url/protectedItems/$item/recoveryPoints/$point/restore?$version" \
     --body "{\"properties\":{\"objectType\":\"AzureWorkloadRestoreRequest\",\"recoveryMode\":\"FileRecovery\",\"targetInfo\":{\"targetDirectoryForFileRestore\":\"$work/back\"}}}"
 job=$(value backup job list -v rsv -g az --query "[?properties.operation=='Restore'].name|[0]")
-is "" backup job wait -v rsv -g az -n "$job"
+value backup job wait -v rsv -g az -n "$job" >/dev/null
 step=$((step + 1))
 if grep -rqx "dear reader" "$work/back"; then ok "the letter is back"; else fail "the letter is back"; fi
 
