@@ -90,8 +90,23 @@ pub(crate) fn check_recovery_services_vault(
     if first {
         nothing_was_ever_protected(change.status)?;
     }
+    key_lies_in_a_key_vault(wanted)?;
     check_identity(change, wanted)?;
     infrastructure_layer_is_fixed(wanted, change.applied(), first)
+}
+
+/// Rule 44: keys of managed HSMs are for Backup vaults.
+pub fn key_lies_in_a_key_vault(wanted: &EncryptionSettings) -> Result<(), Refusal> {
+    if !wanted.addressed_key().is_some_and(|key| key.in_managed_hsm) {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        400,
+        "UserErrorCMKManagedHsmNotSupported",
+        "the key of a Recovery Services vault lies in a key vault: keys of managed HSMs are for \
+         Backup vaults (rule 44)",
+    )
+    .with_fix("az keyvault key create --vault-name NAME --name KEY --kty RSA --size 3072"))
 }
 
 /// Rules 54, 55 and 56: a Recovery Services vault into which anybody ever tried to protect something
