@@ -8,6 +8,7 @@
 mod backup_vault;
 mod change;
 mod encryption;
+mod key_alert;
 mod recovery_services_vault;
 pub mod rules;
 mod status;
@@ -18,6 +19,7 @@ pub use encryption::{
     ApplyEncryption, EncryptionSettings, EncryptionState, IdentityType, InfrastructureEncryption,
     KekIdentity, KeyVaultProperties,
 };
+pub use key_alert::KeyAlert;
 pub use recovery_services_vault::{
     CmkKekIdentity, ENCRYPTION_CONFIG, RecoveryServicesSpec, RecoveryServicesVault,
     VaultEncryption, encryption_config,

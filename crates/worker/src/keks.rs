@@ -15,8 +15,8 @@ use custody_key_vault::{KeyAnswer, KeyOperation, KeyShape, KeyVaultError, NewKey
 use custody_names::{ClientId, KeyUri, KeyVersionUri, Location, PrincipalId, VaultGuid};
 use custody_resources::Refusal;
 
-use crate::{Platform, fault};
 use crate::key_access::{Cause, KeyVaultFacts, PLATFORM_KEY_VAULT, managed_identity};
+use crate::{Platform, fault};
 
 /// The document's code for an identity that is missing, detached or lacks permission; the
 /// spelling is the document's (rules 48, 63).
@@ -191,7 +191,7 @@ impl VaultKeks {
         let found = if key.vault.as_str() == PLATFORM_KEY_VAULT {
             self.platform.platform_key_vault(&self.speaker).map(Some)
         } else {
-            self.holder(key)
+            self.platform.key_holder(key)
         };
         let found = found.map_err(|refusal| KekError {
             fault: KekFault::Unreachable,
@@ -205,12 +205,6 @@ impl VaultKeks {
             message: format!("the key vault {} does not exist or is deleted", key.vault),
             fix: Some(format!("custody keyvault recover --name {}", key.vault)),
         })
-    }
-
-    /// The key vault or managed HSM of the key's name.
-    fn holder(&self, key: &KeyUri) -> Result<Option<Arc<KeyVaultFacts>>, Refusal> {
-        let found = self.platform.key_vault(&key.vault, Some(&key.key))?;
-        found.map_or_else(|| self.platform.managed_hsm(&key.vault), |found| Ok(Some(found)))
     }
 
     /// Asks, and once more after a while if there was no answer.
@@ -473,5 +467,32 @@ fn unexpected() -> KekError {
         code: "InternalServerError",
         message: "the key vault gave an answer of another kind; this is a bug in custody".into(),
         fix: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use custody_test_world::MemoryKeks;
+
+    use super::*;
+
+    /// Rules 12 to 15, with sizes that the embedded key vault does not make.
+    #[test]
+    fn only_rsa_keys_of_three_sizes_are_fit() {
+        let keks = MemoryKeks::new();
+        let version = keks.add_version("kv1", "k");
+        let check = |kind: KekKind, expected: Option<&str>| {
+            keks.set_kind(&version, kind);
+            let state = keks.describe(&version.pinned()).unwrap();
+            let code = state_is_fit(&state).err().map(|error| error.code);
+            assert_eq!(code, expected, "{kind:?}");
+        };
+        for (bits, fits) in
+            [(1024, false), (2047, false), (2048, true), (3072, true), (4096, true), (8192, false)]
+        {
+            let expected = if fits { None } else { Some("UserErrorCMKKeySizeNotSupported") };
+            check(KekKind::Rsa { bits }, expected);
+        }
+        check(KekKind::Other, Some(MISSING_PERMISSION));
     }
 }
