@@ -22,7 +22,7 @@ pub struct Refusal {
     pub fix: Option<String>,
     /// What the documents recommend under this code, in their own words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub advice: Option<Cow<'static, str>>,
+    pub advice: Option<Box<str>>,
     /// Writes that stay although the request is refused (a durable flag, the activity event).
     #[serde(skip)]
     pub writes: Vec<Write>,
@@ -54,7 +54,7 @@ impl Refusal {
 
     /// Adds what the documents recommend.
     #[must_use]
-    pub fn with_advice(mut self, advice: &'static str) -> Self {
+    pub fn with_advice(mut self, advice: &str) -> Self {
         self.advice = Some(advice.into());
         self
     }

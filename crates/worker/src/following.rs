@@ -26,6 +26,9 @@ const TRIED_AGAIN_AFTER: Duration = Duration::from_mins(10);
 /// The platform, as the activity log and the jobs name it.
 const PLATFORM_NAME: &str = "custody";
 
+/// A vault, and the version it is to follow to.
+type Behind = (ResourceId, KeyVersionUri);
+
 /// What the rounds before have seen and tried.
 #[derive(Default)]
 pub(crate) struct Following {
@@ -79,13 +82,13 @@ impl Platform {
         if state.seen == Some(counters) && now < state.look_again {
             return Ok(());
         }
-        let behind = self.vaults_behind()?;
+        let behind = self.vaults_behind(&mut done.problems)?;
         state.failed.retain(|vault, (version, again)| {
             *again > now && behind.iter().any(|(id, newest)| id == vault && newest == version)
         });
-        let mut due: Vec<&(ResourceId, KeyVersionUri)> =
+        let mut due: Vec<&Behind> =
             behind.iter().filter(|(vault, _)| !state.failed.contains_key(vault)).collect();
-        let mut all_tried = due.len() <= VAULTS_A_ROUND_MAX;
+        let mut all_tried = due.len() <= VAULTS_A_ROUND_MAX && done.problems.is_empty();
         due.truncate(VAULTS_A_ROUND_MAX);
         for (one, result) in self.follow_each(&due) {
             match result {
@@ -109,8 +112,8 @@ impl Platform {
     /// Rewraps these, a few at once; one that fails does not hold up the others.
     fn follow_each<'b>(
         self: &Arc<Self>,
-        due: &[&'b (ResourceId, KeyVersionUri)],
-    ) -> Vec<(&'b (ResourceId, KeyVersionUri), Result<(), Refusal>)> {
+        due: &[&'b Behind],
+    ) -> Vec<(&'b Behind, Result<(), Refusal>)> {
         let left = Mutex::new(due.iter());
         let results = Mutex::new(Vec::with_capacity(due.len()));
         let work = || {
@@ -148,7 +151,7 @@ impl Platform {
     }
 
     /// The vaults that follow their key and are not wrapped by its newest version.
-    fn vaults_behind(&self) -> Result<Vec<(ResourceId, KeyVersionUri)>, Refusal> {
+    fn vaults_behind(&self, problems: &mut Vec<Refusal>) -> Result<Vec<Behind>, Refusal> {
         let mut following = Vec::new();
         let looked = self.records.view(&mut |world| {
             following.clear();
@@ -165,14 +168,15 @@ impl Platform {
         for vault in following {
             let key = vault.status.applied.as_ref().and_then(|applied| applied.key());
             let Some(key) = key.filter(|key| rules::follows_newest_version(key)) else { continue };
-            let version = match newest.get(key) {
-                Some(version) => version.clone(),
-                None => {
-                    let version = self.newest_active_version(key)?;
-                    newest.insert(key.clone(), version.clone());
-                    version
-                }
-            };
+            if !newest.contains_key(key) {
+                // A key that cannot be looked at does not hold up the others.
+                let version = self.newest_active_version(key).unwrap_or_else(|problem| {
+                    problems.push(problem);
+                    None
+                });
+                newest.insert(key.clone(), version);
+            }
+            let version = newest.get(key).cloned().flatten();
             let Some(version) = version else { continue };
             if !vault.status.wraps().any(|wrap| *wrap == version) {
                 behind.push((vault.record.id, version));

@@ -40,6 +40,19 @@ const GRANT_HSM_ROLE: &str = "Managed HSM Crypto Service Encryption User";
 /// not refused (DESIGN §5). After the last it fails.
 const ASK_AGAIN_AFTER: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(400)];
 
+/// Whether a code says that a vault's key cannot be used.
+pub(crate) fn says_key_is_lost(code: &str) -> bool {
+    [
+        MISSING_PERMISSION,
+        AUTH_FAILURE,
+        KEY_DISABLED,
+        KEY_EXPIRED,
+        KEY_NOT_YET_VALID,
+        KEY_SIZE_NOT_SUPPORTED,
+    ]
+    .contains(&code)
+}
+
 /// Rule 49: what the document recommends under its codes, in its own words.
 pub(crate) fn recommended_action(code: &str) -> Option<&'static str> {
     match code {
@@ -164,9 +177,10 @@ impl VaultKeks {
             return Ok(());
         }
         let vault = &key.key_uri.vault;
-        let (is, wanted) = match key.in_managed_hsm {
-            true => ("a key vault", "managed HSM"),
-            false => ("a managed HSM", "key vault"),
+        let (is, wanted) = if key.in_managed_hsm {
+            ("a key vault", "managed HSM")
+        } else {
+            ("a managed HSM", "key vault")
         };
         Err(KekError {
             fault: KekFault::Refused,
@@ -367,7 +381,7 @@ fn platform_key(name: &str) -> Result<KeyUri, Refusal> {
     })
 }
 
-/// Rules 12 to 15: an RSA key of 2048, 3072 or 4096 bits; another kind has the code of rule 13.
+/// Rules 12, 13, 14 and 15: an RSA key of 2048, 3072 or 4096 bits; another kind has the code of rule 13.
 pub(crate) fn state_is_fit(state: &KekState) -> Result<(), KekError> {
     let refuse = |code, what: String| {
         let KeyVersionUri { vault, key, .. } = &state.version;
@@ -472,7 +486,7 @@ fn unexpected() -> KekError {
 
 #[cfg(test)]
 mod tests {
-    use custody_test_world::MemoryKeks;
+    use custody_test_world::keks::MemoryKeks;
 
     use super::*;
 

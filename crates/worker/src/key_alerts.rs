@@ -9,13 +9,11 @@ use custody_protection::{TASK_BACKUP, TASK_RESTORE};
 use custody_resources::{Operation, Refusal};
 use serde::Deserialize as _;
 
-use crate::{Platform, fault};
+use crate::{Platform, fault, keks};
 
 /// The tasks that need the vault's key.
 const KEY_TASKS: [&str; 6] =
     [TASK_APPLY_ENCRYPTION, TASK_BACKUP, TASK_PRUNE, TASK_REPAIR, TASK_RESTORE, TASK_VERIFY];
-/// How the codes begin that say that a key cannot be used.
-const KEY_CODES: &str = "UserErrorCMK";
 
 /// What was counted since the start.
 #[derive(Debug, Default)]
@@ -37,15 +35,15 @@ impl KeyFailures {
 }
 
 impl Platform {
-    /// Notes with the vault how an operation ends, as far as its key is concerned. `failure` is none
-    /// if it succeeded.
+    /// Notes with the vault how an operation ends, as far as its key is concerned (rules 62–64): one
+    /// alert a cause, resolved by the next success. `failure` is none if it succeeded.
     pub(crate) fn note_key_use(
         &self,
         operation: &Operation,
         failure: Option<&Refusal>,
     ) -> Result<(), Refusal> {
         let task = operation.task.name.as_str();
-        let by_key = failure.is_none_or(|error| error.code.starts_with(KEY_CODES));
+        let by_key = failure.is_none_or(|error| keks::says_key_is_lost(&error.code));
         let vault = Vault::around(&operation.resource).filter(|_| KEY_TASKS.contains(&task));
         let Some(vault) = vault.filter(|_| by_key) else { return Ok(()) };
         let now = self.clock.now();

@@ -325,6 +325,7 @@ fn target(
     Ok(target)
 }
 
+/// Rule 57: permission to read the key, the key itself, and its state come before its assignment.
 fn usable_version(
     job: &Job<'_>,
     keks: &VaultKeks,
