@@ -10,8 +10,9 @@ use serde_json::{Map, Value};
 
 use crate::change::{Asked, EncryptionChange, dress_key};
 use crate::encryption::EncryptionSettings;
+use crate::key_alert::KeyAlert;
 use crate::rules;
-use crate::status::{KeyringSummary, VaultStatus};
+use crate::status::VaultStatus;
 use crate::vault::{self, Store};
 
 /// Azure's verb to ask whether something could be protected.
@@ -64,9 +65,11 @@ struct BackupVaultView<'a> {
     #[serde(flatten)]
     spec: BackupVaultSpec,
     vault_guid: Option<VaultGuid>,
-    keyring: Option<&'a KeyringSummary>,
+    keyring: Option<Value>,
     fingerprint: Option<&'a str>,
     encryption_error: Option<&'a Refusal>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    key_alerts: &'a [KeyAlert],
 }
 
 impl Kind for BackupVault {
@@ -138,9 +141,10 @@ impl Kind for BackupVault {
         let view = BackupVaultView {
             spec,
             vault_guid: status.vault_guid,
-            keyring: status.keyring.as_ref(),
+            keyring: status.shown_keyring(),
             fingerprint: status.fingerprint.as_deref(),
             encryption_error: status.error.as_ref(),
+            key_alerts: &status.key_alerts,
         };
         serde_json::to_value(view).map_err(|error| Refusal::bug(error.to_string()))
     }

@@ -98,8 +98,9 @@ pub(crate) fn dress_key(
     request: &Request<'_>,
     place: Option<&mut Value>,
 ) {
-    if let (Some(key), Some(place)) = (settings.and_then(EncryptionSettings::key), place) {
-        *place = request.hosts.key_uri(key).into();
+    if let (Some(key), Some(place)) = (settings.and_then(EncryptionSettings::addressed_key), place)
+    {
+        *place = request.hosts.key_uri_of(&key.key_uri, key.in_managed_hsm).into();
     }
 }
 

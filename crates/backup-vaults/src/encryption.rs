@@ -1,6 +1,6 @@
 //! Encryption settings as clients write them (`properties.securitySettings.encryptionSettings`).
 
-use custody_names::{KeyUri, ResourceId};
+use custody_names::{InvalidName, KeyUri, ResourceId};
 use serde::{Deserialize, Serialize};
 
 /// Whether a customer key protects the vault.
@@ -34,12 +34,39 @@ pub struct KekIdentity {
     pub identity_id: Option<ResourceId>,
 }
 
-/// The key: one that lives in a key vault (rule 4).
+/// The key: one that lives in a key vault (rule 4) or, for a Backup vault, in a managed HSM
+/// (rule 44).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(try_from = "WrittenKey", into = "WrittenKey")]
 pub struct KeyVaultProperties {
     /// With a version it is pinned to that, without one it follows the newest (rules 85, 86).
     pub key_uri: KeyUri,
+    /// Whether the key was addressed as one of a managed HSM.
+    pub in_managed_hsm: bool,
+}
+
+/// The key as it is written and stored: by an address that says what holds it.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WrittenKey {
+    key_uri: String,
+}
+
+impl TryFrom<WrittenKey> for KeyVaultProperties {
+    type Error = InvalidName;
+
+    fn try_from(WrittenKey { key_uri }: WrittenKey) -> Result<Self, InvalidName> {
+        let in_managed_hsm = KeyUri::names_managed_hsm(&key_uri);
+        Ok(Self { key_uri: key_uri.parse()?, in_managed_hsm })
+    }
+}
+
+impl From<KeyVaultProperties> for WrittenKey {
+    fn from(key: KeyVaultProperties) -> Self {
+        let KeyVaultProperties { key_uri, in_managed_hsm } = key;
+        let key_uri = if in_managed_hsm { key_uri.in_managed_hsm() } else { key_uri.to_string() };
+        Self { key_uri }
+    }
 }
 
 /// The optional second layer beneath the customer key (rule 11).
@@ -72,10 +99,15 @@ pub struct EncryptionSettings {
 impl EncryptionSettings {
     /// The customer's key, if one protects the vault.
     pub fn key(&self) -> Option<&KeyUri> {
+        self.addressed_key().map(|key| &key.key_uri)
+    }
+
+    /// The same with what holds it.
+    pub fn addressed_key(&self) -> Option<&KeyVaultProperties> {
         match self.state {
             EncryptionState::Disabled => None,
             EncryptionState::Enabled | EncryptionState::Inconsistent => {
-                self.key_vault_properties.as_ref().map(|properties| &properties.key_uri)
+                self.key_vault_properties.as_ref()
             }
         }
     }

@@ -9,6 +9,7 @@ mod backup_policy;
 mod backup_vault;
 mod change;
 mod encryption;
+mod key_alert;
 mod recovery_services_vault;
 pub mod rules;
 mod status;
@@ -20,6 +21,7 @@ pub use encryption::{
     ApplyEncryption, EncryptionSettings, EncryptionState, IdentityType, InfrastructureEncryption,
     KekIdentity, KeyVaultProperties,
 };
+pub use key_alert::KeyAlert;
 pub use recovery_services_vault::{
     CmkKekIdentity, ENCRYPTION_CONFIG, RecoveryServicesSpec, RecoveryServicesVault,
     VaultEncryption, encryption_config,

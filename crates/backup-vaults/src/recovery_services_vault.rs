@@ -14,8 +14,9 @@ use crate::encryption::{
     EncryptionSettings, EncryptionState, IdentityType, InfrastructureEncryption, KekIdentity,
     KeyVaultProperties,
 };
+use crate::key_alert::KeyAlert;
 use crate::rules;
-use crate::status::{KeyringSummary, VaultStatus};
+use crate::status::VaultStatus;
 use crate::vault::{self, Store};
 
 /// Where encryption settings stand in a request's body.
@@ -186,9 +187,10 @@ impl Kind for RecoveryServicesVault {
             private_endpoint_state_for_backup: "None",
             private_endpoint_state_for_site_recovery: "None",
             vault_guid: status.vault_guid,
-            keyring: status.keyring.as_ref(),
+            keyring: status.shown_keyring(),
             fingerprint: status.fingerprint.as_deref(),
             encryption_error: status.error.as_ref(),
+            key_alerts: &status.key_alerts,
         };
         serde_json::to_value(view).map_err(|error| Refusal::bug(error.to_string()))
     }
@@ -220,7 +222,7 @@ fn in_sight(stored: &Stored<RecoveryServicesVault>) -> Option<EncryptionSettings
 }
 
 /// Fields that clients send back as they read them, and that only the server writes.
-const SERVER_FIELDS: [&str; 7] = [
+const SERVER_FIELDS: [&str; 8] = [
     "provisioningState",
     "privateEndpointStateForBackup",
     "privateEndpointStateForSiteRecovery",
@@ -228,6 +230,7 @@ const SERVER_FIELDS: [&str; 7] = [
     "keyring",
     "fingerprint",
     "encryptionError",
+    "keyAlerts",
 ];
 
 /// The `properties` that clients see.
@@ -241,11 +244,13 @@ struct RecoveryServicesView<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     vault_guid: Option<VaultGuid>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    keyring: Option<&'a KeyringSummary>,
+    keyring: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     fingerprint: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     encryption_error: Option<&'a Refusal>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    key_alerts: &'a [KeyAlert],
 }
 
 fn sku(request: &Request<'_>, before: Option<&Stored<RecoveryServicesVault>>) -> Value {

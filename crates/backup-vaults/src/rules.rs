@@ -89,8 +89,23 @@ pub(crate) fn check_recovery_services_vault(
     if first {
         nothing_was_ever_protected(change.status)?;
     }
+    key_lies_in_a_key_vault(wanted)?;
     check_identity(change, wanted)?;
     infrastructure_layer_is_fixed(wanted, change.applied(), first)
+}
+
+/// Rule 44: keys of managed HSMs are for Backup vaults.
+pub fn key_lies_in_a_key_vault(wanted: &EncryptionSettings) -> Result<(), Refusal> {
+    if !wanted.addressed_key().is_some_and(|key| key.in_managed_hsm) {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        400,
+        "UserErrorCMKManagedHsmNotSupported",
+        "the key of a Recovery Services vault lies in a key vault: keys of managed HSMs are for \
+         Backup vaults (rule 44)",
+    )
+    .with_fix("az keyvault key create --vault-name NAME --name KEY --kty RSA --size 3072"))
 }
 
 /// Rules 54, 55 and 56: a Recovery Services vault into which anybody ever tried to protect something
@@ -108,12 +123,16 @@ pub fn nothing_was_ever_protected(status: &VaultStatus) -> Result<(), Refusal> {
     .with_fix("create a new vault, set the key there, and protect the items into that"))
 }
 
-/// What is true of the identity in both kinds of vault.
+/// What is true of the identity in both kinds of vault. A request that says nothing of encryption may
+/// take away the identity that speaks to the key vault (rule 35): jobs fail until it is back.
 fn check_identity(
     change: &EncryptionChange<'_>,
     wanted: &EncryptionSettings,
 ) -> Result<(), Refusal> {
     let Some(named) = &wanted.kek_identity else { return Ok(()) };
+    if matches!(change.asked, Asked::Nothing) && change.applied().is_some() {
+        return Ok(());
+    }
     user_assigned_at_creation(named, change.creates())?;
     identity_is_attached(named, change.identity)
 }

@@ -1,11 +1,13 @@
 //! What only the server writes of a vault, of either kind.
 
 use custody_ambient::Timestamp;
-use custody_names::{KeyVersionUri, VaultGuid};
+use custody_names::{KeyUri, KeyVersionUri, VaultGuid};
 use custody_resources::{Identity, Reference, Refusal, Target};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::encryption::EncryptionSettings;
+use crate::key_alert::KeyAlert;
 
 /// One generation of data keys and what wraps it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,12 +64,35 @@ pub struct VaultStatus {
     /// Why the last update of the encryption settings failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<Refusal>,
+    /// What keeps, or kept, jobs from the key (rules 62 and 63).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub key_alerts: Vec<KeyAlert>,
 }
 
 impl VaultStatus {
     /// The key versions that the ring in force is wrapped by.
     pub fn wraps(&self) -> impl Iterator<Item = &KeyVersionUri> {
         self.keyring.iter().flat_map(|ring| &ring.generations).flat_map(|one| &one.wraps)
+    }
+
+    /// The ring in force as clients see it: what a managed HSM's key wraps is shown by its address
+    /// there.
+    pub(crate) fn shown_keyring(&self) -> Option<Value> {
+        let mut shown = json!(self.keyring.as_ref()?);
+        let hsm = self.applied.as_ref().and_then(EncryptionSettings::addressed_key);
+        let Some(key) = hsm.filter(|key| key.in_managed_hsm) else { return Some(shown) };
+        let generations = shown.get_mut("generations").and_then(Value::as_array_mut);
+        for generation in generations.into_iter().flatten() {
+            let wraps = generation.get_mut("wraps").and_then(Value::as_array_mut);
+            for wrap in wraps.into_iter().flatten() {
+                let version: Option<KeyUri> = wrap.as_str().and_then(|text| text.parse().ok());
+                let of_key = |version: &KeyUri| version.versionless() == key.key_uri.versionless();
+                if let Some(version) = version.filter(of_key) {
+                    *wrap = version.in_managed_hsm().into();
+                }
+            }
+        }
+        Some(shown)
     }
 
     /// What the vault names: the key it is to be under, those its data is under, its identities.

@@ -117,6 +117,7 @@ const CODES: &[(ExitCode, &[&str])] = &[
             "UserErrorCMKInfrastructureEncryptionCannotBeModified",
             "UserErrorCMKKeyUriAndIdentityUpdateNotAllowedTogether",
             "UserErrorCMKKeyVaultRegionMismatch",
+            "UserErrorCMKManagedHsmNotSupported",
             "UserErrorCMKNotSupportedOnVaultWithRegisteredItems",
             "UserErrorCMKPurgeProtectionNotEnabledOnKeyVault",
             "UserErrorCMKSoftDeleteNotEnabledOnKeyVault",

@@ -216,6 +216,8 @@ fn wait_for_stop(context: &Context<'_>, server: &Server, certificates: &Certific
         if delivered.is_none_or(|delivered| now.saturating_sub(delivered) >= DELIVERY_EVERY) {
             delivered = Some(now);
             // What a receiver refused is in its state (`custody audit status`) and is sent again.
+            // What kept a vault from following its key stands in its job.
+            server.follow_keys();
             for problem in server.send_on() {
                 context.warn(&terminal::line(&problem.to_string()));
             }

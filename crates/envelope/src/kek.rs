@@ -17,11 +17,25 @@ pub enum WrapAlgorithm {
     RsaOaep,
 }
 
+/// What a key is made of, as far as wrapping data keys goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KekKind {
+    /// RSA, in a key vault or an HSM.
+    Rsa {
+        /// The size of its modulus.
+        bits: u32,
+    },
+    /// Anything else: it wraps no vault's data keys.
+    Other,
+}
+
 /// What a provider says about a key before it is used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KekState {
     /// The version that was asked for, or the newest one.
     pub version: KeyVersionUri,
+    /// Kind and size.
+    pub kind: KekKind,
     /// Whether it may be used at all.
     pub enabled: bool,
     /// Not to be used before this time.

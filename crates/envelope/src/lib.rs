@@ -25,7 +25,7 @@ mod vault_keys;
 pub use chain::{Fingerprint, KnownRing, Trust, follows};
 pub use create::{KeyTarget, WrapKey, create};
 pub use error::EnvelopeError;
-pub use kek::{KekError, KekFault, KekState, KeyEncryptionKeys, WrapAlgorithm};
+pub use kek::{KekError, KekFault, KekKind, KekState, KeyEncryptionKeys, WrapAlgorithm};
 pub use lease::{LEASE_DEFAULT, Lease, LeaseEnd};
 pub use rewrap::{
     Proven, RewrapStep, begin_rewrap, finish_key_change, finish_rewrap, prove_wraps, rewrap_step,

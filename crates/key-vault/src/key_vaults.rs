@@ -242,6 +242,23 @@ impl KeyVaults {
         )
     }
 
+    /// The newest version of a key, if there is such a key: for the platform itself, which decides by
+    /// it what is due. Nothing is used, so nothing is recorded.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn newest_version(
+        &self,
+        vault: &KeyVaultRef,
+        name: &KeyName,
+    ) -> Result<Option<crate::Key>> {
+        match self.store.read(|session| session.version(vault, name, None)) {
+            Ok(found) => Ok(Some(found.key)),
+            Err(KeyVaultError::KeyNotFound(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Rotates the keys whose rotation policy says so, and tells what happened to keys by itself:
     /// new versions, and expiries that are near or past. Called again and again by the server; when
     /// two processes do so at once, a key is rotated once and an event told once.

@@ -1,4 +1,5 @@
-//! Keys by name: `https://NAME.vault.SUFFIX/keys/KEY[/VERSION]`.
+//! Keys by name: `https://NAME.vault.SUFFIX/keys/KEY[/VERSION]`, in a managed HSM
+//! `https://NAME.managedhsm.SUFFIX/keys/KEY[/VERSION]`. Key vaults and managed HSMs share one name space.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,6 +11,8 @@ use crate::label::{label, length, only};
 
 /// The host suffix that canonical key URIs are written with.
 const CANONICAL_SUFFIX: &str = "vault.custody.localhost";
+/// The same of keys in managed HSMs.
+const CANONICAL_HSM_SUFFIX: &str = "managedhsm.custody.localhost";
 
 label!(
 /// The name of a key vault: 3–24 letters, digits and single hyphens, beginning with a letter,
@@ -65,6 +68,20 @@ impl KeyUri {
         Self { version: None, ..self.clone() }
     }
 
+    /// The canonical URI of this key in a managed HSM. Inside, the name alone says where it lies.
+    pub fn in_managed_hsm(&self) -> String {
+        let version = self.version.as_ref().map(|version| format!("/{version}"));
+        let version = version.unwrap_or_default();
+        format!("https://{}.{CANONICAL_HSM_SUFFIX}/keys/{}{version}", self.vault, self.key)
+    }
+
+    /// Whether a key's URI names a managed HSM as its holder.
+    pub fn names_managed_hsm(text: &str) -> bool {
+        let host = text.split("://").nth(1).unwrap_or_default().split('/').next();
+        let suffix = host.and_then(|host| host.split_once('.')).map(|(_, suffix)| suffix);
+        suffix.is_some_and(|suffix| strip_prefix_ignore_case(suffix, "managedhsm.").is_some())
+    }
+
     /// One version of this key.
     pub fn at(&self, version: KeyVersion) -> KeyVersionUri {
         KeyVersionUri { vault: self.vault.clone(), key: self.key.clone(), version }
@@ -110,8 +127,9 @@ impl FromStr for KeyUri {
         let host = host.split_once(':').map_or(host, |(name, _port)| name);
         let (vault, suffix) =
             host.split_once('.').ok_or_else(|| wrong("the host must be NAME.vault.SUFFIX"))?;
-        if !suffix.to_ascii_lowercase().starts_with("vault.") {
-            return Err(wrong("the host must be NAME.vault.SUFFIX"));
+        let suffix = suffix.to_ascii_lowercase();
+        if !suffix.starts_with("vault.") && !suffix.starts_with("managedhsm.") {
+            return Err(wrong("the host must be NAME.vault.SUFFIX or NAME.managedhsm.SUFFIX"));
         }
         let mut parts = path.trim_end_matches('/').split('/');
         if !parts.next().is_some_and(|first| first.eq_ignore_ascii_case("keys")) {
@@ -202,7 +220,12 @@ mod tests {
             &format!("HTTPS://KV1.Vault.localhost:8443/keys/k1/{version}"),
             Ok("https://kv1.vault.custody.localhost/keys/k1/0123456789abcdef0123456789abcdef"),
         );
+        check(
+            "https://hsm1.managedHSM.azure.net/keys/k1",
+            Ok("https://hsm1.vault.custody.localhost/keys/k1"),
+        );
         check("http://kv1.vault.azure.net/keys/k1", Err("https://"));
+        check("https://kv1.dedicated.azure.net/keys/k1", Err("NAME.managedhsm.SUFFIX"));
         check("https://kv1.vault.azure.net", Err("/keys/NAME is missing"));
         check("https://u@kv1.vault.azure.net/keys/k1", Err("only scheme"));
         check("https://169.254.169.254/keys/k1", Err("NAME.vault.SUFFIX"));
@@ -210,5 +233,20 @@ mod tests {
         check("https://kv1.vault.azure.net/keys/k_1", Err("letters, digits"));
         check("https://kv1.vault.azure.net/keys/k1/abc", Err("too short"));
         check(&format!("https://kv1.vault.azure.net/keys/k1/{version}/x"), Err("/keys/NAME"));
+    }
+
+    #[test]
+    fn holders_of_keys() {
+        let check = |text: &str, is_hsm: bool| {
+            assert_eq!(KeyUri::names_managed_hsm(text), is_hsm, "{text}");
+        };
+        check("https://hsm1.managedhsm.azure.net/keys/k1", true);
+        check("HTTPS://hsm1.ManagedHSM.localhost:8443/keys/k1", true);
+        check("https://kv1.vault.azure.net/keys/managedhsm.k", false);
+        check("https://managedhsm.vault.azure.net/keys/k1", false);
+        check("managedhsm.", false);
+        let key: KeyUri = "https://hsm1.managedhsm.azure.net/keys/k1".parse().unwrap();
+        assert!(KeyUri::names_managed_hsm(&key.in_managed_hsm()));
+        assert_eq!(key.in_managed_hsm().parse::<KeyUri>().unwrap(), key);
     }
 }

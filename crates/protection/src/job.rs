@@ -111,7 +111,7 @@ fn job_error(error: &Refusal) -> JobError<'_> {
     JobError {
         code: &error.code,
         message: &error.message,
-        recommended_action: error.fix.as_deref().into_iter().collect(),
+        recommended_action: error.recommended_actions(),
     }
 }
 

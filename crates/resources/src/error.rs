@@ -20,6 +20,9 @@ pub struct Refusal {
     /// The command or step that mends it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fix: Option<String>,
+    /// What the documents recommend under this code, in their own words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advice: Option<Box<str>>,
     /// Writes that stay although the request is refused (a durable flag, the activity event).
     #[serde(skip)]
     pub writes: Vec<Write>,
@@ -32,7 +35,14 @@ impl Refusal {
         code: impl Into<Cow<'static, str>>,
         message: impl Into<String>,
     ) -> Self {
-        Self { status, code: code.into(), message: message.into(), fix: None, writes: Vec::new() }
+        Self {
+            status,
+            code: code.into(),
+            message: message.into(),
+            fix: None,
+            advice: None,
+            writes: Vec::new(),
+        }
     }
 
     /// Adds the step that mends it.
@@ -40,6 +50,18 @@ impl Refusal {
     pub fn with_fix(mut self, fix: impl Into<String>) -> Self {
         self.fix = Some(fix.into());
         self
+    }
+
+    /// Adds what the documents recommend.
+    #[must_use]
+    pub fn with_advice(mut self, advice: &str) -> Self {
+        self.advice = Some(advice.into());
+        self
+    }
+
+    /// What to do about it: the command that mends it, then the documents' words.
+    pub fn recommended_actions(&self) -> Vec<&str> {
+        self.fix.as_deref().into_iter().chain(self.advice.as_deref()).collect()
     }
 
     /// A body or parameter that cannot be understood.

@@ -13,11 +13,17 @@ pub struct Hosts {
 }
 
 impl Hosts {
-    /// The address of a key as whoever asks reaches it.
+    /// The address of a key in a key vault as whoever asks reaches it.
     pub fn key_uri(&self, key: &KeyUri) -> String {
+        self.key_uri_of(key, false)
+    }
+
+    /// The address of a key in a key vault or a managed HSM.
+    pub fn key_uri_of(&self, key: &KeyUri, in_managed_hsm: bool) -> String {
         let KeyUri { vault, key: name, version } = key;
         let version = version.as_ref().map(|version| format!("/{version}")).unwrap_or_default();
-        format!("https://{vault}.{}/keys/{name}{version}", self.key_vaults)
+        let domain = if in_managed_hsm { &self.managed_hsms } else { &self.key_vaults };
+        format!("https://{vault}.{domain}/keys/{name}{version}")
     }
 
     /// Whether a key's address names a host below one of these domains, or of those that

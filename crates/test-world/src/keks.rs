@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use custody_envelope::{
-    KekError, KekFault, KekState, KeyEncryptionKeys, SecretBytes, WrapAlgorithm,
+    KekError, KekFault, KekKind, KekState, KeyEncryptionKeys, SecretBytes, WrapAlgorithm,
 };
 use custody_names::{KeyUri, KeyVersionUri};
 
@@ -55,10 +55,17 @@ struct State {
     tickets: BTreeMap<Vec<u8>, Ticket>,
 }
 
-#[derive(Default)]
 struct Version {
+    kind: KekKind,
     behaviour: Behaviour,
     calls: Calls,
+}
+
+impl Default for Version {
+    fn default() -> Self {
+        let (behaviour, calls) = (Behaviour::default(), Calls::default());
+        Self { kind: KekKind::Rsa { bits: 2048 }, behaviour, calls }
+    }
 }
 
 struct Ticket {
@@ -97,6 +104,15 @@ impl MemoryKeks {
     #[expect(clippy::expect_used, reason = "a test names its own keys")]
     pub fn set(&self, key: &KeyVersionUri, behaviour: Behaviour) {
         self.lock().versions.get_mut(key).expect("an added version").behaviour = behaviour;
+    }
+
+    /// From now on this version is said to be of this kind.
+    ///
+    /// # Panics
+    /// If the version was never added.
+    #[expect(clippy::expect_used, reason = "a test names its own keys")]
+    pub fn set_kind(&self, key: &KeyVersionUri, kind: KekKind) {
+        self.lock().versions.get_mut(key).expect("an added version").kind = kind;
     }
 
     /// What has been asked of this version so far.
@@ -167,7 +183,8 @@ impl KeyEncryptionKeys for MemoryKeks {
             Err(error) if error.code == "KeyDisabled" => false,
             Err(error) => return Err(error),
         };
-        Ok(KekState { version, enabled, not_before: None, expires: None })
+        let kind = state.versions.get(&version).map_or(KekKind::Other, |found| found.kind);
+        Ok(KekState { version, kind, enabled, not_before: None, expires: None })
     }
 
     fn wrap(

@@ -78,6 +78,8 @@ fn metrics(server: &Server) -> Response<Body> {
         rsa15_uses: platform.key_vaults.rsa15_uses(),
         audit_write_failures: platform.ledger.failed_appends(),
         events_dropped: platform.events_dropped.load(Ordering::Relaxed),
+        key_job_failures: platform.key_failures.jobs(),
+        key_alerts: platform.key_failures.alerts(),
     });
     let mut response = Response::new(Box::new(Cursor::new(text.into_bytes())) as Body);
     *response.status_mut() = StatusCode::OK;

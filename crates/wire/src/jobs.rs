@@ -187,7 +187,7 @@ fn operation_status(
             fields.insert("endTime".into(), json!(ended));
         }
         if let Some(error) = &operation.error {
-            fields.insert("error".into(), json!({ "code": error.code, "message": error.message }));
+            fields.insert("error".into(), reply::error_of(error));
         }
     }
     let mut response = reply::json(200, Some(&status));

@@ -56,6 +56,10 @@ pub(crate) struct Standing {
     pub(crate) audit_write_failures: u64,
     /// Events that were given up since the start.
     pub(crate) events_dropped: u64,
+    /// Jobs that failed by their vault's key since the start.
+    pub(crate) key_job_failures: u64,
+    /// Causes of such failures since the start, each counted once.
+    pub(crate) key_alerts: u64,
 }
 
 #[derive(Default)]
@@ -152,6 +156,10 @@ impl Metrics {
         total(&mut page, "custody_audit_write_failures_total", text, standing.audit_write_failures);
         let text = "Events that no subscriber took in time.";
         total(&mut page, "custody_events_dropped_total", text, standing.events_dropped);
+        let text = "Jobs that failed because their vault's key could not be used.";
+        total(&mut page, "custody_key_job_failures_total", text, standing.key_job_failures);
+        let text = "Causes that kept a vault from its key, one alert each.";
+        total(&mut page, "custody_key_alerts_total", text, standing.key_alerts);
         page.0
     }
 

@@ -48,15 +48,24 @@ pub(crate) fn error(status: u16, error: Value) -> Response<Body> {
     response
 }
 
-/// An ARM error body; the step that mends it goes into `additionalInfo`, where clients that do
-/// not know it pass over it.
-pub(crate) fn refusal(refusal: &Refusal) -> Response<Body> {
+/// An ARM error; what mends it goes into `additionalInfo`, where clients that do not know it pass
+/// over it.
+pub(crate) fn error_of(refusal: &Refusal) -> Value {
     let mut error = json!({ "code": refusal.code, "message": refusal.message });
-    if let (Some(fix), Some(error)) = (&refusal.fix, error.as_object_mut()) {
-        let info = json!([{ "type": "fix", "info": { "command": fix } }]);
-        error.insert("additionalInfo".into(), info);
+    let fix = refusal.fix.iter().map(|fix| json!({ "type": "fix", "info": { "command": fix } }));
+    let advice = refusal.advice.iter().map(
+        |advice| json!({ "type": "recommendedAction", "info": { "recommendedAction": advice } }),
+    );
+    let info: Vec<Value> = fix.chain(advice).collect();
+    if let (false, Some(error)) = (info.is_empty(), error.as_object_mut()) {
+        error.insert("additionalInfo".into(), info.into());
     }
-    let mut response = self::error(refusal.status, error);
+    error
+}
+
+/// An ARM error body.
+pub(crate) fn refusal(refusal: &Refusal) -> Response<Body> {
+    let mut response = error(refusal.status, error_of(refusal));
     if refusal.status == 404 {
         let gateway = header::HeaderValue::from_static("gateway");
         response.headers_mut().insert("x-ms-failure-cause", gateway);

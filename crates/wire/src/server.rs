@@ -9,7 +9,7 @@ use custody_key_vault::AddressRange;
 use custody_names::{ClientId, CorrelationId, InstallationId, PrincipalId};
 use custody_resources::{Caller, Refusal};
 use custody_worker::rescue::{self, LoneRepository};
-use custody_worker::{Housekeeping, Platform, PlatformOptions, PostOffice, StartError};
+use custody_worker::{Followed, Housekeeping, Platform, PlatformOptions, PostOffice, StartError};
 use http::{Request, Response, header};
 
 use crate::authentication::Surface;
@@ -128,6 +128,11 @@ impl Server {
     /// Does what is due by now; see [`Platform::housekeep`].
     pub fn housekeep(&self) -> Housekeeping {
         self.platform.housekeep()
+    }
+
+    /// Rewraps vaults whose key has a newer version; see [`Platform::follow_keys`].
+    pub fn follow_keys(&self) -> Followed {
+        self.platform.follow_keys()
     }
 
     /// Lets audit records and events go out to all who lack some, each by a thread of its own, and

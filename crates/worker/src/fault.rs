@@ -7,6 +7,7 @@ use custody_repository::RepositoryError;
 use custody_resources::Refusal;
 
 use crate::error::TaskError;
+use crate::keks;
 
 /// A fault of the record store.
 pub fn of_store(error: &StoreError) -> Refusal {
@@ -34,9 +35,17 @@ pub fn of_key(error: &KekError) -> Refusal {
         KekFault::Unreachable => 503,
         KekFault::Mismatch => 409,
     };
-    let refusal = Refusal::new(status, error.code, error.message.clone());
+    let refusal = advised(Refusal::new(status, error.code, error.message.clone()));
     match &error.fix {
         Some(fix) => refusal.with_fix(fix.clone()),
+        None => refusal,
+    }
+}
+
+/// With what the documents recommend under its code (rule 49).
+pub(crate) fn advised(refusal: Refusal) -> Refusal {
+    match keks::recommended_action(&refusal.code) {
+        Some(advice) => refusal.with_advice(advice),
         None => refusal,
     }
 }
@@ -64,7 +73,7 @@ pub fn of_envelope(error: &EnvelopeError) -> Refusal {
         EnvelopeError::LeaseEnded { reason } => (403, reason.code, reason.message.clone()),
         _ => (409, error.code(), error.to_string()),
     };
-    let refusal = Refusal::new(status, code, message);
+    let refusal = advised(Refusal::new(status, code, message));
     match error.fix() {
         Some(fix) => refusal.with_fix(fix),
         None => refusal,

@@ -1,5 +1,5 @@
-//! What falls due by itself: the purge of what was soft-deleted long enough ago, rotations, and
-//! the signature under the ledger.
+//! What falls due by itself: the purge of what was soft-deleted long enough ago, rotations, vaults
+//! that follow their keys, and the signature under the ledger.
 
 use std::sync::Arc;
 
@@ -25,6 +25,8 @@ pub struct Housekeeping {
     pub purged_keys: usize,
     /// What happened to keys by itself: new versions, and expiries that are near or past.
     pub key_events: Vec<KeyEvent>,
+    /// Vaults that were rewrapped by their key's newest version.
+    pub followed: usize,
     /// What could not be done; the next round tries again.
     pub problems: Vec<Refusal>,
 }
@@ -47,6 +49,9 @@ impl Platform {
             Ok(events) => done.key_events = events,
             Err(refusal) => done.problems.push(refusal),
         }
+        // After the rotations, so that these are followed at once. What a vault's own job says to
+        // who reads jobs is no problem of this round.
+        done.followed = self.follow_keys().vaults;
         if let Err(error) = self.ledger.sign_head() {
             done.problems.push(Refusal::new(500, error.code(), error.to_string()));
         }
@@ -113,7 +118,7 @@ impl Platform {
         })
     }
 
-    fn own_request(&self, id: ResourceId, verb: Verb) -> Result<Request<'_>, Refusal> {
+    pub(crate) fn own_request(&self, id: ResourceId, verb: Verb) -> Result<Request<'_>, Refusal> {
         let entropy = self.entropy.as_ref();
         Ok(Request {
             id,

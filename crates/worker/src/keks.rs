@@ -2,18 +2,21 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use custody_access::Principal;
-use custody_backup_vaults::{EncryptionSettings, IdentityType, Vault, VaultStatus};
-use custody_envelope::{
-    KekError, KekFault, KekState, KeyEncryptionKeys, SecretBytes, WrapAlgorithm,
+use custody_backup_vaults::{
+    EncryptionSettings, IdentityType, KeyVaultProperties, Vault, VaultStatus,
 };
-use custody_key_vault::{KeyAnswer, KeyOperation, KeyVaultError, NewKey, RsaSize};
+use custody_envelope::{
+    KekError, KekFault, KekKind, KekState, KeyEncryptionKeys, SecretBytes, WrapAlgorithm,
+};
+use custody_key_vault::{KeyAnswer, KeyOperation, KeyShape, KeyVaultError, NewKey, RsaSize};
 use custody_names::{ClientId, KeyUri, KeyVersionUri, Location, PrincipalId, VaultGuid};
 use custody_resources::Refusal;
 
-use crate::Platform;
 use crate::key_access::{Cause, KeyVaultFacts, PLATFORM_KEY_VAULT, managed_identity};
+use crate::{Platform, fault};
 
 /// The document's code for an identity that is missing, detached or lacks permission; the
 /// spelling is the document's (rules 48, 63).
@@ -24,8 +27,45 @@ const AUTH_FAILURE: &str = "UserErrorCMKKeyVaultAuthFailure";
 const PURGE_PROTECTION_OFF: &str = "UserErrorCMKPurgeProtectionNotEnabledOnKeyVault";
 /// The document's code for a key vault without soft delete (rule 20).
 const SOFT_DELETE_OFF: &str = "UserErrorCMKSoftDeleteNotEnabledOnKeyVault";
-/// The document's recommended action for [`MISSING_PERMISSION`] (rule 49).
+// Codes of custody's own.
+const KEY_DISABLED: &str = "UserErrorCMKKeyDisabled";
+const KEY_EXPIRED: &str = "UserErrorCMKKeyExpired";
+const KEY_NOT_YET_VALID: &str = "UserErrorCMKKeyNotYetValid";
+const KEY_SIZE_NOT_SUPPORTED: &str = "UserErrorCMKKeySizeNotSupported";
+/// The role that suffices in a key vault that decides by roles (rule 42).
 const GRANT_ROLE: &str = "Key Vault Crypto Service Encryption User";
+/// The same in a managed HSM (rule 44).
+const GRANT_HSM_ROLE: &str = "Managed HSM Crypto Service Encryption User";
+/// How long an operation waits before it asks a key vault again that gave no answer: unreachable is
+/// not refused (DESIGN §5). After the last it fails.
+const ASK_AGAIN_AFTER: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(400)];
+
+/// Whether a code says that a vault's key cannot be used.
+pub(crate) fn says_key_is_lost(code: &str) -> bool {
+    [
+        MISSING_PERMISSION,
+        AUTH_FAILURE,
+        KEY_DISABLED,
+        KEY_EXPIRED,
+        KEY_NOT_YET_VALID,
+        KEY_SIZE_NOT_SUPPORTED,
+    ]
+    .contains(&code)
+}
+
+/// Rule 49: what the document recommends under its codes, in its own words.
+pub(crate) fn recommended_action(code: &str) -> Option<&'static str> {
+    match code {
+        MISSING_PERMISSION => Some(
+            "Ensure that the managed identity that you use for encryption settings has the \
+             required permissions and the key is an RSA type. Then retry the operation.",
+        ),
+        AUTH_FAILURE => {
+            Some("Check the Key Vault access policies and grant permissions accordingly.")
+        }
+        _ => None,
+    }
+}
 
 /// Key encryption keys as one vault's identity may use them, for one operation.
 #[derive(Clone)]
@@ -129,6 +169,27 @@ impl VaultKeks {
         })
     }
 
+    /// Rule 44: a key that is addressed as one of a managed HSM lies in one, and no other does.
+    /// Both share one name space, so that the name alone would find it.
+    pub(crate) fn require_holder(&self, key: &KeyVaultProperties) -> Result<(), KekError> {
+        let facts = self.facts(&key.key_uri)?;
+        if facts.vault.managed_hsm == key.in_managed_hsm {
+            return Ok(());
+        }
+        let vault = &key.key_uri.vault;
+        let (is, wanted) = if key.in_managed_hsm {
+            ("a key vault", "managed HSM")
+        } else {
+            ("a managed HSM", "key vault")
+        };
+        Err(KekError {
+            fault: KekFault::Refused,
+            code: AUTH_FAILURE,
+            message: format!("there is no {wanted} of the name {vault}: that is {is}"),
+            fix: Some("write the key's address as `az keyvault key show` prints it".to_owned()),
+        })
+    }
+
     /// Makes a key of the platform's own, unless it is there.
     pub(crate) fn ensure_platform_key(&self, key: &KeyUri) -> Result<(), KekError> {
         match self.ask(key, &KeyOperation::Get { name: &key.key, version: None }) {
@@ -144,7 +205,7 @@ impl VaultKeks {
         let found = if key.vault.as_str() == PLATFORM_KEY_VAULT {
             self.platform.platform_key_vault(&self.speaker).map(Some)
         } else {
-            self.platform.key_vault(&key.vault, Some(&key.key))
+            self.platform.key_holder(key)
         };
         let found = found.map_err(|refusal| KekError {
             fault: KekFault::Unreachable,
@@ -160,15 +221,30 @@ impl VaultKeks {
         })
     }
 
+    /// Asks, and once more after a while if there was no answer.
     fn ask(&self, key: &KeyUri, operation: &KeyOperation<'_>) -> Result<KeyAnswer, KekError> {
+        let mut pauses = ASK_AGAIN_AFTER.iter();
+        loop {
+            let asked = self.ask_once(key, operation);
+            match (asked, pauses.next()) {
+                (Err(error), Some(pause)) if error.fault == KekFault::Unreachable => {
+                    self.platform.clock.sleep(*pause);
+                }
+                (asked, _) => return asked,
+            }
+        }
+    }
+
+    fn ask_once(&self, key: &KeyUri, operation: &KeyOperation<'_>) -> Result<KeyAnswer, KekError> {
         let facts = self.facts(key)?;
         self.platform
             .ask_key_vault(&self.speaker, &facts, operation, self.cause)
             .map_err(|error| self.translate(key, &facts, &error))
     }
 
-    /// The key vault's error, with the document's code and the command that mends it; what is not
-    /// there or cannot be reached has the code of rule 38.
+    /// The key vault's error, with the document's code and the command that mends it: what the
+    /// identity may not do or no such key can do has the code of rule 48, what is not there or cannot
+    /// be reached that of rule 38.
     fn translate(&self, key: &KeyUri, facts: &KeyVaultFacts, error: &KeyVaultError) -> KekError {
         let (vault, name) = (&key.vault, &key.key);
         let version = key.version.as_ref().map(|version| format!(" --version {version}"));
@@ -178,12 +254,7 @@ impl VaultKeks {
             Some(format!("custody keyvault key set-attributes {flags}"))
         };
         let (code, fix) = match error {
-            KeyVaultError::Denied(_) => {
-                let scope = &facts.vault.resource;
-                let assignee = self.speaker.id;
-                let role = format!("--assignee {assignee} --role \"{GRANT_ROLE}\" --scope {scope}");
-                (MISSING_PERMISSION, Some(format!("custody role assignment create {role}")))
-            }
+            KeyVaultError::Denied(_) => (MISSING_PERMISSION, Some(self.grant(key, facts))),
             KeyVaultError::Barred(_) => (
                 AUTH_FAILURE,
                 Some(format!(
@@ -191,20 +262,43 @@ impl VaultKeks {
                      keyvault update --name {vault} --default-action Allow"
                 )),
             ),
-            KeyVaultError::KeyDisabled(_) => ("UserErrorCMKKeyDisabled", set("--enabled true")),
-            KeyVaultError::KeyExpired(_) => {
-                ("UserErrorCMKKeyExpired", set("--expires 2030-01-01T00:00:00Z"))
-            }
+            KeyVaultError::OperationNotPermitted(_) => (
+                MISSING_PERMISSION,
+                Some(format!(
+                    "az keyvault key set-attributes --vault-name {vault} --name {name} --ops \
+                     wrapKey unwrapKey"
+                )),
+            ),
+            KeyVaultError::KeyDisabled(_) => (KEY_DISABLED, set("--enabled true")),
+            KeyVaultError::KeyExpired(_) => (KEY_EXPIRED, set("--expires 2030-01-01T00:00:00Z")),
             KeyVaultError::KeyNotYetValid(_) => {
-                ("UserErrorCMKKeyNotYetValid", set("--not-before 2020-01-01T00:00:00Z"))
+                (KEY_NOT_YET_VALID, set("--not-before 2020-01-01T00:00:00Z"))
             }
             KeyVaultError::KeyNotFound(_) | KeyVaultError::VaultNotFound(_) => (
                 AUTH_FAILURE,
                 Some(format!("custody keyvault key recover --vault-name {vault} --name {name}")),
             ),
+            other if other.fault() == KekFault::Unreachable => (AUTH_FAILURE, None),
             other => (other.code(), None),
         };
         KekError { fault: error.fault(), code, message: message(key, error), fix }
+    }
+
+    /// The command that gives the identity what it lacks.
+    fn grant(&self, key: &KeyUri, facts: &KeyVaultFacts) -> String {
+        let assignee = self.speaker.id;
+        if facts.vault.managed_hsm {
+            let KeyUri { vault, key, .. } = key;
+            return format!(
+                "az keyvault role assignment create --hsm-name {vault} --assignee {assignee} \
+                 --role \"{GRANT_HSM_ROLE}\" --scope /keys/{key}"
+            );
+        }
+        let scope = &facts.vault.resource;
+        format!(
+            "custody role assignment create --assignee {assignee} --role \"{GRANT_ROLE}\" --scope \
+             {scope}"
+        )
     }
 }
 
@@ -214,6 +308,7 @@ impl KeyEncryptionKeys for VaultKeks {
         match self.ask(key, &operation)? {
             KeyAnswer::Key(found) => Ok(KekState {
                 version: found.id,
+                kind: kind(found.shape),
                 enabled: found.attributes.enabled,
                 not_before: found.attributes.not_before,
                 expires: found.attributes.expires,
@@ -286,6 +381,38 @@ fn platform_key(name: &str) -> Result<KeyUri, Refusal> {
     })
 }
 
+/// Rules 12, 13, 14 and 15: an RSA key of 2048, 3072 or 4096 bits; another kind has the code of rule 13.
+pub(crate) fn state_is_fit(state: &KekState) -> Result<(), KekError> {
+    let refuse = |code, what: String| {
+        let KeyVersionUri { vault, key, .. } = &state.version;
+        Err(KekError {
+            fault: KekFault::Refused,
+            code,
+            message: format!("the key {vault}/{key} {what}"),
+            fix: Some(format!(
+                "az keyvault key create --vault-name {vault} --name NAME --kty RSA --size 3072"
+            )),
+        })
+    };
+    match state.kind {
+        KekKind::Rsa { bits } if RsaSize::try_from(bits).is_ok() => Ok(()),
+        KekKind::Rsa { bits } => {
+            let what = format!("has {bits} bits: 2048, 3072 or 4096 protect a vault (rule 12)");
+            refuse(KEY_SIZE_NOT_SUPPORTED, what)
+        }
+        KekKind::Other => {
+            refuse(MISSING_PERMISSION, "is no RSA key: no other protects a vault (rule 13)".into())
+        }
+    }
+}
+
+fn kind(shape: KeyShape) -> KekKind {
+    match shape {
+        KeyShape::Rsa(size) => KekKind::Rsa { bits: size.bits() },
+        KeyShape::Ec(_) | KeyShape::Oct(_) => KekKind::Other,
+    }
+}
+
 /// Rule 18: enabled, not before its `nbf`, not past its `exp`.
 pub(crate) fn state_is_active(
     state: &KekState,
@@ -302,15 +429,15 @@ pub(crate) fn state_is_active(
         })
     };
     if !state.enabled {
-        return refuse("UserErrorCMKKeyDisabled", "is disabled", "--enabled true");
+        return refuse(KEY_DISABLED, "is disabled", "--enabled true");
     }
     if state.not_before.is_some_and(|start| now < start) {
         let flag = "--not-before 2020-01-01T00:00:00Z";
-        return refuse("UserErrorCMKKeyNotYetValid", "is not valid yet", flag);
+        return refuse(KEY_NOT_YET_VALID, "is not valid yet", flag);
     }
     if state.expires.is_some_and(|end| now >= end) {
         let flag = "--expires 2030-01-01T00:00:00Z";
-        return refuse("UserErrorCMKKeyExpired", "has expired", flag);
+        return refuse(KEY_EXPIRED, "has expired", flag);
     }
     Ok(())
 }
@@ -334,11 +461,11 @@ fn speaker(
         _ => None,
     };
     let (principal, client) = found.ok_or_else(|| {
-        Refusal::new(
+        fault::advised(Refusal::new(
             403,
             MISSING_PERMISSION,
             "the identity of the encryption settings is not attached to the vault any more",
-        )
+        ))
         .with_fix("attach it again, grant it access to the key and run the job again")
     })?;
     Ok(managed_identity(principal, client, tenant))
@@ -354,5 +481,32 @@ fn unexpected() -> KekError {
         code: "InternalServerError",
         message: "the key vault gave an answer of another kind; this is a bug in custody".into(),
         fix: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use custody_test_world::keks::MemoryKeks;
+
+    use super::*;
+
+    /// Rules 12 to 15, with sizes that the embedded key vault does not make.
+    #[test]
+    fn only_rsa_keys_of_three_sizes_are_fit() {
+        let keks = MemoryKeks::new();
+        let version = keks.add_version("kv1", "k");
+        let check = |kind: KekKind, expected: Option<&str>| {
+            keks.set_kind(&version, kind);
+            let state = keks.describe(&version.pinned()).unwrap();
+            let code = state_is_fit(&state).err().map(|error| error.code);
+            assert_eq!(code, expected, "{kind:?}");
+        };
+        for (bits, fits) in
+            [(1024, false), (2047, false), (2048, true), (3072, true), (4096, true), (8192, false)]
+        {
+            let expected = if fits { None } else { Some("UserErrorCMKKeySizeNotSupported") };
+            check(KekKind::Rsa { bits }, expected);
+        }
+        check(KekKind::Other, Some(MISSING_PERMISSION));
     }
 }

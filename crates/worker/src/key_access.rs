@@ -10,8 +10,8 @@ use custody_key_vault::{
     local_grants, managed_hsm_ref,
 };
 use custody_names::{
-    ClientId, CorrelationId, KeyName, KeyVaultName, Location, OperationId, PrincipalId, ResourceId,
-    ResourceName, TenantId,
+    ClientId, CorrelationId, KeyName, KeyUri, KeyVaultName, Location, OperationId, PrincipalId,
+    ResourceId, ResourceName, TenantId,
 };
 use custody_resources::{Kind, Query, Record, Refusal, Stop, Stored, World};
 
@@ -89,6 +89,12 @@ impl Platform {
             let vault = self.placed(managed_hsm_ref(&Stored::<ManagedHsmKind>::read(record)?)?);
             Ok(Some(KeyVaultFacts { vault, grants }))
         })
+    }
+
+    /// The key vault or managed HSM that a key of this address lies in: both share one name space.
+    pub(crate) fn key_holder(&self, key: &KeyUri) -> Result<Option<Arc<KeyVaultFacts>>, Refusal> {
+        let found = self.key_vault(&key.vault, Some(&key.key))?;
+        found.map_or_else(|| self.managed_hsm(&key.vault), |found| Ok(Some(found)))
     }
 
     /// What the records say of it now.

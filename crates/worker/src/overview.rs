@@ -165,6 +165,14 @@ fn vault_status(
             "fix": error.fix,
         }));
     }
+    for alert in vault.status.key_alerts.iter().filter(|alert| alert.is_open()) {
+        let (jobs, since) = (alert.jobs, alert.since);
+        warnings.push(json!({
+            "code": alert.code,
+            "message": format!("vault {name}: {jobs} job(s) failed since {since}: {}", alert.message),
+            "fix": alert.fix,
+        }));
+    }
     if vault.record.state == ProvisioningState::Failed {
         warnings.push(json!({
             "code": "VaultNotReady",
@@ -187,11 +195,15 @@ fn vault_status(
         "newestPoint": newest,
         "encryption": {
             "type": if applied.is_some() { "CustomerManaged" } else { "PlatformManaged" },
-            "keyUri": key,
+            "keyUri": applied.and_then(|applied| applied.key_vault_properties.as_ref()).map(|key| {
+                let key = key.clone();
+                if key.in_managed_hsm { key.key_uri.in_managed_hsm() } else { key.key_uri.to_string() }
+            }),
             "keyVersion": version,
             "followsNewestVersion": key.map(rules::follows_newest_version),
             "state": vault.record.state,
         },
+        "keyAlerts": vault.status.key_alerts,
         "olderGenerations": older,
         "storePlace": store_place(platform, &vault.status).ok(),
     }))

@@ -33,8 +33,10 @@ use serde_json::Value;
 use crate::audit::LedgerSink;
 use crate::conclusions::Conclusions;
 use crate::error::{StartError, part};
+use crate::following::Following;
 use crate::installation::{DataFolder, Installation};
 use crate::key_access::{Asked, KeyVaultFacts};
+use crate::key_alerts::KeyFailures;
 use crate::sign_in::TokenDesk;
 use crate::{fault, orphans, rescue};
 
@@ -125,6 +127,9 @@ pub struct Platform {
     /// Events that were given up since the start.
     pub events_dropped: AtomicU64,
     pub(crate) key_vault_facts: Conclusions<Asked, Arc<KeyVaultFacts>>,
+    /// What lost keys have cost since the start.
+    pub key_failures: KeyFailures,
+    pub(crate) following: Following,
     threads: Mutex<Vec<JoinHandle<()>>>,
     warnings: Mutex<HashMap<OperationId, Vec<Value>>>,
     changed: (Mutex<u64>, Condvar),
@@ -187,6 +192,8 @@ impl Platform {
             tokens: TokenDesk::default(),
             events_dropped: AtomicU64::new(0),
             key_vault_facts: Conclusions::default(),
+            key_failures: KeyFailures::default(),
+            following: Following::default(),
             threads: Mutex::default(),
             warnings: Mutex::default(),
             changed: (Mutex::new(0), Condvar::new()),

@@ -221,7 +221,10 @@ fn vault_record(
 ) -> Result<Stored<BackupVault>, Refusal> {
     let applied = identity.as_ref().map(|identity| EncryptionSettings {
         state: EncryptionState::Enabled,
-        key_vault_properties: Some(KeyVaultProperties { key_uri: key.clone() }),
+        key_vault_properties: Some(KeyVaultProperties {
+            key_uri: key.clone(),
+            in_managed_hsm: false,
+        }),
         kek_identity: Some(KekIdentity {
             identity_type: IdentityType::UserAssigned,
             identity_id: Some(identity.id.clone()),

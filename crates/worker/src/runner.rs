@@ -58,6 +58,16 @@ impl Platform {
 
     /// Stores the end of an operation together with what it made of the records.
     fn settle(&self, job: &Job<'_>, done: Result<Outcome, TaskError>) {
+        // Before the end, so that whoever waits for it finds the alert too. One that cannot be noted
+        // is no reason to lose the end: the failed job says the same.
+        let failure = match &done {
+            Ok(_) => Some(None),
+            Err(TaskError::Failed(error)) => Some(Some(error)),
+            Err(TaskError::Cancelled) => None,
+        };
+        if let Some(failure) = failure {
+            let _ = self.note_key_use(&job.operation, failure);
+        }
         let first = self.store_end(job, &done);
         // If the achievement itself cannot be stored, the failure to do so must be.
         if let Err(refusal) = first {

@@ -153,17 +153,27 @@ fn rows() -> Vec<Row> {
             { "state": "Disabled" } } } }),
         expected: cannot_return,
     });
-    rows.push(Row {
-        rule: "34 detached identity",
-        before: Some(enabled(KEY, UAI)),
-        verb: Verb::Put,
-        body: json!({
-            "location": "westeurope",
-            "identity": { "type": "UserAssigned", "userAssignedIdentities": { UAI_2: {} } },
-            "properties": {},
-        }),
-        expected: Err("UserErrorCMKMissingMangedIdentityPermissionOnKeyVault"),
-    });
+    // Whoever names the settings names an attached identity; whoever does not may take it away.
+    let missing = Err("UserErrorCMKMissingMangedIdentityPermissionOnKeyVault");
+    for (rule, properties, expected) in [
+        (
+            "34 detached identity",
+            json!({ "securitySettings": { "encryptionSettings": enabled(KEY, UAI) } }),
+            missing,
+        ),
+        ("35 identity taken away", json!({}), Ok(())),
+    ] {
+        let identity = json!({ "type": "UserAssigned", "userAssignedIdentities": { UAI_2: {} } });
+        rows.push(Row {
+            rule,
+            before: Some(enabled(KEY, UAI)),
+            verb: Verb::Put,
+            body: json!({
+                "location": "westeurope", "identity": identity, "properties": properties,
+            }),
+            expected,
+        });
+    }
     rows
 }
 

@@ -154,9 +154,6 @@ fn walk(folder: &std::path::Path) -> Vec<(String, String)> {
     all
 }
 
-/// Where it is asked, with what, what is answered, and whether that was an attempt.
-type Case<'c> = (&'c str, Value, (u16, &'c str), bool);
-
 #[test]
 fn an_attempt_to_protect_counts_for_ever_even_if_it_is_refused() {
     let container = container();

@@ -21,3 +21,4 @@ mod subscribed;
 mod tenants;
 mod throttling;
 mod token_endpoint;
+mod vault_keys;

@@ -269,8 +269,8 @@ fn way(
     Ok(KeyWay { keks, allowed: Arc::new(keks::keys_of(wanted, guid)?) })
 }
 
-/// What the ring is to be wrapped by: the version that the settings mean now, proven enabled and
-/// in its time window (rules 5, 17, 18, 85, 86). That the identity may wrap and unwrap with it is
+/// What the ring is to be wrapped by: the version that the settings mean now, proven to be an RSA
+/// key of a size that serves (rules 12–15), enabled and in its time window (rules 5, 17, 18, 85, 86). That the identity may wrap and unwrap with it is
 /// proven by doing both. A key other than the `applied` one is assigned, which takes more of its key
 /// vault (rule 19) than following it does.
 fn target(
@@ -283,6 +283,9 @@ fn target(
     let key = keks::key_of(wanted, guid)?;
     if wanted.is_none() {
         keks.ensure_platform_key(&key).map_err(|error| fault::of_key(&error))?;
+    }
+    if let Some(key) = wanted.and_then(EncryptionSettings::addressed_key) {
+        keks.require_holder(key).map_err(|error| fault::of_key(&error))?;
     }
     let version = usable_version(job, keks, &key)?;
     let assigned = wanted.and_then(EncryptionSettings::key);
@@ -306,12 +309,14 @@ fn target(
     Ok(target)
 }
 
+/// Rule 57: permission to read the key, the key itself, and its state come before its assignment.
 fn usable_version(
     job: &Job<'_>,
     keks: &VaultKeks,
     key: &KeyUri,
 ) -> Result<KeyVersionUri, TaskError> {
     let state = keks.describe(key).map_err(|error| fault::of_key(&error))?;
+    keks::state_is_fit(&state).map_err(|error| fault::of_key(&error))?;
     keks::state_is_active(&state, job.platform.clock.now())
         .map_err(|error| fault::of_key(&error))?;
     Ok(state.version)
