@@ -168,6 +168,11 @@ fn check_key(
         checks.skip(usable, rules);
         return;
     };
+    checks.of_key(
+        "the key is RSA, of 2048, 3072 or 4096 bits",
+        "12–15",
+        keks::state_is_fit(&state),
+    );
     checks.of_key(active, active_rules, keks::state_is_active(&state, platform.clock.now()));
     let mut probe = vec![0; PROBE_BYTES];
     let filled = platform.entropy.fill(&mut probe);
