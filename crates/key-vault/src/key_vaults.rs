@@ -74,11 +74,10 @@ impl KeyVaults {
         }
     }
 
-    /// The same on so many cores: all of them use private keys, and half of them make new ones. One
-    /// more operation than there are cores is under way, so that none rests while another is called.
+    /// The same on so many cores: all of them use private keys, and half of them make new ones.
     #[must_use]
     pub fn with_cores(self, cores: NonZeroUsize) -> Self {
-        let pool = PrivateKeyPool::new(cores.get().saturating_add(1));
+        let pool = PrivateKeyPool::new(cores.get());
         Self { pool, foundry: PrivateKeyPool::new(cores.get() / 2), ..self }
     }
 

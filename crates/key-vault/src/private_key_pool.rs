@@ -1,4 +1,4 @@
-//! Who may compute with a private key now: about as many at once as there are cores, callers in turn, and
+//! Who may compute with a private key now: as many at once as there are cores, callers in turn, and
 //! none with more than his share of what may wait.
 //!
 //! Operations with private keys cost a hundred times what other requests cost. Unbounded, those of
