@@ -34,10 +34,10 @@ impl Kind for BackupPolicy {
     const ANSWERS: Answers = Answers { created: 200, ..Answers::USUAL };
 
     type Spec = BackupPolicySpec;
-    type Status = Value;
+    type Status = Map<String, Value>;
 
     fn plan(change: Change<'_, Self>, _world: &World) -> Result<Plan<Self>, Stop> {
-        Ok(Plan::done(change.spec, Value::Null))
+        Ok(Plan::done(change.spec, Map::new()))
     }
 
     fn plan_delete(
@@ -72,5 +72,5 @@ pub(crate) fn default_policy(vault: &ResourceId, system: SystemData) -> Result<W
         backup_management_type: "AzureWorkload".to_owned(),
         settings: settings.as_object().cloned().unwrap_or_default(),
     };
-    Stored::<BackupPolicy> { record, spec, status: Value::Null }.into_write()
+    Stored::<BackupPolicy> { record, spec, status: Map::new() }.into_write()
 }

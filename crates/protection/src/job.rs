@@ -39,15 +39,15 @@ pub fn render_job(operation: &Operation) -> Value {
     })
 }
 
-/// The same job in the words of Recovery Services: what is done to the vault itself is a
-/// `VaultJob` (rule 79), what is done to an item an `AzureWorkloadJob`.
+/// The same job in the words of Recovery Services (rule 79). It is an `AzureWorkloadJob` also where
+/// the vault itself was worked on: `az backup job show` fails on a job of another type that has no
+/// list of tasks, and a `VaultJob` cannot have one.
 fn recast(properties: &mut Map<String, Value>, operation: &Operation) {
     let item = Item::around(&operation.resource);
-    let is_item = item.is_some();
     let name = item.as_ref().unwrap_or(&operation.resource).name().unwrap_or_default();
     let mut put = |name: &str, value: Value| properties.insert(name.to_owned(), value);
-    put("jobType", if is_item { "AzureWorkloadJob" } else { "VaultJob" }.into());
-    put("backupManagementType", if is_item { "AzureWorkload" } else { "Invalid" }.into());
+    put("jobType", "AzureWorkloadJob".into());
+    put("backupManagementType", "AzureWorkload".into());
     put("entityFriendlyName", name.into());
     put("activityId", operation.correlation.to_string().into());
     let running = matches!(operation.state, OperationState::Queued | OperationState::InProgress);
@@ -71,7 +71,8 @@ fn recast(properties: &mut Map<String, Value>, operation: &Operation) {
         );
     }
     let bag = json!({ "Operation id": operation.id, "Caller": operation.caller.name });
-    put("extendedInfo", json!({ "propertyBag": bag }));
+    let task = json!({ "taskId": title(&operation.task.name), "status": operation.state });
+    put("extendedInfo", json!({ "propertyBag": bag, "tasksList": [task] }));
 }
 
 fn properties(operation: &Operation) -> Map<String, Value> {

@@ -66,7 +66,7 @@ pub fn status(platform: &Platform) -> Result<Value, Refusal> {
             "code": "RecoveryKitMissing",
             "message": "no tested recovery kit covers the newest key: if this machine or its seal \
                         is lost, the backups cannot be opened",
-            "fix": "custody recovery-kit create --kit FILE, then custody recovery-kit test --kit FILE",
+            "fix": "custody recovery-kit create --file FILE, then custody recovery-kit test --file FILE",
         }));
     }
     Ok(json!({

@@ -97,13 +97,20 @@ fn make_anew(
         .map_err(|error| Refusal::bug(error.to_string()))?;
     let (ring, keys) = forge(job, &vault, wanted, guid)?;
     let old_place = store_place(platform, &vault.status)?;
-    let noted = platform.change_vault(job.resource(), |found| {
+    let emptied = platform.records.apply(&mut |world| {
+        let mut found = Vault::expect(job.resource(), world)?;
+        // Whoever began to protect something since the request was taken keeps his data. From here
+        // on nobody can: the vault has no keyring.
+        rules::nothing_was_ever_protected(&found.status)?;
         found.status = VaultStatus {
             vault_guid: Some(guid),
             store_place: found.status.store_place.clone(),
             ..VaultStatus::default()
         };
-    })?;
+        Ok(vec![found.into_write()?])
+    });
+    emptied.map_err(fault::of_apply)?;
+    let noted = platform.vault(job.resource())?;
     remove_repository(&old_place)?;
     lay(platform, &noted, ring, keys)
 }

@@ -14,7 +14,8 @@ register_cloud
 sign_in
 is "az" group create -n az -l local --query name
 is "rsv" backup vault create -n rsv -g az -l local --query name
-is "DefaultPolicy" rest --url "$arm$vault/backupPolicies?$version" --query 'value[].name'
+is "DefaultPolicy	AzureWorkload" backup policy list -v rsv -g az \
+    --query '[].[name,properties.backupManagementType]'
 
 # --- a container that names a folder, and the folder protected by az's own command ---
 is "Registered" rest --method put --url "$url?$version" --query properties.registrationStatus \
@@ -34,7 +35,7 @@ is "Backup" backup protection backup-now -v rsv -g az -c "$container" -i "$item"
     --backup-type Full --backup-management-type AzureWorkload --workload-type MSSQL --query properties.operation
 job=$(value backup job list -v rsv -g az --query "[?properties.operation=='Backup'].name|[0]")
 value backup job wait -v rsv -g az -n "$job" >/dev/null
-is "Completed" rest --url "$arm$vault/backupJobs/$job?$version" --query properties.status
+is "Completed" backup job show -v rsv -g az -n "$job" --query properties.status
 point=$(value backup recoverypoint list -v rsv -g az -c "$container" -i "$item" \
     --backup-management-type AzureWorkload --workload-type MSSQL --query '[0].name')
 

@@ -49,6 +49,9 @@ is "CustomerManaged	Succeeded	Enabled" backup vault encryption show -n rsv -g az
 is "$key" backup vault encryption show -n rsv -g az --query properties.keyUri
 is "UpdateEncryptionSettings	Completed" backup job list -v rsv -g az \
     --query '[0].properties.[[operation,status]]'
+job=$(value backup job list -v rsv -g az --query '[0].name')
+is "UpdateEncryptionSettings	Completed" backup job show -v rsv -g az -n "$job" \
+    --query 'properties.[[operation,status]]'
 is "Succeeded" monitor activity-log list --resource-id "$vault" --offset 1h \
     --query "[?operationName.value=='Microsoft.RecoveryServices/vaults/write'].status.value|[0]"
 refused 1 UserErrorCMKOldModelUpdateNotAllowed rest --method put --url "$config" --body '{}'
