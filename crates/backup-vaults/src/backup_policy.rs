@@ -67,7 +67,9 @@ impl Kind for BackupPolicy {
 pub(crate) fn default_policy(vault: &ResourceId, system: SystemData) -> Result<Write, Refusal> {
     let name = DEFAULT_POLICY.parse().map_err(|_| Refusal::bug("the policy has a name"))?;
     let record = Record::blank(vault.child("backupPolicies", &name), system);
-    let settings = json!({ "workLoadType": "SQLDataBase", "subProtectionPolicy": [] });
+    // `az backup policy list` fails on a policy without a part. It names no schedule: none is run.
+    let parts = json!([{ "policyType": "Full" }]);
+    let settings = json!({ "workLoadType": "SQLDataBase", "subProtectionPolicy": parts });
     let spec = BackupPolicySpec {
         backup_management_type: "AzureWorkload".to_owned(),
         settings: settings.as_object().cloned().unwrap_or_default(),
