@@ -80,11 +80,23 @@ impl Engine {
         for id in &wanted.resources {
             let (record, to) = self.one(request, id, &wanted.target, world)?;
             writes.push(Write::Remove(record.id.clone()));
-            for part in with_all_below(record, world)? {
+            for part in self.with_all_below(record, world)? {
                 writes.push(Write::Put(Box::new(renamed(&part, &record.id, &to)?)));
             }
         }
         Ok(writes)
+    }
+
+    /// A record and all records below it that move along, at whatever depth: not each parent of a
+    /// record has one of its own.
+    fn with_all_below(&self, top: &Record, world: &World) -> Result<Vec<Record>, Stop> {
+        let mut all = vec![top.clone()];
+        for kind in self.registry().iter().map(Erased::resource_type) {
+            if !kind.to_lowercase().starts_with(LEFT_BEHIND) {
+                all.extend(world.below(&top.id, kind)?.iter().cloned());
+            }
+        }
+        Ok(all)
     }
 
     /// One resource and what it will be called; refused if it cannot move.
@@ -116,22 +128,6 @@ impl Engine {
         }
         Ok((record, to))
     }
-}
-
-/// A record and all records below it that move along.
-fn with_all_below(top: &Record, world: &World) -> Result<Vec<Record>, Stop> {
-    let mut all = vec![top.clone()];
-    let mut at = 0;
-    while let Some(place) = all.get(at).map(|record| record.id.clone()) {
-        for member in world.members(&place)? {
-            let kind = member.id.resource_type().as_str().to_lowercase();
-            if !kind.starts_with(LEFT_BEHIND) {
-                all.push(member.clone());
-            }
-        }
-        at += 1;
-    }
-    Ok(all)
 }
 
 /// The record under its new identifier, with every mention of the old one replaced.

@@ -63,6 +63,23 @@ fn a_vault_on_the_platforms_key_moves_with_all_it_holds() {
     assert_eq!(jobs["value"][0]["properties"]["status"], "Completed", "{jobs}");
 }
 
+/// A container lies below a fabric that has no record of its own, and moves all the same.
+#[test]
+fn a_recovery_services_vault_moves_with_its_containers() {
+    let world = World::new();
+    let there = group(&world, THERE);
+    let vault = "providers/Microsoft.RecoveryServices/vaults/r";
+    let made = world.make(&format!("{HERE}/{vault}"), json!({ "location": "eastus" }));
+    world.settle();
+    let container = format!("{vault}/backupFabrics/Azure/protectionContainers/c");
+    let body = json!({ "properties": { "containerType": "VMAppContainer" } });
+    world.make(&format!("{HERE}/{container}"), body);
+    assert_eq!(ask(&world, "moveResources", &[&made["id"]], &there), (204, String::new()));
+    assert_eq!(world.get(&format!("{THERE}/{container}")).status, 200);
+    assert_eq!(world.names(&format!("{THERE}/{vault}/backupPolicies")), ["DefaultPolicy"]);
+    assert_eq!(world.get(&format!("{HERE}/{container}")).status, 404);
+}
+
 /// Rule 61 for both kinds of vault, and everything else that stays where it is.
 #[test]
 fn what_cannot_move_says_so() {
