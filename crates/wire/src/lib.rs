@@ -41,6 +41,7 @@ mod name_checks;
 mod operate;
 mod own;
 mod own_directory;
+mod portal;
 mod private_file;
 mod private_links;
 mod protected;

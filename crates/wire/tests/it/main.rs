@@ -15,6 +15,7 @@ mod hostile;
 mod limits;
 mod listening;
 mod managed_identities;
+mod portal;
 mod site;
 mod standing;
 mod subscribed;
