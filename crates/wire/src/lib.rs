@@ -63,7 +63,8 @@ pub use custody_envelope::SecretBytes;
 pub use custody_key_vault::{AddressRange, ReleaseAuthority};
 pub use custody_worker::rescue::{LoneRepository, restore_kit};
 pub use custody_worker::{
-    AdministratorApplication, Followed, Housekeeping, PlatformOptions, SealChoice, StartError,
+    AdministratorApplication, Followed, Housekeeping, KeyVaultLink, PlatformOptions, SealChoice,
+    StartError,
 };
 pub use limits::Limits;
 pub use listener::{Listener, Sockets};

@@ -9,7 +9,9 @@ use custody_key_vault::AddressRange;
 use custody_names::{ClientId, CorrelationId, InstallationId, PrincipalId};
 use custody_resources::{Caller, Refusal};
 use custody_worker::rescue::{self, LoneRepository};
-use custody_worker::{Followed, Housekeeping, Platform, PlatformOptions, PostOffice, StartError};
+use custody_worker::{
+    Followed, Housekeeping, KeyVaultLink, Platform, PlatformOptions, PostOffice, StartError,
+};
 use http::{Request, Response, header};
 
 use crate::authentication::Surface;
@@ -109,6 +111,11 @@ impl Server {
     #[must_use]
     pub fn posting_to(self, allowed: Vec<AddressRange>) -> Self {
         Self { reach: Reach::new(allowed), ..self }
+    }
+
+    /// Lets requests of vaults' identities go this way; see [`Platform::link_key_vaults`].
+    pub fn link_key_vaults(&self, link: Arc<dyn KeyVaultLink>) {
+        self.platform.link_key_vaults(link);
     }
 
     /// The folder it serves.

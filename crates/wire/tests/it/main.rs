@@ -9,6 +9,8 @@
 mod audited;
 mod bearers;
 mod canary;
+mod desk;
+mod faulty_key_vault;
 mod graph;
 mod hook;
 mod hostile;

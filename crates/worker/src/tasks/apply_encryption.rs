@@ -1,29 +1,27 @@
-//! Makes a vault's keyring what its settings ask for: creates it, rewraps it under another version
-//! or changes the key. Nothing of the vault's data is touched.
+//! Makes a vault's keyring what its settings ask for: rewraps it under another version or changes
+//! the key. Nothing of the vault's data is touched.
 
 use std::sync::Arc;
 
 use custody_backup_vaults::{
-    ApplyEncryption, EncryptionSettings, InfrastructureEncryption, Vault, VaultStatus, rules,
+    ApplyEncryption, EncryptionSettings, InfrastructureEncryption, Vault, rules,
 };
-use custody_blob_store::{BlobStore, DiskStore};
 use custody_envelope::{
-    KeyEncryptionKeys as _, KeyTarget, RewrapStep, Ring, Trust, VaultKeys, WrapAlgorithm, WrapKey,
-    begin_rewrap, create, finish_key_change, finish_rewrap, prove_wraps, rewrap_step, unwrap,
+    KeyEncryptionKeys as _, KeyTarget, RewrapStep, Ring, Trust, WrapAlgorithm, WrapKey,
+    begin_rewrap, finish_key_change, finish_rewrap, prove_wraps, rewrap_step, unwrap,
 };
-use custody_names::{KeyUri, KeyVersionUri, VaultGuid};
+use custody_names::{KeyUri, KeyVersionUri, ResourceId, VaultGuid};
 use custody_repository::log::{EntryHash, KeyringHead};
-use custody_repository::{Repository, RepositoryError, Rings};
+use custody_repository::{RepositoryError, Rings};
 use custody_resources::{Operation, ProvisioningState, Refusal};
 use serde::Deserialize as _;
 use serde_json::json;
 
-use super::delete_vault::remove_repository;
+use super::make_repository::{make_anew, make_repository};
 use crate::error::TaskError;
 use crate::job::Job;
 use crate::keks::{self, VaultKeks};
 use crate::runner::Outcome;
-use crate::vault_repository::{parts, store_place};
 use crate::vault_session::{KeyWay, VaultSession, note_ring};
 use crate::{Platform, fault};
 
@@ -53,6 +51,7 @@ pub(super) fn run(job: &Job<'_>) -> Result<Outcome, TaskError> {
             note_ring(&mut vault.status, &ring);
             vault.status.applied.clone_from(&input.wanted);
             vault.status.applied_at = Some(now);
+            vault.status.is_inconsistent = false;
             vault.status.error = None;
             vault.set_wanted(input.wanted.clone());
             vault.record.state = ProvisioningState::Succeeded;
@@ -85,90 +84,6 @@ fn gets_second_layer(vault: &Vault, wanted: Option<&EncryptionSettings>) -> bool
     layered(wanted) && !layered(vault.status.applied.as_ref()) && !vault.status.ever_protected
 }
 
-/// Makes keyring and repository of an empty vault once more. The key is proven first; if anything
-/// fails after that, the vault stands as one whose making failed, and the same request mends it.
-fn make_anew(
-    job: &Job<'_>,
-    vault: Vault,
-    wanted: Option<&EncryptionSettings>,
-) -> Result<Ring, TaskError> {
-    let platform = job.platform;
-    let guid = VaultGuid::mint(platform.entropy.as_ref())
-        .map_err(|error| Refusal::bug(error.to_string()))?;
-    let (ring, keys) = forge(job, &vault, wanted, guid)?;
-    let old_place = store_place(platform, &vault.status)?;
-    let emptied = platform.records.apply(&mut |world| {
-        let mut found = Vault::expect(job.resource(), world)?;
-        // Whoever began to protect something since the request was taken keeps his data. From here
-        // on nobody can: the vault has no keyring.
-        rules::nothing_was_ever_protected(&found.status)?;
-        found.status = VaultStatus {
-            vault_guid: Some(guid),
-            store_place: found.status.store_place.clone(),
-            ..VaultStatus::default()
-        };
-        Ok(vec![found.into_write()?])
-    });
-    emptied.map_err(fault::of_apply)?;
-    let noted = platform.vault(job.resource())?;
-    remove_repository(&old_place)?;
-    lay(platform, &noted, ring, keys)
-}
-
-/// Makes keyring and repository of a new vault. Its GUID and place are on record before anything
-/// is made, so that a second attempt finds what a first one left.
-fn make_repository(
-    job: &Job<'_>,
-    vault: Vault,
-    wanted: Option<&EncryptionSettings>,
-) -> Result<Ring, TaskError> {
-    let vault = note_place(job, vault)?;
-    let guid = vault.status.vault_guid;
-    let guid = guid.ok_or_else(|| Refusal::bug("the vault was given no GUID"))?;
-    let (ring, keys) = forge(job, &vault, wanted, guid)?;
-    lay(job.platform, &vault, ring, keys)
-}
-
-/// A new keyring and its keys. That it can be opened is proven before it is stored anywhere.
-fn forge(
-    job: &Job<'_>,
-    vault: &Vault,
-    wanted: Option<&EncryptionSettings>,
-    guid: VaultGuid,
-) -> Result<(Ring, VaultKeys), TaskError> {
-    let way = way(job, vault, wanted, guid)?;
-    let target = target(job, vault, (wanted, None), guid, &way.keks)?;
-    let entropy = job.platform.entropy.as_ref();
-    let forged = way.with(job.platform, |access| create(guid, &target, access, entropy));
-    Ok(forged.map_err(|error| fault::of_envelope(&error))?)
-}
-
-/// Makes the repository of a vault around a keyring.
-fn lay(platform: &Platform, vault: &Vault, ring: Ring, keys: VaultKeys) -> Result<Ring, TaskError> {
-    let place = store_place(platform, &vault.status)?;
-    let store: Arc<dyn BlobStore> =
-        Arc::new(DiskStore::create(&place).map_err(RepositoryError::from)?);
-    let fingerprint = EntryHash::from_bytes(*ring.fingerprint().as_bytes());
-    Repository::create(parts(platform, store, keys)?, ring.encoded(), fingerprint)?;
-    Ok(ring)
-}
-
-/// Puts GUID and place of the repository on record, if they are not there from an earlier attempt.
-fn note_place(job: &Job<'_>, vault: Vault) -> Result<Vault, TaskError> {
-    if vault.status.vault_guid.is_some() {
-        return Ok(vault);
-    }
-    let platform = job.platform;
-    let guid = VaultGuid::mint(platform.entropy.as_ref())
-        .map_err(|error| Refusal::bug(error.to_string()))?;
-    let place = vault.store().map(|store| store.path.clone());
-    let noted = platform.change_vault(job.resource(), |found| {
-        found.status.vault_guid = Some(guid);
-        found.status.store_place.clone_from(&place);
-    })?;
-    Ok(noted)
-}
-
 /// Rewraps an existing ring: the same key's newest version keeps the data keys, another key also
 /// begins a new generation wrapped by that key alone (DESIGN §5).
 fn change_ring(
@@ -188,11 +103,15 @@ fn change_ring(
     let old_key = keks::key_of(vault.status.applied.as_ref(), guid)?;
     let new_key = keks::key_of(wanted, guid)?;
     let same_key = old_key.versionless() == new_key.versionless();
-    let ring = rewrap(platform, &session, &way, &target, same_key)?;
-    if ring.number() != session.ring.number() {
-        let head = KeyringHead { number: ring.number(), hash: EntryHash::from_bytes(ring.hash()) };
-        let repository = session.repository(platform, vault)?;
-        repository.log()?.keyring_changed(head).map_err(RepositoryError::from)?;
+    let in_force =
+        |ring: &Ring| put_in_force(platform, &vault.record.id, ring, (!same_key).then_some(wanted));
+    let ring = rewrap(platform, &session, &way, &target, (same_key, &in_force))?;
+    let head = KeyringHead { number: ring.number(), hash: EntryHash::from_bytes(ring.hash()) };
+    let repository = session.repository(platform, vault)?;
+    let log = repository.log()?;
+    // An attempt before this one may have got no further than the ring.
+    if log.history().keyring().is_none_or(|known| known.number < head.number) {
+        log.keyring_changed(head).map_err(RepositoryError::from)?;
     }
     Ok(ring)
 }
@@ -212,7 +131,8 @@ pub(crate) fn follow_newest(job: &Job<'_>, vault: Vault) -> Result<Vault, TaskEr
     let now = job.platform.clock.now();
     let is_followed = of_key.any(|version| *version == newest.version);
     drop(of_key);
-    if is_followed || keks::state_is_active(&newest, now).is_err() {
+    let is_behind = !is_followed || status.is_inconsistent;
+    if !is_behind || keks::state_is_active(&newest, now).is_err() {
         return Ok(vault);
     }
     job.phase("rewrap")?;
@@ -220,6 +140,7 @@ pub(crate) fn follow_newest(job: &Job<'_>, vault: Vault) -> Result<Vault, TaskEr
     let noted = job.platform.change_vault(&vault.record.id, |found| {
         note_ring(&mut found.status, &ring);
         found.status.applied_at = Some(now);
+        found.status.is_inconsistent = false;
     })?;
     Ok(noted)
 }
@@ -232,14 +153,15 @@ fn rewrap(
     session: &VaultSession,
     way: &KeyWay,
     target: &KeyTarget,
-    same_key: bool,
+    (same_key, in_force): (bool, &dyn Fn(&Ring) -> Result<(), Refusal>),
 ) -> Result<Ring, TaskError> {
     let rings = Rings::new(session.store.as_ref());
     let keys = &session.keys;
     let fault = |error| TaskError::Failed(fault::of_envelope(&error));
     let mut ring = session.ring.clone();
     loop {
-        let next = match rewrap_step(&ring, target) {
+        let step = rewrap_step(&ring, target);
+        let next = match step {
             RewrapStep::Begin => {
                 way.with(platform, |access| begin_rewrap(&ring, keys, target, access))
             }
@@ -254,6 +176,10 @@ fn rewrap(
             RewrapStep::Done => break,
         };
         let next = next.map_err(fault)?;
+        if step == RewrapStep::Finish {
+            // It opens with the keys that are wanted alone: the record must name them first.
+            in_force(&next)?;
+        }
         rings.create(next.number(), next.encoded())?;
         ring = next;
     }
@@ -266,7 +192,37 @@ fn rewrap(
     Ok(ring)
 }
 
-fn way(
+/// Notes on record that a ring and, if the key changes, the settings that go with it are in force.
+/// Whatever happens after this, the vault opens with them: the record holds the ring itself, and whoever
+/// opens the vault next puts it into the store. What follows is made up for (rule 70).
+fn put_in_force(
+    platform: &Platform,
+    vault: &ResourceId,
+    ring: &Ring,
+    changed_to: Option<Option<&EncryptionSettings>>,
+) -> Result<(), Refusal> {
+    let now = platform.clock.now();
+    let noted = platform.records.apply(&mut |world| {
+        let mut found = Vault::expect(vault, world)?;
+        let status = &mut found.status;
+        if status.keyring.as_ref().is_some_and(|known| known.number >= ring.number()) {
+            let text = "the vault's keyring was changed by another operation meanwhile";
+            return Err(Refusal::new(409, "KeyringChanged", text)
+                .with_fix("run the same command again")
+                .into());
+        }
+        note_ring(status, ring);
+        status.is_inconsistent = true;
+        status.applied_at = Some(now);
+        if let Some(settings) = changed_to {
+            status.applied = settings.cloned();
+        }
+        Ok(vec![found.into_write()?])
+    });
+    noted.map(drop).map_err(fault::of_apply)
+}
+
+pub(super) fn way(
     job: &Job<'_>,
     vault: &Vault,
     wanted: Option<&EncryptionSettings>,
@@ -280,7 +236,7 @@ fn way(
 /// key of a size that serves (rules 12–15), enabled and in its time window (rules 5, 17, 18, 85, 86). That the identity may wrap and unwrap with it is
 /// proven by doing both. A key other than the `applied` one is assigned, which takes more of its key
 /// vault (rule 19) than following it does.
-fn target(
+pub(super) fn target(
     job: &Job<'_>,
     vault: &Vault,
     (wanted, applied): (Option<&EncryptionSettings>, Option<&EncryptionSettings>),
