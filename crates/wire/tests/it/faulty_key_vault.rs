@@ -26,15 +26,18 @@ enum Fault {
     FailsOnce,
     /// The permission on both keys goes before this request.
     Denies,
+    /// Another process over the same data folder follows the key before this request.
+    Overtaken,
 }
 
 impl Fault {
+    /// What an operation may meet whoever else is at work.
     const ALL: [Self; 4] = [Self::Slow, Self::Throttled, Self::FailsOnce, Self::Denies];
 
     /// Whether an operation may end so that meets it.
     fn explains(self, code: Option<&str>) -> bool {
         match (self, code) {
-            (Self::FailsOnce, code) => code.is_none(),
+            (Self::FailsOnce | Self::Overtaken, code) => code.is_none(),
             (Self::Throttled, code) => code == Some(AUTH_FAILURE),
             // Between its requests an operation may need the keys no more.
             (Self::Slow, code) => code.is_none_or(|code| code == "KeyLeaseExpired"),
@@ -50,6 +53,8 @@ struct Plan {
     seen: usize,
     /// The fault, and before which request it comes.
     fault: Option<(usize, Fault)>,
+    /// Vaults that another process rewrapped meanwhile.
+    overtaken_by: usize,
 }
 
 struct FaultyLink {
@@ -62,7 +67,7 @@ struct FaultyLink {
 
 impl FaultyLink {
     fn begin(&self, fault: Option<(usize, Fault)>) {
-        *self.plan.lock().unwrap() = Plan { seen: 0, fault };
+        *self.plan.lock().unwrap() = Plan { fault, ..Plan::default() };
     }
 
     fn seen(&self) -> usize {
@@ -93,6 +98,10 @@ impl KeyVaultLink for FaultyLink {
             Some(Fault::FailsOnce) => {
                 let (place, reason) = ("kv1".to_owned(), "status 500".to_owned());
                 return Err(KeyVaultError::Storage { place, reason });
+            }
+            Some(Fault::Overtaken) => {
+                let followed = self.other.follow_keys().vaults;
+                self.plan.lock().unwrap().overtaken_by += followed;
             }
             Some(Fault::Denies) => {
                 for grant in &self.grants {
@@ -158,12 +167,13 @@ fn agrees(desk: &Desk, (vault, item): (&str, &str), context: &str) {
 }
 
 /// Lets `act` meet every fault before every one of its requests. It says what broke it, and must,
-/// undisturbed, bring the vault to the key `wanted`.
+/// undisturbed, bring the vault to the key `wanted`. Returns how often another key was in force
+/// although the act failed.
 fn meets_every_fault(
     mut vault: impl FnMut(&Desk, usize) -> (String, String),
     mut prepare: impl FnMut(&Desk, &str) -> String,
     act: impl Fn(&Desk, &str, &str) -> Option<String>,
-) {
+) -> usize {
     let (desk, link) = prepared();
     let (first, item) = vault(&desk, 0);
     let wanted = prepare(&desk, &first);
@@ -172,7 +182,7 @@ fn meets_every_fault(
     let requests = link.seen();
     assert!(requests > 4, "reading, wrapping and proving are requests: {requests}");
     agrees(&desk, (&first, &item), "undisturbed");
-    let mut round = 0;
+    let (mut round, mut finished_later) = (0, 0);
     for at in 0..requests {
         for fault in Fault::ALL {
             round += 1;
@@ -192,6 +202,10 @@ fn meets_every_fault(
             // What failed when the new key was in force already is finished by itself.
             let changed = after.as_ref() == Some(&wanted);
             assert!(changed || said.is_some() && after == before, "{context}: {after:?}");
+            if changed && said.is_some() && after != before {
+                assert_eq!(state(&desk, &vault).as_deref(), Some("Inconsistent"), "{context}");
+                finished_later += 1;
+            }
             agrees(&desk, (&vault, &item), &context);
             desk.site.server.follow_keys();
             let (state, changed_keys) = (state(&desk, &vault), key_in_force(&desk, &vault));
@@ -204,15 +218,17 @@ fn meets_every_fault(
         }
     }
     agrees(&desk, (&first, &item), "after all that");
+    finished_later
 }
 
 #[test]
 fn enabling_a_customer_key_meets_every_fault() {
-    meets_every_fault(
+    let finished_later = meets_every_fault(
         |desk, round| protected(desk, &format!("enables-{round}")),
         |_, _| KEY.to_owned(),
         |desk, vault, wanted| desk.encrypt(vault, wanted, Speaker::User),
     );
+    assert!(finished_later > 0, "the keys are asked for once more when the new one is in force");
 }
 
 #[test]
@@ -260,4 +276,32 @@ fn following_a_rotation_meets_every_fault() {
             (status == "Failed").then(|| code.to_owned())
         },
     );
+}
+
+/// Two processes rewrap the same vault at once: a job that follows a rotation before it begins, and
+/// another server. Neither fails, and no data key loses its wrap.
+#[test]
+fn a_job_is_overtaken_before_every_request() {
+    let (desk, link) = prepared();
+    let (vault, item) = protected(&desk, "shared");
+    assert_eq!(desk.encrypt(&vault, KEY, Speaker::User), None);
+    let rotate = || desk.key("kv1", "k", &json!({ "kty": "RSA", "key_size": 2048 }));
+    rotate();
+    link.begin(None);
+    assert_eq!(end(&desk.job(&item, "backup", json!({}))), COMPLETED);
+    let requests = link.seen();
+    assert!(requests > 4, "{requests}");
+    let mut overtaken = 0;
+    for at in 0..requests {
+        let newest = rotate();
+        link.begin(Some((at, Fault::Overtaken)));
+        let job = desk.job(&item, "backup", json!({}));
+        assert_eq!(end(&job), COMPLETED, "before request {at} of {requests}: {job}");
+        overtaken += link.plan.lock().unwrap().overtaken_by;
+        link.begin(None);
+        assert!(desk.wraps(&vault).iter().all(|wrap| *wrap == newest), "{at}: {newest}");
+        assert_eq!(state(&desk, &vault).as_deref(), Some("Enabled"), "{at}");
+    }
+    agrees(&desk, (&vault, &item), "after all that");
+    assert!(overtaken > 3, "{overtaken} of {requests}");
 }

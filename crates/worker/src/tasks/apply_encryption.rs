@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use custody_ambient::Timestamp;
 use custody_backup_vaults::{
     ApplyEncryption, EncryptionSettings, InfrastructureEncryption, Vault, rules,
 };
@@ -11,7 +12,7 @@ use custody_envelope::{
     begin_rewrap, finish_key_change, finish_rewrap, prove_wraps, rewrap_step, unwrap,
 };
 use custody_names::{KeyUri, KeyVersionUri, ResourceId, VaultGuid};
-use custody_repository::log::{EntryHash, KeyringHead};
+use custody_repository::log::{EntryHash, KeyringHead, LogError, VoidReason};
 use custody_repository::{RepositoryError, Rings};
 use custody_resources::{Operation, ProvisioningState, Refusal};
 use serde::Deserialize as _;
@@ -24,6 +25,11 @@ use crate::keks::{self, VaultKeks};
 use crate::runner::Outcome;
 use crate::vault_session::{KeyWay, VaultSession, note_ring};
 use crate::{Platform, fault};
+
+/// Somebody else changed the ring meanwhile.
+const KEYRING_CHANGED: &str = "KeyringChanged";
+/// How often a change begins anew because of that.
+const CHANGE_ATTEMPTS_MAX: u32 = 5;
 
 pub(super) fn run(job: &Job<'_>) -> Result<Outcome, TaskError> {
     let input = ApplyEncryption::deserialize(&job.operation.task.input)
@@ -48,10 +54,9 @@ pub(super) fn run(job: &Job<'_>) -> Result<Outcome, TaskError> {
         result,
         writes: Box::new(move |world| {
             let mut vault = Vault::expect(&id, world)?;
-            note_ring(&mut vault.status, &ring);
+            note_finished(&mut vault, &ring, now);
             vault.status.applied.clone_from(&input.wanted);
             vault.status.applied_at = Some(now);
-            vault.status.is_inconsistent = false;
             vault.status.error = None;
             vault.set_wanted(input.wanted.clone());
             vault.record.state = ProvisioningState::Succeeded;
@@ -84,9 +89,28 @@ fn gets_second_layer(vault: &Vault, wanted: Option<&EncryptionSettings>) -> bool
     layered(wanted) && !layered(vault.status.applied.as_ref()) && !vault.status.ever_protected
 }
 
-/// Rewraps an existing ring: the same key's newest version keeps the data keys, another key also
-/// begins a new generation wrapped by that key alone (DESIGN §5).
+/// Rewraps an existing ring. A job that follows a rotation and an operation may both be at it: whoever
+/// finds himself overtaken looks again and goes on from there.
 fn change_ring(
+    job: &Job<'_>,
+    vault: &Vault,
+    wanted: Option<&EncryptionSettings>,
+) -> Result<Ring, TaskError> {
+    let mut changed = change_ring_once(job, vault, wanted);
+    for _ in 1..CHANGE_ATTEMPTS_MAX {
+        match &changed {
+            Err(TaskError::Failed(refusal)) if refusal.code == KEYRING_CHANGED => {}
+            _ => break,
+        }
+        let vault = job.platform.vault(&vault.record.id)?;
+        changed = change_ring_once(job, &vault, wanted);
+    }
+    changed
+}
+
+/// The same key's newest version keeps the data keys, another key also begins a new generation
+/// wrapped by that key alone (DESIGN §5).
+fn change_ring_once(
     job: &Job<'_>,
     vault: &Vault,
     wanted: Option<&EncryptionSettings>,
@@ -103,17 +127,15 @@ fn change_ring(
     let old_key = keks::key_of(vault.status.applied.as_ref(), guid)?;
     let new_key = keks::key_of(wanted, guid)?;
     let same_key = old_key.versionless() == new_key.versionless();
-    let in_force =
-        |ring: &Ring| put_in_force(platform, &vault.record.id, ring, (!same_key).then_some(wanted));
-    let ring = rewrap(platform, &session, &way, &target, (same_key, &in_force))?;
+    let change = Change { vault: &vault.record.id, target: &target, wanted, same_key };
+    let ring = rewrap(platform, &session, &way, &change)?;
     let head = KeyringHead { number: ring.number(), hash: EntryHash::from_bytes(ring.hash()) };
     let repository = session.repository(platform, vault)?;
-    let log = repository.log()?;
-    // An attempt before this one may have got no further than the ring.
-    if log.history().keyring().is_none_or(|known| known.number < head.number) {
-        log.keyring_changed(head).map_err(RepositoryError::from)?;
+    match repository.log()?.keyring_changed(head) {
+        // Nothing was changed, or somebody else has told it.
+        Err(LogError::Refused { reason: VoidReason::KeyringOlder, .. }) | Ok(_) => Ok(ring),
+        Err(error) => Err(RepositoryError::from(error).into()),
     }
-    Ok(ring)
 }
 
 /// Before a job: if the vault follows the newest version of its key and there is a newer one, the
@@ -137,12 +159,32 @@ pub(crate) fn follow_newest(job: &Job<'_>, vault: Vault) -> Result<Vault, TaskEr
     }
     job.phase("rewrap")?;
     let ring = change_ring(job, &vault, status.applied.as_ref())?;
-    let noted = job.platform.change_vault(&vault.record.id, |found| {
-        note_ring(&mut found.status, &ring);
-        found.status.applied_at = Some(now);
-        found.status.is_inconsistent = false;
-    })?;
-    Ok(noted)
+    Ok(job.platform.change_vault(&vault.record.id, |found| note_finished(found, &ring, now))?)
+}
+
+/// Notes that nothing of a change is left to be done, unless a later one has begun.
+fn note_finished(vault: &mut Vault, ring: &Ring, now: Timestamp) {
+    let status = &mut vault.status;
+    let known = status.keyring.as_ref().map_or(0, |known| known.number);
+    if known < ring.number() {
+        note_ring(status, ring);
+        status.applied_at = Some(now);
+    }
+    status.is_inconsistent &= known > ring.number();
+}
+
+fn overtaken() -> Refusal {
+    let text = "the vault's keyring was changed by another operation meanwhile";
+    Refusal::new(409, KEYRING_CHANGED, text).with_fix("run the same command again")
+}
+
+/// A change of what wraps a vault.
+struct Change<'c> {
+    vault: &'c ResourceId,
+    target: &'c KeyTarget,
+    wanted: Option<&'c EncryptionSettings>,
+    /// Whether only the version changes.
+    same_key: bool,
 }
 
 /// The steps of a rewrap, each stored before the next, after which every old recovery point stays
@@ -152,9 +194,9 @@ fn rewrap(
     platform: &Platform,
     session: &VaultSession,
     way: &KeyWay,
-    target: &KeyTarget,
-    (same_key, in_force): (bool, &dyn Fn(&Ring) -> Result<(), Refusal>),
+    change: &Change<'_>,
 ) -> Result<Ring, TaskError> {
+    let target = change.target;
     let rings = Rings::new(session.store.as_ref());
     let keys = &session.keys;
     let fault = |error| TaskError::Failed(fault::of_envelope(&error));
@@ -167,7 +209,7 @@ fn rewrap(
             }
             RewrapStep::Finish => way.with(platform, |access| {
                 let proven = prove_wraps(&ring, keys, target, access)?;
-                if same_key {
+                if change.same_key {
                     finish_rewrap(&ring, keys, &proven, access)
                 } else {
                     finish_key_change(&ring, keys, &proven, access, platform.entropy.as_ref())
@@ -178,9 +220,12 @@ fn rewrap(
         let next = next.map_err(fault)?;
         if step == RewrapStep::Finish {
             // It opens with the keys that are wanted alone: the record must name them first.
-            in_force(&next)?;
+            put_in_force(platform, change, &next)?;
         }
-        rings.create(next.number(), next.encoded())?;
+        match rings.create(next.number(), next.encoded()) {
+            Err(RepositoryError::AlreadyExists) => return Err(overtaken().into()),
+            created => created?,
+        }
         ring = next;
     }
     if ring.number() != session.ring.number() {
@@ -195,27 +240,19 @@ fn rewrap(
 /// Notes on record that a ring and, if the key changes, the settings that go with it are in force.
 /// Whatever happens after this, the vault opens with them: the record holds the ring itself, and whoever
 /// opens the vault next puts it into the store. What follows is made up for (rule 70).
-fn put_in_force(
-    platform: &Platform,
-    vault: &ResourceId,
-    ring: &Ring,
-    changed_to: Option<Option<&EncryptionSettings>>,
-) -> Result<(), Refusal> {
+fn put_in_force(platform: &Platform, change: &Change<'_>, ring: &Ring) -> Result<(), Refusal> {
     let now = platform.clock.now();
     let noted = platform.records.apply(&mut |world| {
-        let mut found = Vault::expect(vault, world)?;
+        let mut found = Vault::expect(change.vault, world)?;
         let status = &mut found.status;
         if status.keyring.as_ref().is_some_and(|known| known.number >= ring.number()) {
-            let text = "the vault's keyring was changed by another operation meanwhile";
-            return Err(Refusal::new(409, "KeyringChanged", text)
-                .with_fix("run the same command again")
-                .into());
+            return Err(overtaken().into());
         }
         note_ring(status, ring);
         status.is_inconsistent = true;
         status.applied_at = Some(now);
-        if let Some(settings) = changed_to {
-            status.applied = settings.cloned();
+        if !change.same_key {
+            status.applied = change.wanted.cloned();
         }
         Ok(vec![found.into_write()?])
     });
