@@ -16,6 +16,7 @@ use crate::encryption::{
 };
 use crate::key_alert::KeyAlert;
 use crate::rules;
+use crate::soft_delete;
 use crate::status::VaultStatus;
 use crate::vault::{self, Store};
 
@@ -112,6 +113,13 @@ pub struct RecoveryServicesSpec {
     pub settings: Map<String, Value>,
 }
 
+impl RecoveryServicesSpec {
+    /// Whether and for how long the vault can be brought back once it is deleted.
+    pub(crate) fn soft_delete_settings(&self) -> Option<&Value> {
+        self.settings.get("securitySettings")?.get("softDeleteSettings")
+    }
+}
+
 impl Kind for RecoveryServicesVault {
     const TYPE: &'static str = "Microsoft.RecoveryServices/vaults";
     const PLACE: Place = Place::Below("Microsoft.Resources/subscriptions/resourceGroups");
@@ -144,6 +152,10 @@ impl Kind for RecoveryServicesVault {
         spec.encryption = wanted.map(VaultEncryption::from);
         spec.sku = sku(change.request, before);
         spec.settings.retain(|name, _| !SERVER_FIELDS.contains(&name.as_str()));
+        let known = before.and_then(|stored| stored.spec.soft_delete_settings());
+        let wanted = spec.soft_delete_settings().cloned();
+        let wanted = soft_delete::RECOVERY_SERVICES.settle(wanted, known)?;
+        soft_delete::put_below_security(&mut spec.settings, wanted);
         let request = change.request;
         let system = SystemData::new(&request.caller.name, request.now);
         let policy = before.is_none().then(|| default_policy(&request.id, system)).transpose()?;

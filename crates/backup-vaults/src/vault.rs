@@ -12,15 +12,15 @@ use crate::change::apply;
 use crate::encryption::{ApplyEncryption, EncryptionSettings};
 use crate::recovery_services_vault::{RecoveryServicesSpec, RecoveryServicesVault};
 use crate::rules;
+use crate::soft_delete::{self, SoftDelete, SoftDeleteState};
 use crate::status::VaultStatus;
 
 /// The types of vaults.
 pub const VAULT_TYPES: [&str; 2] = [BackupVault::TYPE, RecoveryServicesVault::TYPE];
-/// Types of what is under protection in a vault; a vault that holds any is not deleted.
-const ITEM_TYPES: [&str; 2] = [
-    "Microsoft.DataProtection/backupVaults/backupInstances",
-    "Microsoft.RecoveryServices/vaults/backupFabrics/protectionContainers/protectedItems",
-];
+/// Types of what is under protection in a vault, after the vault's own; a vault that holds any is
+/// not deleted.
+const ITEM_TYPES: [&str; 2] =
+    ["backupInstances", "backupFabrics/protectionContainers/protectedItems"];
 
 // The verbs that vaults of both kinds have beside those of Azure.
 /// Proves every object of the repository.
@@ -122,6 +122,22 @@ impl Vault {
         }
     }
 
+    /// Whether and for how long it can be brought back once it is deleted. What never got a keyring
+    /// holds nothing to bring back.
+    pub fn soft_delete(&self) -> SoftDelete {
+        match &self.spec {
+            _ if self.status.keyring.is_none() => {
+                SoftDelete { state: SoftDeleteState::Off, ..SoftDelete::default() }
+            }
+            Spec::Backup(spec) => {
+                soft_delete::BACKUP.read(spec.security_settings.soft_delete_settings.as_ref())
+            }
+            Spec::RecoveryServices(spec) => {
+                soft_delete::RECOVERY_SERVICES.read(spec.soft_delete_settings())
+            }
+        }
+    }
+
     /// The record with the present status, one revision on.
     pub fn into_record(self) -> Result<Record, Refusal> {
         let Self { record, status, spec } = self;
@@ -162,11 +178,11 @@ fn is_a<K: Kind>(record: &Record) -> bool {
     record.id.resource_type().as_str().eq_ignore_ascii_case(K::TYPE)
 }
 
-/// The items in a vault.
+/// The items in a vault, also in one that is deleted softly.
 pub fn items_of<'w>(vault: &ResourceId, world: &'w World) -> Result<Vec<&'w Record>, Stop> {
     let mut all = Vec::new();
     for kind in ITEM_TYPES {
-        all.extend(world.below(vault, kind)?);
+        all.extend(world.below(vault, &format!("{}/{kind}", vault.resource_type()))?);
     }
     Ok(all)
 }

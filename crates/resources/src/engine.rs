@@ -88,7 +88,7 @@ impl Engine {
         }
         let decided = match &request.verb {
             Verb::Delete => delete(kind, &permission, request, world),
-            Verb::Action(action) => act(kind, action, &permission, request, world),
+            Verb::Action(action) => self.act(kind, action, &permission, request, world),
             _ => self.write(kind, &permission, request, world),
         };
         decided.map_err(|stop| refused(stop, request, &permission))
@@ -128,6 +128,36 @@ impl Engine {
         let operation = begin(task, request, permission, &mut writes);
         writes.extend(events(request, permission, status, operation.is_some()));
         let body = (status != 202).then_some(body);
+        Ok(Decided { answer: Answer { status, body, operation }, writes })
+    }
+
+    fn act(
+        &self,
+        kind: &dyn Erased,
+        action: &str,
+        permission: &str,
+        request: &Request<'_>,
+        world: &World,
+    ) -> Result<Decided, Stop> {
+        let record = world.record(&request.id)?.ok_or_else(|| not_found(&request.id))?;
+        check_etag(request, Some(record))?;
+        // The name as the kind spells it, whatever case it came in.
+        let known = kind.actions().iter().find(|known| known.name.eq_ignore_ascii_case(action));
+        let action = known.map_or(action, |known| known.name);
+        let Act { status, body, task, mut writes, linked } =
+            kind.act(action, request, record, world)?;
+        for (permission, scope) in &linked {
+            self.authorize.check(&request.caller, permission, scope, world)?;
+        }
+        let operation = begin(task, request, permission, &mut writes);
+        let status = match (status, operation) {
+            (0, Some(_)) => 202,
+            (0, None) => 200,
+            (chosen, _) => chosen,
+        };
+        if !writes.is_empty() {
+            writes.extend(events(request, permission, status, operation.is_some()));
+        }
         Ok(Decided { answer: Answer { status, body, operation }, writes })
     }
 
@@ -255,31 +285,6 @@ fn delete(
     all.extend(events(request, permission, status, operation.is_some()));
     let body = kind.shows_deleted().then(|| kind.render(record, request)).transpose()?;
     Ok(Decided { answer: Answer { status, body, operation }, writes: all })
-}
-
-fn act(
-    kind: &dyn Erased,
-    action: &str,
-    permission: &str,
-    request: &Request<'_>,
-    world: &World,
-) -> Result<Decided, Stop> {
-    let record = world.record(&request.id)?.ok_or_else(|| not_found(&request.id))?;
-    check_etag(request, Some(record))?;
-    // The name as the kind spells it, whatever case it came in.
-    let known = kind.actions().iter().find(|known| known.name.eq_ignore_ascii_case(action));
-    let action = known.map_or(action, |known| known.name);
-    let Act { status, body, task, mut writes } = kind.act(action, request, record, world)?;
-    let operation = begin(task, request, permission, &mut writes);
-    let status = match (status, operation) {
-        (0, Some(_)) => 202,
-        (0, None) => 200,
-        (chosen, _) => chosen,
-    };
-    if !writes.is_empty() {
-        writes.extend(events(request, permission, status, operation.is_some()));
-    }
-    Ok(Decided { answer: Answer { status, body, operation }, writes })
 }
 
 fn answered(status: u16, body: Option<Value>) -> Decided {

@@ -12,7 +12,10 @@ use std::time::Duration;
 
 use custody_activity::{AuditDestination, DiagnosticSetting, EventSubscription, Ledger, Signer};
 use custody_ambient::{Clock, Entropy};
-use custody_backup_vaults::{BackupPolicy, BackupVault, RecoveryServicesVault, Vault};
+use custody_backup_vaults::{
+    BackupPolicy, BackupVault, DeletedBackupVault, DeletedRecoveryServicesVault,
+    RecoveryServicesVault, Vault,
+};
 use custody_directory::{self as directory, Locations, Region};
 use custody_envelope::SecretBytes;
 use custody_key_vault::{
@@ -367,8 +370,10 @@ fn registry() -> Registry {
         .with::<LocalRoleKind>()
         .with::<LocalRoleDefinitionKind>()
         .with::<RecoveryServicesVault>()
+        .with::<DeletedRecoveryServicesVault>()
         .with::<BackupPolicy>()
         .with::<BackupVault>()
+        .with::<DeletedBackupVault>()
         .with::<DataProtectionPolicy>()
         .with::<BackupInstance>()
         .with::<RecoveryPoint>()

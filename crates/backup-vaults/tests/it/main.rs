@@ -4,6 +4,7 @@
 
 mod desk;
 mod recovery_services;
+mod soft_delete;
 
 use custody_backup_vaults::{BackupVault, EncryptionSettings};
 use custody_resources::Verb;
