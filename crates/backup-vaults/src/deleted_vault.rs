@@ -218,6 +218,16 @@ impl DeletedVaultView {
         json!({ "id": self.record.id, "vaultId": self.vault.record.id, "purgeAt": purge_at })
     }
 
+    /// The write that takes its identities away.
+    pub fn without_identity(&self) -> Result<Write, Refusal> {
+        let mut record = self.record.clone();
+        record.revision += 1;
+        if let Some(vault) = record.status.get_mut("vault").and_then(Value::as_object_mut) {
+            vault.remove("identity");
+        }
+        Ok(Write::Put(Box::new(record)))
+    }
+
     /// The writes that bring it back as `to`, with all that stood below it but role assignments.
     ///
     /// # Errors

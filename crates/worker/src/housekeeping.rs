@@ -137,6 +137,11 @@ impl Platform {
 
     pub(crate) fn own_request(&self, id: ResourceId, verb: Verb) -> Result<Request<'_>, Refusal> {
         let entropy = self.entropy.as_ref();
+        let mut caller = self.administrator();
+        if id.subscription_id().is_some() {
+            // What falls due is the platform's to do, whosever it is.
+            caller.tenant = self.tenant_around(&id)?;
+        }
         Ok(Request {
             id,
             listed: None,
@@ -144,7 +149,7 @@ impl Platform {
             body: Value::Null,
             api_version: API_VERSION.to_owned(),
             if_match: None,
-            caller: self.administrator(),
+            caller,
             correlation: self.mint_correlation()?,
             operation: OperationId::mint(entropy)
                 .map_err(|error| Refusal::bug(error.to_string()))?,

@@ -2,6 +2,8 @@
 //! is lost and comes back, and how vaults follow new versions.
 
 mod deleted_vaults;
+mod transfers;
+mod updates;
 
 use std::time::Duration;
 
