@@ -179,4 +179,4 @@ fn in_sight(stored: &Stored<BackupVault>) -> Option<&EncryptionSettings> {
 }
 
 /// Where encryption settings stand in a request's body.
-const ENCRYPTION_POINTER: &str = "/properties/securitySettings/encryptionSettings";
+pub(crate) const ENCRYPTION_POINTER: &str = "/properties/securitySettings/encryptionSettings";

@@ -10,8 +10,11 @@ mod backup_vault;
 mod change;
 mod deleted_vault;
 mod encryption;
+mod guard_proxy;
+mod guarding;
 mod key_alert;
 mod recovery_services_vault;
+mod resource_guard;
 pub mod rules;
 mod soft_delete;
 mod status;
@@ -27,11 +30,16 @@ pub use encryption::{
     ApplyEncryption, EncryptionSettings, EncryptionState, IdentityType, InfrastructureEncryption,
     KekIdentity, KeyVaultProperties,
 };
+pub use guard_proxy::{
+    GuardProxy, GuardProxySpec, GuardProxyStatus, GuardedVault, UNLOCKED_MINUTES, Unlocked,
+};
+pub use guarding::ResourceGuards;
 pub use key_alert::KeyAlert;
 pub use recovery_services_vault::{
     CmkKekIdentity, ENCRYPTION_CONFIG, RecoveryServicesSpec, RecoveryServicesVault,
     VaultEncryption, encryption_config,
 };
+pub use resource_guard::{NoStatus, ResourceGuard, ResourceGuardSpec};
 pub use soft_delete::{SOFT_DELETE_DAYS_MAX, SOFT_DELETE_DAYS_MIN, SoftDelete, SoftDeleteState};
 pub use status::{GenerationSummary, KeyringSummary, VaultStatus};
 pub use vault::{Store, VAULT_TYPES, Vault, items_of};

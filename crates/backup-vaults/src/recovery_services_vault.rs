@@ -21,7 +21,7 @@ use crate::status::VaultStatus;
 use crate::vault::{self, Store};
 
 /// Where encryption settings stand in a request's body.
-const ENCRYPTION_POINTER: &str = "/properties/encryption";
+pub(crate) const ENCRYPTION_POINTER: &str = "/properties/encryption";
 
 /// The kind of Recovery Services vaults.
 pub struct RecoveryServicesVault;
@@ -234,7 +234,7 @@ fn in_sight(stored: &Stored<RecoveryServicesVault>) -> Option<EncryptionSettings
 }
 
 /// Fields that clients send back as they read them, and that only the server writes.
-const SERVER_FIELDS: [&str; 8] = [
+const SERVER_FIELDS: [&str; 9] = [
     "provisioningState",
     "privateEndpointStateForBackup",
     "privateEndpointStateForSiteRecovery",
@@ -243,6 +243,8 @@ const SERVER_FIELDS: [&str; 8] = [
     "fingerprint",
     "encryptionError",
     "keyAlerts",
+    // What a guard was asked, which is no property of the vault.
+    "resourceGuardOperationRequests",
 ];
 
 /// The `properties` that clients see.

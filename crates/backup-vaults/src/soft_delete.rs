@@ -9,7 +9,7 @@ pub const SOFT_DELETE_DAYS_MIN: u32 = 14;
 pub const SOFT_DELETE_DAYS_MAX: u32 = 180;
 
 /// Whether what is deleted can be brought back.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SoftDeleteState {
     /// It is gone at once.
     Off,

@@ -7,9 +7,9 @@ use crate::erased::Planned;
 use crate::events::{barred, events, refused};
 use crate::place::is_a;
 use crate::{
-    Act, Answer, Answers, Caller, Decided, Erased, Operation, OperationState, Place, Precondition,
-    Progress, ProvisioningState, Record, Refusal, Registry, Removal, Request, Stop, Task, Verb,
-    World, Write,
+    Act, Admission, Answer, Answers, Caller, Decided, Erased, Operation, OperationState, Place,
+    Precondition, Progress, ProvisioningState, Record, Refusal, Registry, Removal, Request, Stop,
+    Task, Verb, World, Write,
 };
 
 /// Most resources in one page of a list.
@@ -31,13 +31,21 @@ pub trait Authorize: Send + Sync {
 pub struct Engine {
     registry: Registry,
     authorize: Box<dyn Authorize>,
+    admissions: Vec<Box<dyn Admission>>,
     locations: Option<Vec<Location>>,
 }
 
 impl Engine {
     /// An engine for these kinds.
     pub fn new(registry: Registry, authorize: Box<dyn Authorize>) -> Self {
-        Self { registry, authorize, locations: None }
+        Self { registry, authorize, admissions: Vec::new(), locations: None }
+    }
+
+    /// The same with one more admission, asked after those before it.
+    #[must_use]
+    pub fn with_admission(mut self, admission: Box<dyn Admission>) -> Self {
+        self.admissions.push(admission);
+        self
     }
 
     /// The same, where resources are created in these locations alone.
@@ -86,12 +94,22 @@ impl Engine {
             Verb::List => return permitted.and_then(|()| list(kind, request, world)),
             _ => permitted.map_err(|stop| barred(stop, request, &permission))?,
         }
+        self.admit(request, world).map_err(|stop| refused(stop, request, &permission))?;
         let decided = match &request.verb {
             Verb::Delete => delete(kind, &permission, request, world),
             Verb::Action(action) => self.act(kind, action, &permission, request, world),
             _ => self.write(kind, &permission, request, world),
         };
         decided.map_err(|stop| refused(stop, request, &permission))
+    }
+
+    fn admit(&self, request: &Request<'_>, world: &World) -> Result<(), Stop> {
+        if self.admissions.is_empty() {
+            return Ok(());
+        }
+        let before = world.record(&request.id)?;
+        let gate = self.authorize.as_ref();
+        self.admissions.iter().try_for_each(|one| one.admit(request, before, gate, world))
     }
 
     fn write(

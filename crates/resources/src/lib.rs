@@ -8,6 +8,7 @@
 //! loads it and asks again (DESIGN §4).
 
 mod activity;
+mod admission;
 mod answer;
 mod engine;
 mod erased;
@@ -28,6 +29,7 @@ mod soft_delete;
 mod world;
 
 pub use activity::{ActivityEvent, ActivityStatus};
+pub use admission::Admission;
 pub use answer::{Answer, Decided, Write};
 pub use engine::{Authorize, Engine, not_found};
 pub use erased::{Erased, Registry};

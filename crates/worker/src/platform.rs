@@ -13,8 +13,8 @@ use std::time::Duration;
 use custody_activity::{AuditDestination, DiagnosticSetting, EventSubscription, Ledger, Signer};
 use custody_ambient::{Clock, Entropy};
 use custody_backup_vaults::{
-    BackupPolicy, BackupVault, DeletedBackupVault, DeletedRecoveryServicesVault,
-    RecoveryServicesVault, Vault,
+    BackupPolicy, BackupVault, DeletedBackupVault, DeletedRecoveryServicesVault, GuardProxy,
+    RecoveryServicesVault, ResourceGuard, ResourceGuards, Vault,
 };
 use custody_directory::{self as directory, Locations, Region};
 use custody_envelope::SecretBytes;
@@ -179,6 +179,7 @@ impl Platform {
                 .with_cores(cores)
                 .with_release_authorities(release_authorities),
             engine: Engine::new(registry(), Box::new(directory::RoleAuthorizer))
+                .with_admission(Box::new(ResourceGuards))
                 .with_locations(locations.names()),
             locations,
             owner: orphans::this_process().map_err(|error| part("HostUnreadable", &error))?,
@@ -372,7 +373,10 @@ fn registry() -> Registry {
         .with::<RecoveryServicesVault>()
         .with::<DeletedRecoveryServicesVault>()
         .with::<BackupPolicy>()
+        .with::<GuardProxy<RecoveryServicesVault>>()
         .with::<BackupVault>()
+        .with::<GuardProxy<BackupVault>>()
+        .with::<ResourceGuard>()
         .with::<DeletedBackupVault>()
         .with::<DataProtectionPolicy>()
         .with::<BackupInstance>()

@@ -48,7 +48,7 @@ impl Desk {
         let path = "/custody/dependants?keyVault=kv1&key=k";
         let report = self.site.ask("GET", path, None, Value::Null);
         let newest = &report.body["versions"][0];
-        let vaults = newest["vaults"].as_array().unwrap_or_else(|| panic!("{report:?}"));
+        let vaults = newest["vaults"].as_array().unwrap();
         let ids = vaults.iter().map(|vault| vault["id"].as_str().unwrap().to_owned());
         (ids.collect(), newest["retireSafely"].as_bool().unwrap())
     }
