@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::marker::PhantomData;
 
-use custody_names::{Location, PrincipalId, ResourceId, TenantId};
+use custody_names::{Location, PrincipalId, ResourceId};
 use serde::Deserialize as _;
 use serde_json::{Map, Value};
 
@@ -370,8 +370,7 @@ fn identity<K: Kind>(
         let named =
             block.get("userAssignedIdentities").and_then(Value::as_object).unwrap_or(&empty);
         let patch = request.verb == Verb::Patch;
-        let tenant = request.caller.tenant;
-        identity.user_assigned = attached(named, stored.filter(|_| patch), tenant, world)?;
+        identity.user_assigned = attached(named, stored.filter(|_| patch), world)?;
         if identity.user_assigned.is_empty() {
             return Err(wrong("identity.type names UserAssigned but no identity".into()).into());
         }
@@ -384,7 +383,6 @@ fn identity<K: Kind>(
 fn attached(
     named: &Map<String, Value>,
     kept: Option<Identity>,
-    tenant: TenantId,
     world: &World,
 ) -> Result<Vec<UserAssigned>, Stop> {
     let mut all = kept.map(|identity| identity.user_assigned).unwrap_or_default();
@@ -406,15 +404,6 @@ fn attached(
                 .into());
         };
         let read = |name: &str| record.status.get(name).and_then(Value::as_str).unwrap_or_default();
-        if read("tenantId").parse::<TenantId>().is_ok_and(|own| own != tenant) {
-            let text = format!(
-                "the user-assigned identity {id} is one of another tenant: its subscription was \
-                 transferred since it was made (rule 41)"
-            );
-            return Err(Refusal::new(400, "FailedIdentityOperation", text)
-                .with_fix("delete the identity and create it anew")
-                .into());
-        }
         let broken = |error: custody_names::InvalidName| Refusal::bug(error.to_string());
         all.push(UserAssigned {
             principal_id: read("principalId").parse().map_err(broken)?,

@@ -8,21 +8,23 @@
 use std::sync::Arc;
 
 use custody_access::OWNER;
-use custody_backup_vaults::{DeletedVaultView, Vault};
+use custody_backup_vaults::{
+    BackupVault, DeletedVaultView, GuardedVault as _, RecoveryServicesVault, Vault,
+};
 use custody_directory::{
-    GroupedSubscription, RoleAssignmentKind, Subscription, UserAssignedIdentity, principal_of,
-    role_definition_id, tenant_id,
+    GroupedSubscription, IdentityStatus, RoleAssignmentKind, Subscription, UserAssignedIdentity,
+    principal_of, role_definition_id, tenant_id,
 };
 use custody_key_vault::{
     DeletedKeyVaultKind, DeletedManagedHsmKind, KeyVaultKind, KeyVaultRef, ManagedHsmKind,
     RequestContext, VaultOperation, deleted_key_vault_ref, key_vault_claim, key_vault_ref,
 };
-use custody_names::{KeyUri, PrincipalId, ResourceId, SubscriptionId, TenantId};
+use custody_names::{ClientId, KeyUri, PrincipalId, ResourceId, SubscriptionId, TenantId};
 use custody_record_store::OperationFilter;
 use custody_resources::{Kind, Record, Refusal, Stop, Stored, Target, World, Write};
 use serde::Serialize;
 
-use crate::directory::Author;
+use crate::directory::{Author, no_randomness};
 use crate::key_access::PLATFORM_KEY_VAULT;
 use crate::{Platform, fault};
 
@@ -51,7 +53,7 @@ pub struct Transfer {
     pub vaults: Vec<StoppedVault>,
     /// Key vaults that pass along.
     pub key_vaults: Vec<PassedKeyVault>,
-    /// User-assigned identities that are of no use any more, and are to be created anew.
+    /// User-assigned identities that are other principals from now on, of the new tenant.
     pub identities: Vec<ResourceId>,
     /// What keeps it from being done.
     pub blockers: Vec<Blocker>,
@@ -208,6 +210,7 @@ impl Platform {
         planned.writes.push(stored.into_write()?);
         planned.end_grants(&place, world)?;
         planned.detach_identities(&place, world)?;
+        self.renew_identities(&mut planned, &place, to, world)?;
         planned.find_foreign_keys(&place, world)?;
         for owner in owners(to, world)? {
             planned.transfer.owners.push(owner);
@@ -215,6 +218,31 @@ impl Platform {
         }
         planned.writes.push(self.directory_event(author, TRANSFER, place));
         Ok(planned)
+    }
+}
+
+impl Platform {
+    /// User-assigned identities become principals of the new tenant: nobody there is to act as one of
+    /// the old tenant, which may have grants of its own.
+    fn renew_identities(
+        &self,
+        planned: &mut Planned,
+        place: &ResourceId,
+        to: TenantId,
+        world: &World,
+    ) -> Result<(), Stop> {
+        let entropy = self.entropy.as_ref();
+        for record in world.below(place, UserAssignedIdentity::TYPE)? {
+            let mut stored = Stored::<UserAssignedIdentity>::read(record)?;
+            stored.status = IdentityStatus {
+                principal_id: PrincipalId::mint(entropy).map_err(no_randomness)?,
+                client_id: ClientId::mint(entropy).map_err(no_randomness)?,
+                tenant_id: to,
+            };
+            planned.writes.push(stored.into_write()?);
+            planned.transfer.identities.push(record.id.clone());
+        }
+        Ok(())
     }
 }
 
@@ -292,8 +320,6 @@ impl Planned {
                 self.writes.push(deleted.without_identity()?);
             }
         }
-        let identities = world.below(place, UserAssignedIdentity::TYPE)?;
-        self.transfer.identities = identities.iter().map(|record| record.id.clone()).collect();
         Ok(())
     }
 
@@ -318,6 +344,26 @@ impl Planned {
                 if place.contains(&holder.id) != place.contains(id) {
                     let why = format!("is under the key {key}, which would be another tenant's");
                     self.block(id, &why, "change it to a key in its own subscription first");
+                }
+            }
+        }
+        self.find_foreign_guards(place, world)
+    }
+
+    /// A guard of another tenant could never be asked, nor taken away.
+    fn find_foreign_guards(&mut self, place: &ResourceId, world: &World) -> Result<(), Stop> {
+        for kind in [RecoveryServicesVault::PROXY, BackupVault::PROXY] {
+            for proxy in world.below(&ResourceId::root(), kind)? {
+                let guarded_by =
+                    proxy.references.iter().filter_map(|reference| match &reference.to {
+                        Target::Resource(id) => id.parse::<ResourceId>().ok(),
+                        Target::Key(_) | Target::KeyVersion(_) => None,
+                    });
+                for guard in guarded_by {
+                    if place.contains(&guard) != place.contains(&proxy.id) {
+                        let why = format!("names {guard}, which would be another tenant's");
+                        self.block(&proxy.id, &why, "take the resource guard away first");
+                    }
                 }
             }
         }

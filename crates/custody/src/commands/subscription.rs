@@ -85,7 +85,7 @@ fn consequence(plan: &Value) -> String {
         }
     }
     for id in list(plan, "identities").iter().filter_map(Value::as_str) {
-        let _ = writeln!(text, "{} is to be created anew.", terminal::line(id));
+        let _ = writeln!(text, "{} becomes another principal.", terminal::line(id));
     }
     for blocker in list(plan, "blockers") {
         let part = |name: &str| blocker.get(name).and_then(Value::as_str).unwrap_or_default();

@@ -136,7 +136,7 @@ fn a_transferred_subscription_needs_its_identities_anew() {
     assert_eq!(end(&estate.job(&old, "backup", json!({}))), COMPLETED);
     let uai =
         format!("{}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/one", estate.group);
-    desk.done(&old, "PUT", &uai, json!({ "location": "local" }));
+    let before = desk.done(&old, "PUT", &uai, json!({ "location": "local" }));
 
     // What it would mean is said before, and nothing is changed by asking.
     let plan = desk.transfer(&old.subscription, &new.id, true).body;
@@ -159,15 +159,10 @@ fn a_transferred_subscription_needs_its_identities_anew() {
     {
         assert_eq!(end(&estate.job(&new, verb, body)), LOST, "{verb}");
     }
-    // An identity of the old tenant is of no use.
-    let attach = json!({ "identity": {
-        "type": "UserAssigned", "userAssignedIdentities": { uai.clone(): {} },
-    } });
-    let refused = desk.ask_as(&new, "PATCH", &estate.vault, attach.clone());
-    assert_eq!(refused.body["error"]["code"], "FailedIdentityOperation", "{refused:?}");
-    desk.done(&new, "DELETE", &uai, Value::Null);
-    desk.done(&new, "PUT", &uai, json!({ "location": "local" }));
-    desk.done(&new, "PATCH", &estate.vault, attach);
+    // A user-assigned identity is another principal now: nobody acts as one of the old tenant.
+    let identity = desk.done(&new, "GET", &uai, Value::Null)["properties"].clone();
+    assert_eq!(identity["tenantId"], new.id, "{identity}");
+    assert_ne!(identity["principalId"], before["properties"]["principalId"]);
 
     // Identity, grant and key anew; the key itself came along.
     estate.grant(&new, CRYPTO_OFFICER, &new.object, 1);
@@ -235,6 +230,15 @@ fn a_transfer_that_would_lose_something_is_refused() {
         assert_eq!(code(&desk.transfer(moved, &new.id, false)), blocked);
     }
     desk.done(&old, "GET", &estate.vault, Value::Null);
+    // A guard of a subscription that stays.
+    let guard = format!("{second}/providers/Microsoft.DataProtection/resourceGuards/guard");
+    let body = json!({ "location": "local", "properties": {} });
+    desk.done(&old, "PUT", &guard, body);
+    let proxy = format!("{}/backupResourceGuardProxies/VaultProxy", estate.vault);
+    let body = json!({ "properties": { "resourceGuardResourceId": guard } });
+    desk.done(&old, "PUT", &proxy, body);
+    let plan = desk.transfer(subscription, &new.id, true).body;
+    assert!(plan["blockers"].to_string().contains("VaultProxy"), "{plan}");
     // The hardware stays where it is.
     let hsm = format!("{}/providers/Microsoft.KeyVault/managedHSMs/hsm-estate", estate.group);
     let body = json!({
