@@ -12,6 +12,7 @@ use crate::change::{Asked, EncryptionChange, dress_key};
 use crate::encryption::EncryptionSettings;
 use crate::key_alert::KeyAlert;
 use crate::rules;
+use crate::soft_delete;
 use crate::status::VaultStatus;
 use crate::vault::{self, Store};
 
@@ -36,7 +37,8 @@ pub struct SecuritySettings {
     /// Which key protects the vault; absent in a PUT keeps what is stored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encryption_settings: Option<EncryptionSettings>,
-    /// Kept as the client wrote it.
+    /// Whether and for how long the vault can be brought back once it is deleted; absent in a PUT
+    /// keeps what is stored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub soft_delete_settings: Option<Value>,
     /// Kept as the client wrote it.
@@ -100,6 +102,10 @@ impl Kind for BackupVault {
         let mut spec = change.spec.clone();
         spec.store = rules::store_place_is_fixed(place, spec.store)?;
         spec.security_settings.encryption_settings = wanted;
+        let security = before.map(|stored| &stored.spec.security_settings);
+        let soft_delete = security.and_then(|security| security.soft_delete_settings.as_ref());
+        spec.security_settings.soft_delete_settings =
+            soft_delete::BACKUP.settle(spec.security_settings.soft_delete_settings, soft_delete)?;
         Ok(Plan { task, ..Plan::done(spec, status) })
     }
 
@@ -181,4 +187,4 @@ fn in_sight(stored: &Stored<BackupVault>) -> Option<&EncryptionSettings> {
 }
 
 /// Where encryption settings stand in a request's body.
-const ENCRYPTION_POINTER: &str = "/properties/securitySettings/encryptionSettings";
+pub(crate) const ENCRYPTION_POINTER: &str = "/properties/securitySettings/encryptionSettings";

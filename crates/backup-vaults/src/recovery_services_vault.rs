@@ -16,11 +16,12 @@ use crate::encryption::{
 };
 use crate::key_alert::KeyAlert;
 use crate::rules;
+use crate::soft_delete;
 use crate::status::VaultStatus;
 use crate::vault::{self, Store};
 
 /// Where encryption settings stand in a request's body.
-const ENCRYPTION_POINTER: &str = "/properties/encryption";
+pub(crate) const ENCRYPTION_POINTER: &str = "/properties/encryption";
 
 /// The kind of Recovery Services vaults.
 pub struct RecoveryServicesVault;
@@ -112,6 +113,13 @@ pub struct RecoveryServicesSpec {
     pub settings: Map<String, Value>,
 }
 
+impl RecoveryServicesSpec {
+    /// Whether and for how long the vault can be brought back once it is deleted.
+    pub(crate) fn soft_delete_settings(&self) -> Option<&Value> {
+        self.settings.get("securitySettings")?.get("softDeleteSettings")
+    }
+}
+
 impl Kind for RecoveryServicesVault {
     const TYPE: &'static str = "Microsoft.RecoveryServices/vaults";
     const PLACE: Place = Place::Below("Microsoft.Resources/subscriptions/resourceGroups");
@@ -144,6 +152,10 @@ impl Kind for RecoveryServicesVault {
         spec.encryption = wanted.map(VaultEncryption::from);
         spec.sku = sku(change.request, before);
         spec.settings.retain(|name, _| !SERVER_FIELDS.contains(&name.as_str()));
+        let known = before.and_then(|stored| stored.spec.soft_delete_settings());
+        let wanted = spec.soft_delete_settings().cloned();
+        let wanted = soft_delete::RECOVERY_SERVICES.settle(wanted, known)?;
+        soft_delete::put_below_security(&mut spec.settings, wanted);
         let request = change.request;
         let system = SystemData::new(&request.caller.name, request.now);
         let policy = before.is_none().then(|| default_policy(&request.id, system)).transpose()?;
@@ -222,7 +234,7 @@ fn in_sight(stored: &Stored<RecoveryServicesVault>) -> Option<EncryptionSettings
 }
 
 /// Fields that clients send back as they read them, and that only the server writes.
-const SERVER_FIELDS: [&str; 8] = [
+const SERVER_FIELDS: [&str; 9] = [
     "provisioningState",
     "privateEndpointStateForBackup",
     "privateEndpointStateForSiteRecovery",
@@ -231,6 +243,8 @@ const SERVER_FIELDS: [&str; 8] = [
     "fingerprint",
     "encryptionError",
     "keyAlerts",
+    // What a guard was asked, which is no property of the vault.
+    "resourceGuardOperationRequests",
 ];
 
 /// The `properties` that clients see.

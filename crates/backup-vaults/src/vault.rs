@@ -7,20 +7,20 @@ use custody_resources::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::backup_vault::{BackupVault, BackupVaultSpec};
-use crate::change::apply;
+use crate::backup_vault::{self, BackupVault, BackupVaultSpec};
+use crate::change::{Asked, apply};
 use crate::encryption::{ApplyEncryption, EncryptionSettings};
-use crate::recovery_services_vault::{RecoveryServicesSpec, RecoveryServicesVault};
+use crate::recovery_services_vault::{self, RecoveryServicesSpec, RecoveryServicesVault};
 use crate::rules;
+use crate::soft_delete::{self, SoftDelete, SoftDeleteState, Words};
 use crate::status::VaultStatus;
 
 /// The types of vaults.
 pub const VAULT_TYPES: [&str; 2] = [BackupVault::TYPE, RecoveryServicesVault::TYPE];
-/// Types of what is under protection in a vault; a vault that holds any is not deleted.
-const ITEM_TYPES: [&str; 2] = [
-    "Microsoft.DataProtection/backupVaults/backupInstances",
-    "Microsoft.RecoveryServices/vaults/backupFabrics/protectionContainers/protectedItems",
-];
+/// Types of what is under protection in a vault, after the vault's own; a vault that holds any is
+/// not deleted.
+const ITEM_TYPES: [&str; 2] =
+    ["backupInstances", "backupFabrics/protectionContainers/protectedItems"];
 
 // The verbs that vaults of both kinds have beside those of Azure.
 /// Proves every object of the repository.
@@ -35,6 +35,9 @@ pub(crate) const REPAIR: Action = Action { name: "repair", permission: "repair/a
 /// Says what a change of its encryption would meet, and changes nothing.
 pub(crate) const CHECK_ENCRYPTION: Action =
     Action { name: "checkEncryption", permission: "checkEncryption/action" };
+
+/// Where soft delete settings stand in a request's body, for both kinds.
+const SOFT_DELETE_POINTER: &str = "/properties/securitySettings/softDeleteSettings";
 
 /// Where a vault's repository lies. custody's own; absent, it lies in the data folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,6 +125,67 @@ impl Vault {
         }
     }
 
+    /// Whether and for how long it can be brought back once it is deleted. What never got a keyring
+    /// holds nothing to bring back.
+    pub fn soft_delete(&self) -> SoftDelete {
+        if self.status.keyring.is_none() {
+            return SoftDelete { state: SoftDeleteState::Off, ..SoftDelete::default() };
+        }
+        self.soft_delete_settings()
+    }
+
+    /// Its soft delete as it is set.
+    pub(crate) fn soft_delete_settings(&self) -> SoftDelete {
+        let (words, stored) = self.stored_soft_delete();
+        words.read(stored)
+    }
+
+    /// Its soft delete as it would be after a request; none if that says nothing of it, or nothing
+    /// that can be done.
+    pub(crate) fn soft_delete_asked(&self, request: &Request<'_>) -> Option<SoftDelete> {
+        let asked = request.body.pointer(SOFT_DELETE_POINTER)?;
+        let (words, stored) = self.stored_soft_delete();
+        let whole = words.settle(Some(asked.clone()), stored).ok()?;
+        Some(words.read(whole.as_ref()))
+    }
+
+    fn stored_soft_delete(&self) -> (&'static Words, Option<&Value>) {
+        match &self.spec {
+            Spec::Backup(spec) => {
+                (&soft_delete::BACKUP, spec.security_settings.soft_delete_settings.as_ref())
+            }
+            Spec::RecoveryServices(spec) => {
+                (&soft_delete::RECOVERY_SERVICES, spec.soft_delete_settings())
+            }
+        }
+    }
+
+    /// Whether a request asks for another key or identity than is in force.
+    pub(crate) fn changes_encryption(&self, request: &Request<'_>) -> bool {
+        let asked = match &self.spec {
+            Spec::Backup(spec) => {
+                let stored = spec.security_settings.encryption_settings.as_ref();
+                Asked::read(request, backup_vault::ENCRYPTION_POINTER, stored)
+            }
+            Spec::RecoveryServices(spec) => {
+                let pointer = recovery_services_vault::ENCRYPTION_POINTER;
+                Asked::read(request, pointer, spec.encryption.as_ref())
+                    .and_then(|asked| asked.try_map(EncryptionSettings::try_from))
+            }
+        };
+        let key_and_identity = |settings: Option<&EncryptionSettings>| {
+            let settings = settings.filter(|settings| settings.key().is_some());
+            settings.map(|one| (one.key().cloned(), one.kek_identity.clone()))
+        };
+        let applied = key_and_identity(self.status.applied.as_ref());
+        match asked {
+            // What cannot be read is refused by the vault itself.
+            Ok(Asked::Nothing) | Err(_) => false,
+            Ok(Asked::Removal) => applied.is_some(),
+            Ok(Asked::Settings(settings, _)) => key_and_identity(Some(&settings)) != applied,
+        }
+    }
+
     /// The record with the present status, one revision on.
     pub fn into_record(self) -> Result<Record, Refusal> {
         let Self { record, status, spec } = self;
@@ -162,11 +226,11 @@ fn is_a<K: Kind>(record: &Record) -> bool {
     record.id.resource_type().as_str().eq_ignore_ascii_case(K::TYPE)
 }
 
-/// The items in a vault.
+/// The items in a vault, also in one that is deleted softly.
 pub fn items_of<'w>(vault: &ResourceId, world: &'w World) -> Result<Vec<&'w Record>, Stop> {
     let mut all = Vec::new();
     for kind in ITEM_TYPES {
-        all.extend(world.below(vault, kind)?);
+        all.extend(world.below(vault, &format!("{}/{kind}", vault.resource_type()))?);
     }
     Ok(all)
 }

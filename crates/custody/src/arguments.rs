@@ -93,6 +93,7 @@ pub(crate) enum Command {
     Identity(commands::identity::Options),
     Role(commands::role::Options),
     Group(commands::group::Options),
+    Subscription(commands::subscription::Options),
     Backup(commands::backup::Options),
     Job(commands::job::Options),
     Audit(commands::audit::Options),

@@ -8,7 +8,7 @@ use custody_ambient::Timestamp;
 use custody_names::{KeyVaultName, Location, PrincipalId, ResourceId, TenantId};
 use custody_resources::{
     Act, Action, Change, Kind, Place, Plan, ProvisioningState, Query, Record, Refusal, Request,
-    Stop, Stored, Target, World, Write,
+    SoftlyDeleted, Stop, Stored, Target, World, Write, being_purged, deleted_id,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -111,7 +111,7 @@ impl<K: KeyHolder> Kind for Deleted<K> {
         let mut leaving = current.clone();
         leaving.record.state = ProvisioningState::Deleting;
         let writes = vec![leaving.into_write()?];
-        Ok(Act { status: 202, body: None, task: Some(task), writes })
+        Ok(Act { task: Some(task), writes, ..Act::default() })
     }
 
     fn properties(stored: &Stored<Self>) -> Result<Value, Refusal> {
@@ -128,6 +128,12 @@ impl<K: KeyHolder> Kind for Deleted<K> {
     /// It holds the name, so that nobody takes it meanwhile.
     fn claim(id: &ResourceId) -> Option<String> {
         vault_rules::name(id).ok().map(|name| key_vault_claim(&name))
+    }
+}
+
+impl<K: KeyHolder> SoftlyDeleted for Deleted<K> {
+    fn purge_at(stored: &Stored<Self>) -> Timestamp {
+        stored.status.shown.scheduled_purge_date
     }
 }
 
@@ -242,7 +248,8 @@ pub(crate) fn deleted<K: KeyHolder>(
         purge_protection_enabled: vault.purge_protection.then_some(true),
     };
     let system = current.record.system.clone().changed_by(&request.caller, request.now);
-    let record = Record::blank(deleted_id(current, &shown.location)?, system);
+    let record =
+        Record::blank(deleted_id(&current.record.id, &shown.location, K::DELETED)?, system);
     let status = DeletedKeyVaultStatus {
         shown,
         tenant_id: vault.tenant,
@@ -251,30 +258,6 @@ pub(crate) fn deleted<K: KeyHolder>(
         diagnostic_settings: world.children(&current.record.id, DIAGNOSTIC_SETTING)?.to_vec(),
     };
     Ok(Stored::<Deleted<K>> { record, spec: NoProperties {}, status }.into_write()?)
-}
-
-/// The error for what is being erased already.
-fn being_purged(deleted: &Record) -> Refusal {
-    let name = deleted.id.name().unwrap_or_default();
-    let text = format!("The deleted vault '{name}' is being purged.");
-    Refusal::new(409, "AnotherOperationInProgress", text)
-}
-
-fn deleted_id<K: KeyHolder>(
-    current: &Stored<K>,
-    location: &Location,
-) -> Result<ResourceId, Refusal> {
-    let id = &current.record.id;
-    let broken = || Refusal::bug(format!("{id} is no key vault's identifier"));
-    let subscription = id.subscription_id().ok_or_else(broken)?;
-    let name = id.name().ok_or_else(broken)?;
-    let word = K::DELETED.rsplit('/').next().unwrap_or_default();
-    format!(
-        "/subscriptions/{subscription}/providers/Microsoft.KeyVault/locations/{location}\
-         /{word}/{name}"
-    )
-    .parse()
-    .map_err(|_| broken())
 }
 
 /// Purge protection holds until the scheduled date (rule 125).

@@ -104,7 +104,7 @@ impl Session<'_> {
             let old_key = vault.open_key(&old)?;
             let key = if touched.contains(&vault.id) {
                 let fresh = sealed_box::mint_key(self.entropy())?;
-                self.reseal_private_keys(vault, &old_key, &fresh)?;
+                self.reseal_private_keys((vault, &old_key), (vault, &fresh))?;
                 fresh
             } else {
                 old_key
@@ -121,11 +121,11 @@ impl Session<'_> {
         self.store().seal.replace(&[new, old])
     }
 
-    fn reseal_private_keys(
+    /// Seals the private keys of a key vault anew: as what it was, under its key, to what it becomes.
+    pub(crate) fn reseal_private_keys(
         &self,
-        vault: &VaultRow,
-        old: &SecretBytes,
-        new: &SecretBytes,
+        (vault, old): (&VaultRow, &SecretBytes),
+        (becomes, new): (&VaultRow, &SecretBytes),
     ) -> Result<()> {
         let mut versions = self.rows().prepare_cached(
             "SELECT key.name AS key_name, version.number, version.version, version.sealed_private \
@@ -139,7 +139,7 @@ impl Session<'_> {
             .collect::<rusqlite::Result<_>>()?;
         for (number, name, version, sealed) in versions {
             let private = vault.open_private(old, &name, &version, &sealed)?;
-            let sealed = vault.seal_private(new, &name, &version, &private, self.entropy())?;
+            let sealed = becomes.seal_private(new, &name, &version, &private, self.entropy())?;
             self.rows().execute(
                 "UPDATE version SET sealed_private = ?1 WHERE number = ?2",
                 params![sealed, number],

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use custody_access::{Grant, Grants, Principal};
 use custody_ambient::{Clock, Entropy};
-use custody_names::{KeyName, KeyUri};
+use custody_names::{KeyName, KeyUri, TenantId};
 
 use crate::answer::KeyAnswer;
 use crate::audit::{AuditSink, RequestContext};
@@ -55,6 +55,8 @@ pub enum VaultOperation {
     Recover,
     /// Erase all its keys.
     Purge,
+    /// Let it pass to this tenant, keys and all.
+    HandOver(TenantId),
 }
 
 impl KeyVaults {
@@ -214,6 +216,7 @@ impl KeyVaults {
                 VaultOperation::Delete => session.delete_vault(vault, context.now),
                 VaultOperation::Recover => session.recover_vault(vault),
                 VaultOperation::Purge => session.purge_vault(vault),
+                VaultOperation::HandOver(to) => session.hand_over(vault, to),
             }?;
             Ok(KeyAnswer::Keys { keys: Vec::new(), next: None })
         })

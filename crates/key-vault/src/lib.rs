@@ -20,6 +20,7 @@ mod crypto;
 mod deleted_vault_kind;
 mod erase;
 mod error;
+mod hand_over;
 mod jwk;
 mod key;
 mod key_event;

@@ -65,6 +65,7 @@ impl<'a> Request<'a> {
             VaultOperation::Delete => "VaultDelete",
             VaultOperation::Recover => "VaultRecover",
             VaultOperation::Purge => "VaultPurge",
+            VaultOperation::HandOver(_) => "VaultHandOver",
         };
         let (resource, id) = (&vault.resource, vault.address(&Hosts::default()));
         let (uri, vault, algorithm) = (resource.to_string(), Some(vault), None);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use custody_ambient::Timestamp;
 use custody_names::{KeyVaultName, ResourceId, TenantId};
-use custody_resources::{Hosts, Kind as _};
+use custody_resources::{Hosts, Kind as _, days_after};
 
 use crate::managed_hsm_kind::ManagedHsmKind;
 use crate::vault_network::NetworkRules;
@@ -90,10 +90,8 @@ impl KeyVaultRef {
 
     /// When something that is soft-deleted at `now` is purged by itself.
     pub(crate) fn purge_after(&self, now: Timestamp) -> Timestamp {
-        const DAY_SECONDS: i64 = 24 * 60 * 60;
         let days = self.soft_delete_days.clamp(SOFT_DELETE_DAYS_MIN, SOFT_DELETE_DAYS_MAX);
-        let second = now.as_second().saturating_add(i64::from(days) * DAY_SECONDS);
-        Timestamp::from_second(second).unwrap_or(Timestamp::MAX)
+        days_after(now, days)
     }
 }
 

@@ -247,7 +247,7 @@ impl Kind for KeyVaultKind {
         changed.spec.access_policies = Some(policies);
         changed.record.system = changed.record.system.changed_by(&request.caller, request.now);
         let writes = vec![changed.into_write()?, Write::RaiseRevocation];
-        Ok(Act { status: 200, body: Some(body), task: None, writes })
+        Ok(Act { status: 200, body: Some(body), writes, ..Act::default() })
     }
 
     /// Its address is the one that the caller reaches it by, whatever it was created through.

@@ -15,6 +15,7 @@ use crate::vault::{KeyVaultRef, SOFT_DELETE_DAYS_MAX, Strictness};
 use crate::vault_network::NetworkRules;
 
 /// A key vault as a row of `vault`.
+#[derive(Clone)]
 pub(crate) struct VaultRow {
     pub(crate) id: i64,
     pub(crate) resource: String,

@@ -72,6 +72,8 @@ pub fn answers_queries([one, two]: &Handles) {
     check(Query::Below(group, "a.b/vaults/items".into()), &[&item]);
     check(Query::Below("/".into(), "a.b/vaults/items".into()), &[&item]);
     check(Query::Below(vault.id.canonical(), "a.b/vaults".into()), &[]);
+    check(Query::Everything(vault.id.canonical()), &[&item]);
+    check(Query::Everything(item.id.canonical()), &[]);
     check(Query::Referrers(key.clone()), &[&vault]);
     check(Query::Claim("vault-name:v".into()), &[&vault]);
     check(Query::Claim("vault-name:w".into()), &[]);

@@ -7,9 +7,9 @@ use crate::erased::Planned;
 use crate::events::{barred, events, refused};
 use crate::place::is_a;
 use crate::{
-    Act, Answer, Answers, Caller, Decided, Erased, Operation, OperationState, Place, Precondition,
-    Progress, ProvisioningState, Record, Refusal, Registry, Removal, Request, Stop, Task, Verb,
-    World, Write,
+    Act, Admission, Answer, Answers, Caller, Decided, Erased, Operation, OperationState, Place,
+    Precondition, Progress, ProvisioningState, Record, Refusal, Registry, Removal, Request, Stop,
+    Task, Verb, World, Write,
 };
 
 /// Most resources in one page of a list.
@@ -31,13 +31,21 @@ pub trait Authorize: Send + Sync {
 pub struct Engine {
     registry: Registry,
     authorize: Box<dyn Authorize>,
+    admissions: Vec<Box<dyn Admission>>,
     locations: Option<Vec<Location>>,
 }
 
 impl Engine {
     /// An engine for these kinds.
     pub fn new(registry: Registry, authorize: Box<dyn Authorize>) -> Self {
-        Self { registry, authorize, locations: None }
+        Self { registry, authorize, admissions: Vec::new(), locations: None }
+    }
+
+    /// The same with one more admission, asked after those before it.
+    #[must_use]
+    pub fn with_admission(mut self, admission: Box<dyn Admission>) -> Self {
+        self.admissions.push(admission);
+        self
     }
 
     /// The same, where resources are created in these locations alone.
@@ -86,12 +94,22 @@ impl Engine {
             Verb::List => return permitted.and_then(|()| list(kind, request, world)),
             _ => permitted.map_err(|stop| barred(stop, request, &permission))?,
         }
+        self.admit(request, world).map_err(|stop| refused(stop, request, &permission))?;
         let decided = match &request.verb {
             Verb::Delete => delete(kind, &permission, request, world),
-            Verb::Action(action) => act(kind, action, &permission, request, world),
+            Verb::Action(action) => self.act(kind, action, &permission, request, world),
             _ => self.write(kind, &permission, request, world),
         };
         decided.map_err(|stop| refused(stop, request, &permission))
+    }
+
+    fn admit(&self, request: &Request<'_>, world: &World) -> Result<(), Stop> {
+        if self.admissions.is_empty() {
+            return Ok(());
+        }
+        let before = world.record(&request.id)?;
+        let gate = self.authorize.as_ref();
+        self.admissions.iter().try_for_each(|one| one.admit(request, before, gate, world))
     }
 
     fn write(
@@ -128,6 +146,36 @@ impl Engine {
         let operation = begin(task, request, permission, &mut writes);
         writes.extend(events(request, permission, status, operation.is_some()));
         let body = (status != 202).then_some(body);
+        Ok(Decided { answer: Answer { status, body, operation }, writes })
+    }
+
+    fn act(
+        &self,
+        kind: &dyn Erased,
+        action: &str,
+        permission: &str,
+        request: &Request<'_>,
+        world: &World,
+    ) -> Result<Decided, Stop> {
+        let record = world.record(&request.id)?.ok_or_else(|| not_found(&request.id))?;
+        check_etag(request, Some(record))?;
+        // The name as the kind spells it, whatever case it came in.
+        let known = kind.actions().iter().find(|known| known.name.eq_ignore_ascii_case(action));
+        let action = known.map_or(action, |known| known.name);
+        let Act { status, body, task, mut writes, linked } =
+            kind.act(action, request, record, world)?;
+        for (permission, scope) in &linked {
+            self.authorize.check(&request.caller, permission, scope, world)?;
+        }
+        let operation = begin(task, request, permission, &mut writes);
+        let status = match (status, operation) {
+            (0, Some(_)) => 202,
+            (0, None) => 200,
+            (chosen, _) => chosen,
+        };
+        if !writes.is_empty() {
+            writes.extend(events(request, permission, status, operation.is_some()));
+        }
         Ok(Decided { answer: Answer { status, body, operation }, writes })
     }
 
@@ -255,31 +303,6 @@ fn delete(
     all.extend(events(request, permission, status, operation.is_some()));
     let body = kind.shows_deleted().then(|| kind.render(record, request)).transpose()?;
     Ok(Decided { answer: Answer { status, body, operation }, writes: all })
-}
-
-fn act(
-    kind: &dyn Erased,
-    action: &str,
-    permission: &str,
-    request: &Request<'_>,
-    world: &World,
-) -> Result<Decided, Stop> {
-    let record = world.record(&request.id)?.ok_or_else(|| not_found(&request.id))?;
-    check_etag(request, Some(record))?;
-    // The name as the kind spells it, whatever case it came in.
-    let known = kind.actions().iter().find(|known| known.name.eq_ignore_ascii_case(action));
-    let action = known.map_or(action, |known| known.name);
-    let Act { status, body, task, mut writes } = kind.act(action, request, record, world)?;
-    let operation = begin(task, request, permission, &mut writes);
-    let status = match (status, operation) {
-        (0, Some(_)) => 202,
-        (0, None) => 200,
-        (chosen, _) => chosen,
-    };
-    if !writes.is_empty() {
-        writes.extend(events(request, permission, status, operation.is_some()));
-    }
-    Ok(Decided { answer: Answer { status, body, operation }, writes })
 }
 
 fn answered(status: u16, body: Option<Value>) -> Decided {

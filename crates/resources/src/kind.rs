@@ -165,6 +165,8 @@ pub struct Act {
     pub task: Option<Task>,
     /// Writes, in the same transaction.
     pub writes: Vec<Write>,
+    /// Permissions the caller needs elsewhere: permission name and scope.
+    pub linked: Vec<(String, ResourceId)>,
 }
 
 /// One resource type.

@@ -8,6 +8,7 @@
 //! loads it and asks again (DESIGN §4).
 
 mod activity;
+mod admission;
 mod answer;
 mod engine;
 mod erased;
@@ -24,9 +25,11 @@ mod place;
 mod record;
 mod reference;
 mod request;
+mod soft_delete;
 mod world;
 
 pub use activity::{ActivityEvent, ActivityStatus};
+pub use admission::Admission;
 pub use answer::{Answer, Decided, Write};
 pub use engine::{Authorize, Engine, not_found};
 pub use erased::{Erased, Registry};
@@ -35,10 +38,11 @@ pub use flag::flag;
 pub use hosts::Hosts;
 pub use identity::{Identity, IdentityKind, UserAssigned};
 pub use kind::{Act, Action, Answers, Change, Kind, Place, Plan, Removal, Stored};
-pub use moving::Move;
+pub use moving::{Move, carried_along, renamed};
 pub use number::number;
 pub use operation::{Operation, OperationState, Progress, Task};
 pub use record::{CreatedByType, ProvisioningState, Record, SystemData};
 pub use reference::{Reference, Target};
 pub use request::{Caller, CallerKind, Precondition, Request, Verb};
+pub use soft_delete::{SoftlyDeleted, being_purged, days_after, deleted_id};
 pub use world::{Query, World};

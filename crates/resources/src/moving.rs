@@ -80,23 +80,10 @@ impl Engine {
         for id in &wanted.resources {
             let (record, to) = self.one(request, id, &wanted.target, world)?;
             writes.push(Write::Remove(record.id.clone()));
-            for part in self.with_all_below(record, world)? {
-                writes.push(Write::Put(Box::new(renamed(&part, &record.id, &to)?)));
-            }
+            writes.push(Write::Put(Box::new(renamed(record, &record.id, &to)?)));
+            writes.extend(carried_along(&record.id, &to, world)?);
         }
         Ok(writes)
-    }
-
-    /// A record and all records below it that move along, at whatever depth: not each parent of a
-    /// record has one of its own.
-    fn with_all_below(&self, top: &Record, world: &World) -> Result<Vec<Record>, Stop> {
-        let mut all = vec![top.clone()];
-        for kind in self.registry().iter().map(Erased::resource_type) {
-            if !kind.to_lowercase().starts_with(LEFT_BEHIND) {
-                all.extend(world.below(&top.id, kind)?.iter().cloned());
-            }
-        }
-        Ok(all)
     }
 
     /// One resource and what it will be called; refused if it cannot move.
@@ -130,8 +117,30 @@ impl Engine {
     }
 }
 
-/// The record under its new identifier, with every mention of the old one replaced.
-fn renamed(record: &Record, from: &ResourceId, to: &ResourceId) -> Result<Record, Refusal> {
+/// The writes that bring all that stands below `from`, at whatever depth, to the same place below
+/// `to`. Who takes `from` away removes what stood there. Role assignments stay behind.
+///
+/// # Errors
+/// Stops until all of it is loaded.
+pub fn carried_along(
+    from: &ResourceId,
+    to: &ResourceId,
+    world: &World,
+) -> Result<Vec<Write>, Stop> {
+    let parts = world
+        .everything(from)?
+        .iter()
+        .filter(|part| !part.id.resource_type().as_str().to_lowercase().starts_with(LEFT_BEHIND));
+    let moved: Result<Vec<Write>, Refusal> =
+        parts.map(|part| Ok(Write::Put(Box::new(renamed(part, from, to)?)))).collect();
+    Ok(moved?)
+}
+
+/// The record as a new one under another identifier, with every mention of the old one replaced.
+///
+/// # Errors
+/// An impossible case: a record that cannot be read again is a bug.
+pub fn renamed(record: &Record, from: &ResourceId, to: &ResourceId) -> Result<Record, Refusal> {
     let broken = |error: serde_json::Error| Refusal::bug(error.to_string());
     let mut value = serde_json::to_value(record).map_err(broken)?;
     replace(&mut value, from.as_str(), to.as_str());

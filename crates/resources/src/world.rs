@@ -18,6 +18,8 @@ pub enum Query {
     Members(String),
     /// The records of a type anywhere below a place.
     Below(String, String),
+    /// All records anywhere below a place, whatever their type (canonical identifier).
+    Everything(String),
     /// The records that name a target.
     Referrers(Target),
     /// The record that holds a claimed name.
@@ -70,6 +72,11 @@ impl World {
     /// The records of `kind` anywhere below `place`.
     pub fn below(&self, place: &ResourceId, kind: &str) -> Result<&[Record], Stop> {
         self.ask(Query::Below(place.canonical(), kind.to_lowercase()))
+    }
+
+    /// All records anywhere below `place`, whatever their kind.
+    pub fn everything(&self, place: &ResourceId) -> Result<&[Record], Stop> {
+        self.ask(Query::Everything(place.canonical()))
     }
 
     /// The record that holds the claimed name `claim` (`KIND:NAME`).

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::address::{self, Address};
 use crate::reply::{self, Body};
 use crate::server::Call;
-use crate::{api_version, arm_keys, jobs, links, metadata, views};
+use crate::{api_version, arm_keys, jobs, links, metadata, undelete, views};
 
 /// Answers one ARM request.
 pub(crate) fn answer(platform: &Arc<Platform>, call: &Call<'_>) -> Result<Response<Body>, Refusal> {
@@ -32,6 +32,9 @@ pub(crate) fn answer(platform: &Arc<Platform>, call: &Call<'_>) -> Result<Respon
     let Address { id, listed, verb } = address::parse(call.method, &call.path)?;
     let id = address::spelled(&id, platform.engine.registry());
     let id = views::record_of(platform, call, id)?;
+    if let Some(response) = undelete::answer(platform, call, &id, &verb)? {
+        return Ok(response);
+    }
     let action = match &verb {
         Verb::Action(name) => Some(name.to_ascii_lowercase()),
         _ => None,

@@ -9,7 +9,7 @@ use http::{Request, header};
 use serde_json::Value;
 
 use crate::base::{Base, HostKind};
-use crate::{address, json_body};
+use crate::{address, json_body, undelete};
 
 /// Largest request body, in bytes.
 pub(crate) const REQUEST_BYTES_MAX: usize = 4 << 20;
@@ -34,6 +34,8 @@ pub(crate) struct Call<'a> {
     pub(crate) body: Value,
     /// The `If-Match` header, or `If-None-Match: *`.
     pub(crate) if_match: Option<Precondition>,
+    /// The deleted vault that a PUT is to bring back.
+    pub(crate) deleted_vault: Option<String>,
     /// When it arrived, by the boot clock.
     pub(crate) begun: Duration,
     /// Where it comes from; none within the process.
@@ -84,6 +86,7 @@ impl<'a> Call<'a> {
             query: query(uri.query().unwrap_or_default()).map_err(of_this_plane)?,
             body: json_body::parse(request.body()).map_err(of_this_plane)?,
             if_match: precondition(request),
+            deleted_vault: header_text(request, undelete::HEADER),
             origin: arrival.origin,
             begun: arrival.begun,
             user_agent: header_text(request, header::USER_AGENT.as_str()),

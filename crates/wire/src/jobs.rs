@@ -34,6 +34,12 @@ pub(crate) fn answer(
         {
             return operation_status(platform, call, id).map(Some);
         }
+        (&Method::GET, [.., deleted, _, operations, id])
+            if deleted.eq_ignore_ascii_case("deletedVaults")
+                && operations.eq_ignore_ascii_case("operations") =>
+        {
+            return operation_status(platform, call, id).map(Some);
+        }
         (&Method::GET, [.., results, id])
             if results.eq_ignore_ascii_case("operationResults") && *id != REFRESHED =>
         {

@@ -54,6 +54,7 @@ mod stamp;
 mod tags;
 mod tenancy;
 mod tokens;
+mod undelete;
 mod views;
 
 pub use base::{Base, CANONICAL_SUFFIX, HostKind};

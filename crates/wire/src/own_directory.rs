@@ -1,5 +1,7 @@
 //! custody's own requests about the directory: tenants, identities on this host, the signing key.
 
+use std::sync::Arc;
+
 use custody_names::ResourceId;
 use custody_resources::Refusal;
 use custody_worker::{AdministratorApplication, Author, Platform};
@@ -22,7 +24,7 @@ impl Server {
 
 /// Answers what is below `/custody/` and about the directory; `None` for everything else.
 pub(crate) fn answer(
-    platform: &Platform,
+    platform: &Arc<Platform>,
     call: &Call<'_>,
     segments: &[&str],
 ) -> Option<Result<Value, Refusal>> {
@@ -30,6 +32,9 @@ pub(crate) fn answer(
     Some(match (call.method, segments) {
         (&Method::GET, ["tenants"]) => tenants(platform, call),
         (&Method::POST, ["tenants"]) => create_tenant(platform, author, &call.body),
+        (&Method::POST, ["subscriptions", id, "transfer"]) => {
+            transfer(platform, author, id, &call.body)
+        }
         (&Method::GET, ["host", "identities"]) => {
             own::permit(platform, call, "Microsoft.Authorization/hostIdentities/read")
                 .and_then(|()| attached(platform))
@@ -70,6 +75,21 @@ fn create_tenant(platform: &Platform, author: Author<'_>, body: &Value) -> Resul
             "clientSecret": secret,
         },
     }))
+}
+
+/// Moves a subscription to another tenant; with `dryRun` says what that would mean.
+fn transfer(
+    platform: &Arc<Platform>,
+    author: Author<'_>,
+    subscription: &str,
+    body: &Value,
+) -> Result<Value, Refusal> {
+    let wrong = |error: custody_names::InvalidName| Refusal::bad_request(error.to_string());
+    let subscription = subscription.parse().map_err(wrong)?;
+    let tenant = text(body, "tenantId")?.parse().map_err(wrong)?;
+    let dry_run = body.get("dryRun").and_then(Value::as_bool).unwrap_or(false);
+    let transfer = platform.transfer_subscription(author, subscription, tenant, dry_run)?;
+    serde_json::to_value(transfer).map_err(|error| Refusal::bug(error.to_string()))
 }
 
 fn attached(platform: &Platform) -> Result<Value, Refusal> {

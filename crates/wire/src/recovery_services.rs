@@ -30,12 +30,6 @@ pub(crate) fn encryption(view: &View<'_>) -> Result<Response<Body>, Refusal> {
     ))
 }
 
-/// `GET V/backupResourceGuardProxies`: no vault is guarded.
-pub(crate) fn guards(view: &View<'_>) -> Result<Response<Body>, Refusal> {
-    vault(view, "backupResourceGuardProxies/read")?;
-    Ok(reply::json(200, Some(&json!({ "value": [] }))))
-}
-
 /// A setting of a vault under another name: where it stands in the vault's properties, and what
 /// each field is called here and there.
 pub(crate) struct Projection {
@@ -148,6 +142,10 @@ impl Projection {
                     self.respell(value, |(here, there)| (*there, *here)),
                 );
             }
+        }
+        let always_on = properties.get("softDeleteFeatureState") == Some(&json!("AlwaysON"));
+        if let (true, Some(shown)) = (always_on, properties.as_object_mut()) {
+            shown.insert("isSoftDeleteFeatureStateEditable".to_owned(), false.into());
         }
         let Self { collection, name, .. } = self;
         let body = json!({

@@ -171,7 +171,6 @@ fn of_recovery_services(
         };
     };
     match *collection {
-        "backupresourceguardproxies" => recovery_services::guards(&at(1)?).map(Some),
         "backupprotectioncontainers" => protected::containers(&at(1)?).map(Some),
         "backupprotecteditems" => protected::items(&at(1)?).map(Some),
         "backupprotectableitems" => protected::protectable(&at(1)?).map(Some),

@@ -237,7 +237,8 @@ impl Platform {
         Ok(writes)
     }
 
-    fn owner(
+    /// The assignment that makes a principal Owner at a scope.
+    pub(crate) fn owner(
         &self,
         author: Author<'_>,
         scope: &ResourceId,

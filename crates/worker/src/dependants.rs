@@ -2,10 +2,10 @@
 //! Rule 124, from the reference index and the keyrings; nothing is changed by asking.
 
 use custody_ambient::Timestamp;
-use custody_backup_vaults::{Vault, items_of, rules};
+use custody_backup_vaults::{Vault, items_of, rules, vaults_that_name};
 use custody_names::{KeyUri, KeyVersion};
 use custody_protection::points_of;
-use custody_resources::{Stop, Target, World};
+use custody_resources::{Stop, World};
 use serde::Serialize;
 
 /// One version of the key, as the key vault tells it.
@@ -93,7 +93,7 @@ pub(crate) fn dependants(
     facts: &[VersionFacts],
     world: &World,
 ) -> Result<Dependants, Stop> {
-    let vaults = Vault::among(world.referrers(Target::key(key))?)?;
+    let vaults = vaults_that_name(key, world)?;
     let mut versions = Vec::new();
     for (place, fact) in facts.iter().enumerate() {
         versions.push(report(key, fact, place == 0, &vaults, world)?);
@@ -112,7 +112,7 @@ pub(crate) fn dependants(
 /// by it, or they are pinned to it.
 pub(crate) fn vaults_on(key: &KeyUri, world: &World) -> Result<usize, Stop> {
     let mut count = 0;
-    for vault in Vault::among(world.referrers(Target::key(&key.versionless()))?)? {
+    for vault in vaults_that_name(key, world)? {
         let Some(version) = &key.version else {
             count += 1;
             continue;

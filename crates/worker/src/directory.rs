@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use custody_directory::{
     APPLICATIONS_MAX, Application, ServicePrincipal, Tenant, UserAssignedIdentity, application_id,
-    service_principal_id, tenant_id,
+    service_principal_id, subscription_tenant, tenant_id,
 };
 use custody_names::{ClientId, CorrelationId, PrincipalId, ResourceId, TenantId};
 use custody_resources::{
@@ -48,6 +48,16 @@ impl Platform {
         }
         let id = tenant_id(tenant)?;
         self.look(|world| Ok(world.stored::<Tenant>(&id)?.is_some()))
+    }
+
+    /// The tenant that the subscription around a resource belongs to.
+    pub(crate) fn tenant_around(&self, id: &ResourceId) -> Result<TenantId, Refusal> {
+        let subscription = id.subscription_id().map(ResourceId::subscription);
+        let subscription =
+            subscription.ok_or_else(|| Refusal::bug(format!("{id} lies in no subscription")))?;
+        let found =
+            self.look(|world| Ok(world.record(&subscription)?.and_then(subscription_tenant)))?;
+        found.ok_or_else(|| custody_resources::not_found(&subscription))
     }
 
     /// The applications of a tenant.

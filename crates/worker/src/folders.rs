@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use custody_backup_vaults::Vault;
+use custody_backup_vaults::{DeletedVaultView, Vault};
 use custody_entries::SourceError;
 use custody_names::ResourceId;
 use custody_protection::{self as protection, RestoreRequest, SourcePath};
@@ -88,6 +88,9 @@ fn own_places(platform: &Platform) -> Result<Vec<(u64, u64)>, Refusal> {
         places.truncate(2);
         for vault in Vault::below(&ResourceId::root(), world)? {
             places.extend(store_place(platform, &vault.status).ok());
+        }
+        for deleted in DeletedVaultView::below(&ResourceId::root(), world)? {
+            places.extend(store_place(platform, &deleted.vault.status).ok());
         }
         Ok(())
     });

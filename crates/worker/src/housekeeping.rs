@@ -3,12 +3,11 @@
 
 use std::sync::Arc;
 
-use custody_key_vault::{
-    Deleted, KeyEvent, KeyHolder, KeyVaultKind, ManagedHsmKind, RequestContext,
-};
+use custody_backup_vaults::{DeletedBackupVault, DeletedRecoveryServicesVault};
+use custody_key_vault::{DeletedKeyVaultKind, DeletedManagedHsmKind, KeyEvent, RequestContext};
 use custody_names::{CorrelationId, OperationId, ResourceId};
 use custody_protection::Point;
-use custody_resources::{Kind as _, Refusal, Request, Stored, Verb};
+use custody_resources::{Refusal, Request, SoftlyDeleted, Stored, Verb};
 use serde_json::Value;
 
 use crate::{Platform, fault, principal_of};
@@ -21,6 +20,8 @@ const API_VERSION: &str = "2026-02-01";
 pub struct Housekeeping {
     /// Key vaults and managed HSMs whose purge date had come.
     pub purged_key_vaults: usize,
+    /// Recovery Services vaults and Backup vaults whose purge date had come.
+    pub purged_vaults: usize,
     /// Keys whose purge date had come.
     pub purged_keys: usize,
     /// What happened to keys by itself: new versions, and expiries that are near or past.
@@ -31,16 +32,32 @@ pub struct Housekeeping {
     pub problems: Vec<Refusal>,
 }
 
+impl Housekeeping {
+    /// How many there are; what could not be done is a problem of this round.
+    fn total<const N: usize>(&mut self, purged: [Result<usize, Refusal>; N]) -> usize {
+        let mut total = 0;
+        for one in purged {
+            match one {
+                Ok(count) => total += count,
+                Err(refusal) => self.problems.push(refusal),
+            }
+        }
+        total
+    }
+}
+
 impl Platform {
     /// Does what is due by now. One thing that fails does not keep the others from being done.
     pub fn housekeep(self: &Arc<Self>) -> Housekeeping {
         let mut done = Housekeeping::default();
-        for purged in [self.purge_due::<KeyVaultKind>(), self.purge_due::<ManagedHsmKind>()] {
-            match purged {
-                Ok(count) => done.purged_key_vaults += count,
-                Err(refusal) => done.problems.push(refusal),
-            }
-        }
+        let key_vaults =
+            [self.purge_due::<DeletedKeyVaultKind>(), self.purge_due::<DeletedManagedHsmKind>()];
+        let vaults = [
+            self.purge_due::<DeletedBackupVault>(),
+            self.purge_due::<DeletedRecoveryServicesVault>(),
+        ];
+        done.purged_key_vaults = done.total(key_vaults);
+        done.purged_vaults = done.total(vaults);
         match self.purge_due_keys() {
             Ok(count) => done.purged_keys = count,
             Err(refusal) => done.problems.push(refusal),
@@ -65,14 +82,14 @@ impl Platform {
     }
 
     /// Purges what was deleted and whose date has come (rule 125: purge protection ends there).
-    fn purge_due<K: KeyHolder>(self: &Arc<Self>) -> Result<usize, Refusal> {
+    fn purge_due<K: SoftlyDeleted>(self: &Arc<Self>) -> Result<usize, Refusal> {
         let now = self.clock.now();
         let mut due = Vec::new();
         let looked = self.records.view(&mut |world| {
             due.clear();
-            for record in world.below(&ResourceId::root(), Deleted::<K>::TYPE)? {
-                let stored = Stored::<Deleted<K>>::read(record)?;
-                if stored.status.shown.scheduled_purge_date <= now {
+            for record in world.below(&ResourceId::root(), K::TYPE)? {
+                let stored = Stored::<K>::read(record)?;
+                if K::purge_at(&stored) <= now {
                     due.push(stored.record.id);
                 }
             }
@@ -120,6 +137,11 @@ impl Platform {
 
     pub(crate) fn own_request(&self, id: ResourceId, verb: Verb) -> Result<Request<'_>, Refusal> {
         let entropy = self.entropy.as_ref();
+        let mut caller = self.administrator();
+        if id.subscription_id().is_some() {
+            // What falls due is the platform's to do, whosever it is.
+            caller.tenant = self.tenant_around(&id)?;
+        }
         Ok(Request {
             id,
             listed: None,
@@ -127,7 +149,7 @@ impl Platform {
             body: Value::Null,
             api_version: API_VERSION.to_owned(),
             if_match: None,
-            caller: self.administrator(),
+            caller,
             correlation: self.mint_correlation()?,
             operation: OperationId::mint(entropy)
                 .map_err(|error| Refusal::bug(error.to_string()))?,

@@ -83,15 +83,16 @@ impl VaultKeks {
         settings: Option<&EncryptionSettings>,
         cause: Cause,
     ) -> Result<Self, Refusal> {
-        let tenant = platform.installation.tenant_id;
         let speaker = match settings {
             None => {
                 let guid = vault.status.vault_guid;
                 let guid = guid.ok_or_else(|| Refusal::bug("the vault has no GUID"))?;
                 let id = PrincipalId::from_bytes(*guid.as_bytes());
+                let tenant = platform.installation.tenant_id;
                 managed_identity(id, ClientId::from_bytes(*guid.as_bytes()), tenant)
             }
-            Some(settings) => speaker(vault, settings, tenant)?,
+            // A vault's identities are of its subscription's tenant: a transfer detaches them (rule 41).
+            Some(settings) => speaker(vault, settings, platform.tenant_around(&vault.record.id)?)?,
         };
         let identity = settings.and_then(|settings| settings.kek_identity.as_ref());
         let trusted =

@@ -1,7 +1,7 @@
 //! Recovery kits: one file under a passphrase that opens everything on an empty machine.
 
 use custody_activity::Importance;
-use custody_backup_vaults::Vault;
+use custody_backup_vaults::{DeletedVaultView, Vault};
 use custody_envelope::SecretBytes;
 use custody_key_vault::{KeyVaultError, KitRepository, RecoveryKit};
 use custody_names::ResourceId;
@@ -87,7 +87,10 @@ fn repositories(platform: &Platform) -> Result<Vec<KitRepository>, Refusal> {
     let mut all = Vec::new();
     let looked = platform.records.view(&mut |world| {
         all.clear();
-        for Vault { status, .. } in Vault::below(&ResourceId::root(), world)? {
+        let standing = Vault::below(&ResourceId::root(), world)?;
+        let deleted = DeletedVaultView::below(&ResourceId::root(), world)?;
+        let deleted = deleted.into_iter().map(|deleted| deleted.vault);
+        for Vault { status, .. } in standing.into_iter().chain(deleted) {
             let place = store_place(platform, &status).ok();
             if let (Some(vault), Some(place), Some(fingerprint)) =
                 (status.vault_guid, place, status.fingerprint)

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use custody_backup_vaults::{Vault, items_of, rules};
+use custody_backup_vaults::{DeletedVaultView, Vault, items_of, rules};
 use custody_directory::principal_of;
 use custody_key_vault::{KeyAnswer, KeyItem, KeyOperation, Page};
 use custody_names::{CorrelationId, KeyUri, ResourceId};
@@ -50,10 +50,15 @@ pub fn installation(platform: &Platform) -> Result<Value, Refusal> {
 /// Everything an operator should see at one glance.
 pub fn status(platform: &Platform) -> Result<Value, Refusal> {
     let mut vaults = Vec::new();
+    let mut deleted = Vec::new();
     let mut warnings = Vec::new();
     let looked = platform.records.view(&mut |world| {
         vaults.clear();
         warnings.clear();
+        deleted = DeletedVaultView::below(&ResourceId::root(), world)?
+            .iter()
+            .map(DeletedVaultView::summary)
+            .collect();
         for vault in Vault::below(&ResourceId::root(), world)? {
             vaults.push(vault_status(platform, &vault, world, &mut warnings)?);
         }
@@ -71,6 +76,7 @@ pub fn status(platform: &Platform) -> Result<Value, Refusal> {
     }
     Ok(json!({
         "vaults": vaults,
+        "deletedVaults": deleted,
         "warnings": warnings,
         "seal": seal(platform),
         "recoveryKit": kit,

@@ -12,7 +12,10 @@ use std::time::Duration;
 
 use custody_activity::{AuditDestination, DiagnosticSetting, EventSubscription, Ledger, Signer};
 use custody_ambient::{Clock, Entropy};
-use custody_backup_vaults::{BackupPolicy, BackupVault, RecoveryServicesVault, Vault};
+use custody_backup_vaults::{
+    BackupPolicy, BackupVault, DeletedBackupVault, DeletedRecoveryServicesVault, GuardProxy,
+    RecoveryServicesVault, ResourceGuard, ResourceGuards, Vault,
+};
 use custody_directory::{self as directory, Locations, Region};
 use custody_envelope::SecretBytes;
 use custody_key_vault::{
@@ -178,6 +181,7 @@ impl Platform {
                 .with_cores(cores)
                 .with_release_authorities(release_authorities),
             engine: Engine::new(registry(), Box::new(directory::RoleAuthorizer))
+                .with_admission(Box::new(ResourceGuards))
                 .with_locations(locations.names()),
             locations,
             owner: orphans::this_process().map_err(|error| part("HostUnreadable", &error))?,
@@ -370,8 +374,13 @@ fn registry() -> Registry {
         .with::<LocalRoleKind>()
         .with::<LocalRoleDefinitionKind>()
         .with::<RecoveryServicesVault>()
+        .with::<DeletedRecoveryServicesVault>()
         .with::<BackupPolicy>()
+        .with::<GuardProxy<RecoveryServicesVault>>()
         .with::<BackupVault>()
+        .with::<GuardProxy<BackupVault>>()
+        .with::<ResourceGuard>()
+        .with::<DeletedBackupVault>()
         .with::<DataProtectionPolicy>()
         .with::<BackupInstance>()
         .with::<RecoveryPoint>()

@@ -13,13 +13,14 @@ mod restore;
 mod verify;
 
 use custody_backup_vaults::{
-    TASK_APPLY_ENCRYPTION, TASK_DELETE_VAULT, TASK_PRUNE, TASK_REPAIR, TASK_VERIFY, Vault,
+    TASK_APPLY_ENCRYPTION, TASK_DELETE_VAULT, TASK_PRUNE, TASK_PURGE_VAULT, TASK_REPAIR,
+    TASK_UNDELETE_VAULT, TASK_VERIFY, Vault,
 };
 use custody_directory::TASK_DELETE_GROUP;
 use custody_key_vault::TASK_PURGE_KEY_VAULT;
 use custody_protection::{TASK_BACKUP, TASK_CONFIGURE, TASK_FORGET, TASK_RESTORE};
 use custody_resources::{
-    Operation, OperationState, ProvisioningState, Refusal, Stop, World, Write,
+    Operation, OperationState, ProvisioningState, Record, Refusal, Stop, World, Write,
 };
 
 use crate::error::TaskError;
@@ -42,6 +43,8 @@ pub(crate) fn run(job: &Job<'_>) -> Result<Outcome, TaskError> {
         TASK_PRUNE => prune::run(job),
         TASK_REPAIR => repair::run(job),
         TASK_DELETE_VAULT => delete_vault::run(job),
+        TASK_UNDELETE_VAULT => delete_vault::undelete(job),
+        TASK_PURGE_VAULT => delete_vault::purge(job),
         TASK_PURGE_KEY_VAULT => delete_vault::purge_key_vault(job),
         TASK_DELETE_GROUP => delete_group::run(job),
         other => Err(TaskError::Failed(Refusal::bug(format!("no task is called {other}")))),
@@ -58,16 +61,25 @@ pub(crate) fn undo(operation: &Operation, world: &World) -> Result<Vec<Write>, S
             Ok(vec![vault.into_write()?])
         }
         TASK_CONFIGURE => configure::give_up(&operation.resource, world),
-        TASK_DELETE_VAULT | TASK_FORGET | TASK_DELETE_GROUP | TASK_PURGE_KEY_VAULT
+        TASK_DELETE_VAULT | TASK_FORGET | TASK_DELETE_GROUP | TASK_PURGE_VAULT
+        | TASK_PURGE_KEY_VAULT
             if record.state == ProvisioningState::Deleting =>
         {
-            let mut staying = record.clone();
-            staying.state = ProvisioningState::Succeeded;
-            staying.revision += 1;
-            Ok(vec![Write::Put(Box::new(staying))])
+            Ok(vec![settled(record)])
+        }
+        TASK_UNDELETE_VAULT if record.state == ProvisioningState::Updating => {
+            Ok(vec![settled(record)])
         }
         _ => Ok(Vec::new()),
     }
+}
+
+/// The record as it stays where it was.
+fn settled(record: &Record) -> Write {
+    let mut staying = record.clone();
+    staying.state = ProvisioningState::Succeeded;
+    staying.revision += 1;
+    Write::Put(Box::new(staying))
 }
 
 /// Whether the operation failed for a reason that its vault should show.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use custody_backup_vaults::{
-    BackupVault, EncryptionSettings, KeyringSummary, RecoveryServicesVault, Vault,
+    BackupVault, EncryptionSettings, KeyringSummary, RecoveryServicesVault, SoftDelete, Vault,
     encryption_config,
 };
 use custody_names::{CorrelationId, OperationId, PrincipalId, ResourceId, TenantId};
@@ -93,6 +93,11 @@ impl Desk {
             fields.remove("infrastructureEncryption");
         }
         settings
+    }
+
+    /// The vault's soft delete.
+    pub(crate) fn soft_delete(&self) -> SoftDelete {
+        Vault::read(self.record().unwrap()).unwrap().soft_delete()
     }
 
     /// The encryption of a Recovery Services vault as it is read back.

@@ -4,9 +4,10 @@
 
 mod desk;
 mod recovery_services;
+mod soft_delete;
 
-use custody_backup_vaults::{BackupVault, EncryptionSettings};
-use custody_resources::Verb;
+use custody_backup_vaults::{BackupVault, EncryptionSettings, RecoveryServicesVault};
+use custody_resources::{Kind, ProvisioningState, Verb};
 use desk::{Desk, KEY, KEY_2, UAI, UAI_2};
 use serde_json::{Value, json};
 
@@ -234,4 +235,32 @@ fn the_old_key_shows_until_the_update_is_done() {
     let settings = &shown["properties"]["securitySettings"]["encryptionSettings"];
     assert_eq!(settings["keyVaultProperties"]["keyUri"], KEY);
     assert_eq!(shown["properties"]["provisioningState"], "Updating");
+}
+
+/// While an operation is at a vault, nothing else changes it: one code, for whatever is asked.
+#[test]
+fn a_vault_under_an_operation_takes_no_other_change() {
+    table_of_busy::<BackupVault>();
+    table_of_busy::<RecoveryServicesVault>();
+}
+
+fn table_of_busy<K: Kind>() {
+    let key =
+        json!({ "properties": { "encryption": { "keyVaultProperties": { "keyUri": KEY } } } });
+    for state in [ProvisioningState::Updating, ProvisioningState::Deleting] {
+        for (verb, body) in [
+            (Verb::Patch, key.clone()),
+            (Verb::Patch, json!({ "tags": {} })),
+            (Verb::Patch, json!({ "identity": { "type": "None" } })),
+            (Verb::Put, json!({ "location": "westeurope", "properties": {} })),
+            (Verb::Delete, Value::Null),
+        ] {
+            let mut desk = Desk::of::<K>();
+            desk.vault_in_force(None);
+            desk.change(|vault| vault.record.state = state);
+            let refused = desk.ask(verb.clone(), body.clone()).unwrap_err();
+            let got = (refused.status, refused.code.as_ref());
+            assert_eq!(got, (409, "AnotherOperationInProgress"), "{verb:?} {body}");
+        }
+    }
 }

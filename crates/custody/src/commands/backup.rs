@@ -6,6 +6,7 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::output::Outcome;
 
+mod deleted_vault;
 mod encryption;
 mod vault;
 
@@ -19,10 +20,13 @@ pub(crate) struct Options {
 #[derive(Debug, Subcommand)]
 enum Noun {
     Vault(vault::Options),
+    DeletedVault(deleted_vault::Options),
 }
 
 /// Carries out a verb.
 pub(crate) fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, CliError> {
-    let Noun::Vault(options) = &options.noun;
-    vault::run(options, context)
+    match &options.noun {
+        Noun::Vault(options) => vault::run(options, context),
+        Noun::DeletedVault(options) => deleted_vault::run(options, context),
+    }
 }

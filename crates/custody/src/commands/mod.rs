@@ -24,6 +24,7 @@ pub(crate) mod repair;
 pub(crate) mod restore;
 pub(crate) mod role;
 pub(crate) mod status;
+pub(crate) mod subscription;
 mod tags;
 pub(crate) mod trust;
 pub(crate) mod up;
@@ -53,6 +54,7 @@ pub(crate) fn run(command: &Command, context: &Context<'_>) -> Result<Outcome, C
         Command::Identity(options) => identity::run(options, context),
         Command::Role(options) => role::run(options, context),
         Command::Group(options) => group::run(options, context),
+        Command::Subscription(options) => subscription::run(options, context),
         Command::Backup(options) => backup::run(options, context),
         Command::Job(options) => job::run(options, context),
         Command::Audit(options) => audit::run(options, context),

@@ -27,19 +27,25 @@ fn world() -> World {
         "keep": [{ "point": "b", "time": "2026-11-22T06:00:00Z", "reasons": ["last 1"] }],
         "forget": [{ "point": "a", "time": "2026-11-21T06:00:00Z" }],
     });
+    let transfer = json!({
+        "roleAssignments": 2, "vaults": [{ "id": "/v/main", "keys": [] }], "keyVaults": [],
+        "identities": [], "blockers": [],
+    });
+    world.server.script("POST /custody/subscriptions/S/transfer", 200, &transfer);
     let forget = format!("POST {VAULT}/backupInstances/documents/forget");
     world.server.script(&forget, 200, &plan);
     world
 }
 
 /// The lines that destroy, and the name to type for each.
-const DESTRUCTIVE: [(&str, &str); 6] = [
+const DESTRUCTIVE: [(&str, &str); 7] = [
     ("keyvault key set-attributes -n backup --enabled false", "backup"),
     ("keyvault key delete -n backup", "backup"),
     ("keyvault key purge -n backup", "backup"),
     ("group delete -n custody", "custody"),
     ("backup vault delete -n main", "main"),
     ("forget documents --keep-last 1", "documents"),
+    ("subscription transfer -s S -t T", "S"),
 ];
 
 fn changes(world: &World) -> Vec<String> {

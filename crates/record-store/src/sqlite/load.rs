@@ -31,6 +31,14 @@ pub(super) fn answer(connection: &Connection, query: &Query) -> Result<Vec<Recor
                 params![kind, first, end],
             )
         }
+        Query::Everything(place) => {
+            let (first, end) = below(place);
+            bodies(
+                connection,
+                "SELECT body FROM records WHERE id >= ?1 AND id < ?2 ORDER BY id",
+                params![first, end],
+            )
+        }
         Query::Referrers(target) => {
             let (sort, name) = target.index_key();
             bodies(

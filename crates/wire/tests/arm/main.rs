@@ -11,6 +11,7 @@ mod authorization;
 mod conventions;
 mod dry_run;
 mod golden;
+mod guards;
 mod identities;
 mod key_vaults;
 mod keys;

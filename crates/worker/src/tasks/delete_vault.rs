@@ -1,15 +1,20 @@
-//! Deletes a vault that holds no items: its repository, then its record. Needs no key.
+//! Deletes a vault that holds no items, softly if its settings say so, brings it back, or removes it
+//! for good: its repository, then its record. None of it needs a key, so that a vault whose key or
+//! identity is lost can be deleted too.
 
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
+use custody_backup_vaults::{DeletedVaultView, UndeleteVault, Vault, softly_deleted};
 use custody_directory::principal_of;
 use custody_key_vault::{
     DeletedKeyVaultKind, DeletedManagedHsmKind, KeyVaultKind, RequestContext, VaultOperation,
     deleted_key_vault_ref, key_vault_ref,
 };
+use custody_names::ResourceId;
 use custody_resources::{Kind as _, Refusal, Write};
+use serde::Deserialize as _;
 use serde_json::json;
 
 use crate::error::TaskError;
@@ -20,13 +25,54 @@ use crate::vault_repository::store_place;
 pub(super) fn run(job: &Job<'_>) -> Result<Outcome, TaskError> {
     let vault = job.vault()?;
     job.phase("delete")?;
+    match vault.soft_delete().days_kept() {
+        Some(days) => Ok(delete_softly(job, &vault, days)),
+        None => remove(job, &vault, vault.record.id.clone()),
+    }
+}
+
+/// Nothing of the data is touched: the records go where deleted vaults stand.
+fn delete_softly(job: &Job<'_>, vault: &Vault, days: u32) -> Outcome {
+    let id = vault.record.id.clone();
+    let (now, caller) = (job.platform.clock.now(), job.operation.caller.clone());
+    Outcome {
+        result: json!({ "deleted": id, "keptForDays": days }),
+        writes: Box::new(move |world| {
+            softly_deleted(&Vault::expect(&id, world)?, days, &caller, now, world)
+        }),
+    }
+}
+
+/// Brings a softly deleted vault back.
+pub(super) fn undelete(job: &Job<'_>) -> Result<Outcome, TaskError> {
+    let UndeleteVault { to } = UndeleteVault::deserialize(&job.operation.task.input)
+        .map_err(|error| Refusal::bug(error.to_string()))?;
+    job.phase("undelete")?;
+    let id = job.resource().clone();
+    let (now, caller) = (job.platform.clock.now(), job.operation.caller.clone());
+    Ok(Outcome {
+        result: json!({ "vaultId": to }),
+        writes: Box::new(move |world| {
+            DeletedVaultView::expect(&id, world)?.returned(&to, &caller, now, world)
+        }),
+    })
+}
+
+/// Removes a softly deleted vault for good.
+pub(super) fn purge(job: &Job<'_>) -> Result<Outcome, TaskError> {
+    let deleted = job.platform.look(|world| DeletedVaultView::expect(job.resource(), world))?;
+    job.phase("purge")?;
+    remove(job, &deleted.vault, deleted.record.id)
+}
+
+/// Removes the repository of a vault, and `record` with all below it.
+fn remove(job: &Job<'_>, vault: &Vault, record: ResourceId) -> Result<Outcome, TaskError> {
     if vault.status.vault_guid.is_some() {
         remove_repository(&store_place(job.platform, &vault.status)?)?;
     }
-    let id = vault.record.id.clone();
     Ok(Outcome {
-        result: json!({ "deleted": id }),
-        writes: Box::new(move |_| Ok(vec![Write::Remove(id.clone())])),
+        result: json!({ "deleted": vault.record.id }),
+        writes: Box::new(move |_| Ok(vec![Write::Remove(record.clone())])),
     })
 }
 

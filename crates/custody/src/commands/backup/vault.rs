@@ -46,10 +46,12 @@ enum Verb {
         the others are in docs/exit-codes.md."
     )]
     List(GroupOption),
-    /// Delete a Backup vault that holds no items
+    /// Delete a Backup vault that holds no items; it can be brought back for a while
     #[command(
-        after_help = "Examples:\n  custody backup vault delete -n test\n\nExit codes: 0 done, \
-        5 no such vault, 6 it holds items, 10 not confirmed; the others are in docs/exit-codes.md."
+        after_help = "Examples:\n  custody backup vault delete -n test\n\nIt is kept for as many \
+        days as its soft delete says, 14 unless told otherwise: custody backup deleted-vault \
+        list.\n\nExit codes: 0 done, 5 no such vault, 6 it holds items, 10 not confirmed; the \
+        others are in docs/exit-codes.md."
     )]
     Delete(Delete),
     Encryption(encryption::Options),

@@ -63,9 +63,27 @@ is "" backup vault encryption update -n rsv -g az --encryption-key-id "${key%/*}
 is "RSA" keyvault key create --vault-name az-rsv -n backup --kty RSA --size 2048 --query key.kty
 is "" backup vault encryption update -n rsv -g az --encryption-key-id "${key%/*}"
 
+# --- a resource guard: what weakens the vault takes the guard ---
+guard=$group/providers/Microsoft.DataProtection/resourceGuards/guard
+is "guard" rest --method put --url "$arm$guard?api-version=2025-07-01" \
+    --body "{\"location\":\"local\",\"properties\":{}}" --query name
+is "VaultProxy" backup vault resource-guard-mapping update -n rsv -g az --resource-guard-id "$guard" --query name
+is "$guard" backup vault resource-guard-mapping show -n rsv -g az --query properties.resourceGuardResourceId
+is "" backup vault encryption update -n rsv -g az --encryption-key-id "${key%/*}"
+is "" backup vault resource-guard-mapping delete -n rsv -g az --yes
+refused 3 ResourceNotFound backup vault resource-guard-mapping show -n rsv -g az
+
 # --- its settings, and its end ---
 is "AlwaysON" backup vault backup-properties show -n rsv -g az --query '[1].properties.softDeleteFeatureState'
 is "" backup vault delete -n rsv -g az --yes
 refused 3 ResourceNotFound backup vault show -n rsv -g az
+
+# --- it is kept for its days, hangs on its key, and comes back as it was ---
+is "$vault" backup deleted-vault get -n rsv --location local --query properties.vaultId
+is "rsv" backup deleted-vault list --location local --query '[0].name'
+is "" backup deleted-vault undelete -n rsv --location local --query nothing
+is "CustomerManaged	Succeeded	Enabled" backup vault encryption show -n rsv -g az \
+    --query 'properties.[[encryptionAtRestType,lastUpdateStatus,infrastructureEncryptionState]]'
+refused 1 ResourceNotFound backup deleted-vault get -n rsv --location local
 
 finish

@@ -334,4 +334,46 @@ def what_blocks_a_deletion_is_named():
         raise AssertionError("the vault is gone")
 
 
+@step
+def a_deleted_vault_is_kept_and_brought_back():
+    body = vault()
+    settings_of = body["properties"]["securitySettings"]
+    settings_of["softDeleteSettings"] = {"state": "On", "retentionDurationInDays": 30}
+    put("kept", body)
+    VAULTS.backup_vaults.begin_delete(GROUP, "kept").result()
+    deleted = VAULTS.deleted_backup_vaults.get("local", "kept")
+    assert deleted.properties.original_backup_vault_name == "kept", deleted
+    times = deleted.properties.resource_deletion_info
+    kept_for = times.scheduled_purge_time - times.deletion_time
+    assert round(kept_for.total_seconds()) == 30 * 24 * 3600, kept_for
+    named = [one.name for one in VAULTS.deleted_backup_vaults.list_by_location("local")]
+    assert named == ["kept"], named
+    back = VAULTS.backup_vaults.begin_create_or_update(
+        GROUP, "kept", body, x_ms_deleted_vault_id=deleted.id
+    ).result()
+    assert back.properties.provisioning_state == "Succeeded", back
+    assert list(VAULTS.deleted_backup_vaults.list_by_location("local")) == []
+
+
+@step
+def a_vault_is_put_under_a_guard_and_taken_away():
+    guard = VAULTS.resource_guards.put(GROUP, "guard", {"location": "local", "properties": {}})
+    assert guard.properties.resource_guard_operations, guard
+    proxies = VAULTS.dpp_resource_guard_proxy
+    name = "DppResourceGuardProxy"
+    body = {"properties": {"resourceGuardResourceId": guard.id}}
+    proxy = proxies.create_or_update(GROUP, "kept", name, body)
+    wanted = "Microsoft.DataProtection/backupVaults/backupResourceGuardProxies/delete"
+    requests = [
+        one.default_resource_request
+        for one in proxy.properties.resource_guard_operation_details
+        if one.vault_critical_operation == wanted
+    ]
+    ask = {"resourceGuardOperationRequests": requests, "resourceToBeDeleted": proxy.id}
+    assert proxies.unlock_delete(GROUP, "kept", name, ask).unlock_delete_expiry_time
+    proxies.delete(GROUP, "kept", name)
+    assert list(proxies.list(GROUP, "kept")) == []
+    VAULTS.resource_guards.delete(GROUP, "guard")
+
+
 run()
