@@ -8,7 +8,7 @@ use custody_resources::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::change::{Asked, EncryptionChange, dress_key};
+use crate::change::{Asked, EncryptionChange, dress_keys};
 use crate::encryption::EncryptionSettings;
 use crate::key_alert::KeyAlert;
 use crate::rules;
@@ -23,6 +23,7 @@ const ACTIONS: &[Action] = &[
     vault::REWRAP,
     vault::REPAIR,
     vault::CHECK_ENCRYPTION,
+    vault::PROBE_KEY,
     Action { name: VALIDATE, permission: "validateForBackup/action" },
 ];
 
@@ -126,8 +127,8 @@ impl Kind for BackupVault {
             return Ok(Act::default());
         }
         rules::vault_is_usable(&current.record, &current.status)?;
-        if action == VALIDATE {
-            // What the vault itself must be is said; whoever reads folders looks at those.
+        if action == VALIDATE || action == vault::PROBE_KEY.name {
+            // What the vault itself must be is said; the worker looks at folders and keys.
             return Ok(Act::default());
         }
         Ok(vault::act(action, &current.status, request))
@@ -150,10 +151,10 @@ impl Kind for BackupVault {
     }
 
     fn dress(stored: &Stored<Self>, request: &Request<'_>, body: &mut Map<String, Value>) {
-        let place = body.get_mut("properties").and_then(|properties| {
-            properties.pointer_mut("/securitySettings/encryptionSettings/keyVaultProperties/keyUri")
-        });
-        dress_key(in_sight(stored), request, place);
+        let place = body
+            .get_mut("properties")
+            .and_then(|properties| properties.pointer_mut("/securitySettings/encryptionSettings"));
+        dress_keys(in_sight(stored), request, place);
     }
 
     fn references(

@@ -10,6 +10,8 @@ mod backup_vault;
 mod change;
 mod encryption;
 mod key_alert;
+mod key_health;
+mod key_probe;
 mod recovery_services_vault;
 pub mod rules;
 mod status;
@@ -18,10 +20,14 @@ mod vault;
 pub use backup_policy::{BackupPolicy, BackupPolicySpec};
 pub use backup_vault::{BackupVault, BackupVaultSpec, SecuritySettings};
 pub use encryption::{
-    ApplyEncryption, EncryptionSettings, EncryptionState, IdentityType, InfrastructureEncryption,
-    KekIdentity, KeyVaultProperties,
+    ApplyEncryption, EncryptionSettings, EncryptionState, Failover, IdentityType,
+    InfrastructureEncryption, KekIdentity, KeyVaultProperties,
 };
-pub use key_alert::KeyAlert;
+pub use key_alert::{Finding, KeyAlert};
+pub use key_health::{
+    Holder, KeyFacts, KeyHealth, KeyRole, KeyVersionFacts, Severity, Warning, key_health,
+};
+pub use key_probe::{KeyProbe, PROBES_KEPT_MAX, ProbeHistory, ProbeResult, what_stops};
 pub use recovery_services_vault::{
     CmkKekIdentity, ENCRYPTION_CONFIG, RecoveryServicesSpec, RecoveryServicesVault,
     VaultEncryption, encryption_config,

@@ -89,7 +89,7 @@ pub fn check_encryption(platform: &Arc<Platform>, request: &Request<'_>) -> Resu
     let planned = checks.add("the request keeps the rules", "32–36, 51–55, 74, 75", planned);
     let Some((vault, wanted)) = planned else { return Ok(checks.report()) };
     let Some(wanted) = wanted else { return Ok(checks.report()) };
-    let cause = Cause { correlation: request.correlation, job: None, trusted: false };
+    let cause = Cause::of(request.correlation);
     let keks = VaultKeks::new(platform, &vault, Some(&wanted), cause);
     let keks = checks.add("the identity is attached to the vault", "34, 46", keks);
     if let (Some(keks), Some(key)) = (keks, wanted.key()) {

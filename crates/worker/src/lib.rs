@@ -8,6 +8,7 @@
 
 mod administrator;
 mod applications;
+mod at_once;
 mod audit;
 mod audit_delivery;
 mod conclusions;
@@ -27,7 +28,9 @@ mod job;
 mod keks;
 mod key_access;
 mod key_alerts;
+pub mod key_health;
 mod key_management;
+mod key_probes;
 pub mod kits;
 pub mod look;
 mod orphans;
@@ -60,6 +63,7 @@ pub use installation::{DataFolder, INSTALLATION_FORMAT, Installation};
 pub use key_access::{Cause, KeyVaultFacts, PLATFORM_KEY_VAULT};
 pub use key_alerts::KeyFailures;
 pub use key_management::KeyManagement;
+pub use key_probes::{PROBE_EVERY, ProbeFigures};
 pub use platform::{Platform, PlatformOptions, SealChoice};
 pub use post_office::PostOffice;
 pub use sign_in::{AuthenticationError, FAILURES_MAX, FAILURES_WITHIN, TokenRequest};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use custody_backup_vaults::{Vault, items_of, rules};
+use custody_backup_vaults::{KeyAlert, Vault, items_of, rules};
 use custody_directory::principal_of;
 use custody_key_vault::{KeyAnswer, KeyItem, KeyOperation, Page};
 use custody_names::{CorrelationId, KeyUri, ResourceId};
@@ -90,7 +90,7 @@ pub fn dependants(
         Refusal::new(404, "VaultNotFound", text)
     })?;
     let caller = principal_of(&platform.administrator());
-    let cause = Cause { correlation, job: None, trusted: false };
+    let cause = Cause::of(correlation);
     let whole = KeyOperation::ListVersions { name: &key.key, page: Page::WHOLE };
     let answer = platform
         .ask_key_vault(&caller, &facts, &whole, cause)
@@ -166,10 +166,11 @@ fn vault_status(
         }));
     }
     for alert in vault.status.key_alerts.iter().filter(|alert| alert.is_open()) {
-        let (jobs, since) = (alert.jobs, alert.since);
+        let KeyAlert { jobs, probes, since, message, .. } = alert;
+        let met = format!("{jobs} job(s) and {probes} probe(s) failed since {since}");
         warnings.push(json!({
             "code": alert.code,
-            "message": format!("vault {name}: {jobs} job(s) failed since {since}: {}", alert.message),
+            "message": format!("vault {name}: {met}: {message}"),
             "fix": alert.fix,
         }));
     }

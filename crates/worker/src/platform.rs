@@ -37,6 +37,7 @@ use crate::following::Following;
 use crate::installation::{DataFolder, Installation};
 use crate::key_access::{Asked, KeyVaultFacts};
 use crate::key_alerts::KeyFailures;
+use crate::key_probes::Probing;
 use crate::sign_in::TokenDesk;
 use crate::{fault, orphans, rescue};
 
@@ -130,6 +131,8 @@ pub struct Platform {
     /// What lost keys have cost since the start.
     pub key_failures: KeyFailures,
     pub(crate) following: Following,
+    /// The probes of vaults' keys.
+    pub(crate) probing: Probing,
     threads: Mutex<Vec<JoinHandle<()>>>,
     warnings: Mutex<HashMap<OperationId, Vec<Value>>>,
     changed: (Mutex<u64>, Condvar),
@@ -194,6 +197,7 @@ impl Platform {
             key_vault_facts: Conclusions::default(),
             key_failures: KeyFailures::default(),
             following: Following::default(),
+            probing: Probing::default(),
             threads: Mutex::default(),
             warnings: Mutex::default(),
             changed: (Mutex::new(0), Condvar::new()),

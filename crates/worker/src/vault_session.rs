@@ -106,7 +106,7 @@ impl VaultSession {
     }
 
     /// Opens a vault whose settings are to change. Under the same key the identity that is wanted opens
-    /// it, so that one that was lost is replaced (rules 59, 66, 67); to change the key, the identity in
+    /// it, so that one that was lost is replaced (rules 59, 66, 67), or the settings of before come back (rule 68); to change the key, the identity in
     /// force must still be able to use the old one (rule 58).
     pub(crate) fn open_to_change(
         platform: &Arc<Platform>,

@@ -7,6 +7,7 @@ use crate::error::CliError;
 use crate::output::Outcome;
 
 mod encryption;
+mod key_health;
 mod vault;
 
 /// Backup vaults and their encryption

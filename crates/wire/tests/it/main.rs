@@ -12,6 +12,7 @@ mod canary;
 mod graph;
 mod hook;
 mod hostile;
+mod key_health;
 mod limits;
 mod listening;
 mod managed_identities;
