@@ -144,21 +144,24 @@ impl Platform {
         let mut newest: BTreeMap<KeyUri, Option<KeyVersionUri>> = BTreeMap::new();
         let mut behind = Vec::new();
         for vault in following {
-            let key = vault.status.applied.as_ref().and_then(|applied| applied.key());
-            let Some(key) = key.filter(|key| rules::follows_newest_version(key)) else { continue };
-            if !newest.contains_key(key) {
-                // A key that cannot be looked at does not hold up the others.
-                let version = self.newest_active_version(key).unwrap_or_else(|problem| {
-                    problems.push(problem);
-                    None
-                });
-                newest.insert(key.clone(), version);
+            let keys = vault.status.applied.iter().flat_map(|applied| applied.addressed_keys());
+            let mut lacking = None;
+            for key in keys.map(|key| &key.key_uri).filter(|key| rules::follows_newest_version(key))
+            {
+                if !newest.contains_key(key) {
+                    // A key that cannot be looked at does not hold up the others.
+                    let version = self.newest_active_version(key).unwrap_or_else(|problem| {
+                        problems.push(problem);
+                        None
+                    });
+                    newest.insert(key.clone(), version);
+                }
+                let version = newest.get(key).cloned().flatten();
+                let is_wrap =
+                    |version: &KeyVersionUri| vault.status.wraps().any(|wrap| wrap == version);
+                lacking = lacking.or(version.filter(|version| !is_wrap(version)));
             }
-            let version = newest.get(key).cloned().flatten();
-            let Some(version) = version else { continue };
-            if !vault.status.wraps().any(|wrap| *wrap == version) {
-                behind.push((vault.record.id, version));
-            }
+            behind.extend(lacking.map(|version| (vault.record.id, version)));
         }
         Ok(behind)
     }

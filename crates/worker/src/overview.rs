@@ -5,7 +5,7 @@ use std::sync::Arc;
 use custody_backup_vaults::{KeyAlert, Vault, items_of, rules};
 use custody_directory::principal_of;
 use custody_key_vault::{KeyAnswer, KeyItem, KeyOperation, Page};
-use custody_names::{CorrelationId, KeyUri, ResourceId};
+use custody_names::{CorrelationId, KeyUri, KeyVersionUri, ResourceId};
 use custody_protection::Point;
 use custody_record_store::OperationFilter;
 use custody_resources::{OperationState, ProvisioningState, Refusal, Stop, World};
@@ -183,9 +183,12 @@ fn vault_status(
     }
     let ring = vault.status.keyring.as_ref();
     let generations = ring.map(|ring| ring.generations.as_slice()).unwrap_or_default();
-    let version = generations.last().and_then(|newest| newest.wraps.first());
     let applied = vault.status.applied.as_ref();
     let key = applied.and_then(|applied| applied.key());
+    let wraps = generations.last().map(|newest| newest.wraps.as_slice()).unwrap_or_default();
+    let of_key =
+        |wrap: &&KeyVersionUri| key.is_none_or(|key| key.versionless() == wrap.versionless());
+    let version = wraps.iter().find(of_key);
     let older: Vec<u32> =
         generations.iter().rev().skip(1).map(|generation| generation.generation).collect();
     Ok(json!({
@@ -200,6 +203,8 @@ fn vault_status(
                 let key = key.clone();
                 if key.in_managed_hsm { key.key_uri.in_managed_hsm() } else { key.key_uri.to_string() }
             }),
+            "standbyKeyUri": applied.and_then(|applied| applied.standby()).map(ToString::to_string),
+            "failover": applied.filter(|applied| applied.standby().is_some()).map(|applied| applied.failover),
             "keyVersion": version,
             "followsNewestVersion": key.map(rules::follows_newest_version),
             "state": vault.record.state,

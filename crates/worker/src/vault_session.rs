@@ -115,10 +115,9 @@ impl VaultSession {
         cause: Cause,
     ) -> Result<Self, Refusal> {
         let applied = vault.status.applied.as_ref();
-        let key = |settings: Option<&EncryptionSettings>| {
-            settings.and_then(EncryptionSettings::key).map(KeyUri::versionless)
-        };
-        let speaks = if key(applied) == key(wanted) { wanted } else { applied };
+        let guid = vault.status.vault_guid.ok_or_else(|| Refusal::bug("the vault has no GUID"))?;
+        let same = applied.is_some() && keks::all_stay(applied, wanted, guid)?;
+        let speaks = if same { wanted } else { applied };
         Self::open_as(platform, vault, speaks, cause)
     }
 

@@ -115,7 +115,16 @@ fn versions(report: &Value) -> String {
             word(version, "because"),
         );
         for vault in list(version, "vaults") {
-            let _ = writeln!(text, "  vault {}", word(vault, "name"));
+            let other = match (word(vault, "otherKey"), vault.get("stopsAlone")) {
+                (other, _) if other.is_empty() => String::new(),
+                (other, Some(Value::Bool(true))) => {
+                    format!(" (stops, though {other} wraps it too)")
+                }
+                (other, _) => {
+                    format!(" ({other} opens it as well: disabling this key alone does not revoke)")
+                }
+            };
+            let _ = writeln!(text, "  vault {}{other}", word(vault, "name"));
             for item in list(vault, "items") {
                 let points = item.get("recoveryPoints").and_then(Value::as_u64).unwrap_or_default();
                 let points = human::count(points, "recovery point");

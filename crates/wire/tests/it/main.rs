@@ -17,6 +17,7 @@ mod limits;
 mod listening;
 mod managed_identities;
 mod site;
+mod standby;
 mod standing;
 mod subscribed;
 mod tenants;

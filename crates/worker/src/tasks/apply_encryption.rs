@@ -8,8 +8,9 @@ use custody_backup_vaults::{
 };
 use custody_blob_store::{BlobStore, DiskStore};
 use custody_envelope::{
-    KeyEncryptionKeys as _, KeyTarget, RewrapStep, Ring, Trust, VaultKeys, WrapAlgorithm, WrapKey,
-    begin_rewrap, create, finish_key_change, finish_rewrap, prove_wraps, rewrap_step, unwrap,
+    KekError, KeyEncryptionKeys as _, KeyTarget, RewrapStep, Ring, Trust, VaultKeys, WrapAlgorithm,
+    WrapKey, begin_rewrap, create, finish_key_change, finish_rewrap, prove_wraps, rewrap_step,
+    unwrap,
 };
 use custody_names::{KeyUri, KeyVersionUri, VaultGuid};
 use custody_repository::log::{EntryHash, KeyringHead};
@@ -169,8 +170,8 @@ fn note_place(job: &Job<'_>, vault: Vault) -> Result<Vault, TaskError> {
     Ok(noted)
 }
 
-/// Rewraps an existing ring: the same key's newest version keeps the data keys, another key also
-/// begins a new generation wrapped by that key alone (DESIGN §5).
+/// Rewraps an existing ring: the same key's newest version, and a standby beside it, keep the data
+/// keys; without a key of before, a new generation begins that it never wrapped (DESIGN §5).
 fn change_ring(
     job: &Job<'_>,
     vault: &Vault,
@@ -185,10 +186,9 @@ fn change_ring(
     way.allowed = Arc::new(allowed);
     let applied = vault.status.applied.as_ref();
     let target = target(job, vault, (wanted, applied), guid, &way.keks)?;
-    let old_key = keks::key_of(vault.status.applied.as_ref(), guid)?;
-    let new_key = keks::key_of(wanted, guid)?;
-    let same_key = old_key.versionless() == new_key.versionless();
-    let ring = rewrap(platform, &session, &way, &target, same_key)?;
+    // A key that goes away knows the data keys so far; one that comes beside another does not.
+    let keeps_all = keks::all_stay(vault.status.applied.as_ref(), wanted, guid)?;
+    let ring = rewrap(platform, &session, &way, &target, keeps_all)?;
     if ring.number() != session.ring.number() {
         let head = KeyringHead { number: ring.number(), hash: EntryHash::from_bytes(ring.hash()) };
         let repository = session.repository(platform, vault)?;
@@ -202,17 +202,28 @@ fn change_ring(
 pub(crate) fn follow_newest(job: &Job<'_>, vault: Vault) -> Result<Vault, TaskError> {
     let status = &vault.status;
     let guid = status.vault_guid.ok_or_else(|| Refusal::bug("the vault has no GUID"))?;
-    let key = keks::key_of(status.applied.as_ref(), guid)?;
-    if !rules::follows_newest_version(&key) {
+    let mut keys = keks::wrapping_keys(status.applied.as_ref(), guid)?;
+    let several = keys.len() > 1;
+    keys.retain(rules::follows_newest_version);
+    if keys.is_empty() {
         return Ok(vault);
     }
     let keks = VaultKeks::new(job.platform, &vault, status.applied.as_ref(), job.cause())?;
-    let newest = keks.describe(&key).map_err(|error| fault::of_key(&error))?;
-    let mut of_key = status.wraps().filter(|version| version.versionless() == key.versionless());
     let now = job.platform.clock.now();
-    let is_followed = of_key.any(|version| *version == newest.version);
-    drop(of_key);
-    if is_followed || keks::state_is_active(&newest, now).is_err() {
+    let mut behind = false;
+    for key in &keys {
+        match keks.describe(key) {
+            Ok(newest) => {
+                let followed = status.wraps().any(|version| *version == newest.version);
+                behind |= !followed && keks::state_is_active(&newest, now).is_ok();
+            }
+            // A rewrap takes all keys. Whether the job can go on without this one is decided where
+            // the vault is opened.
+            Err(_) if several => return Ok(vault),
+            Err(error) => return Err(fault::of_key(&error).into()),
+        }
+    }
+    if !behind {
         return Ok(vault);
     }
     job.phase("rewrap")?;
@@ -232,7 +243,7 @@ fn rewrap(
     session: &VaultSession,
     way: &KeyWay,
     target: &KeyTarget,
-    same_key: bool,
+    keeps_all_keys: bool,
 ) -> Result<Ring, TaskError> {
     let rings = Rings::new(session.store.as_ref());
     let keys = &session.keys;
@@ -245,7 +256,7 @@ fn rewrap(
             }
             RewrapStep::Finish => way.with(platform, |access| {
                 let proven = prove_wraps(&ring, keys, target, access)?;
-                if same_key {
+                if keeps_all_keys {
                     finish_rewrap(&ring, keys, &proven, access)
                 } else {
                     finish_key_change(&ring, keys, &proven, access, platform.entropy.as_ref())
@@ -287,23 +298,24 @@ fn target(
     guid: VaultGuid,
     keks: &VaultKeks,
 ) -> Result<KeyTarget, TaskError> {
-    let key = keks::key_of(wanted, guid)?;
     if wanted.is_none() {
+        let key = keks::key_of(None, guid)?;
         keks.ensure_platform_key(&key).map_err(|error| fault::of_key(&error))?;
     }
-    if let Some(key) = wanted.and_then(EncryptionSettings::addressed_key) {
+    for key in wanted.iter().flat_map(|wanted| wanted.addressed_keys()) {
         keks.require_holder(key).map_err(|error| fault::of_key(&error))?;
     }
-    let version = usable_version(job, keks, &key)?;
-    let assigned = wanted.and_then(EncryptionSettings::key);
-    if assigned.is_some() && assigned != applied.and_then(EncryptionSettings::key) {
-        keks.require_recoverable(&key).map_err(|error| fault::of_key(&error))?;
-        if vault.is_recovery_services() {
-            let place = vault.record.location.as_ref();
-            keks.require_region(&key, place).map_err(|error| fault::of_key(&error))?;
+    let mut keys = Vec::new();
+    for key in keks::wrapping_keys(wanted, guid)? {
+        let version = usable_version(job, keks, &key)?;
+        let mut known = applied.iter().flat_map(|applied| applied.addressed_keys());
+        if wanted.is_some() && !known.any(|known| known.key_uri == key) {
+            fit_to_be_assigned(vault, &key, keks).map_err(|error| fault::of_key(&error))?;
         }
+        keys.push(WrapKey { key: version, algorithm: WrapAlgorithm::RsaOaep256 });
     }
-    let mut target = KeyTarget::one_key(version, WrapAlgorithm::RsaOaep256);
+    let failover = keks::failover_of(wanted);
+    let mut target = KeyTarget { keys, infrastructure: Vec::new(), failover };
     let layered = wanted.is_some_and(|wanted| {
         wanted.infrastructure_encryption == InfrastructureEncryption::Enabled
     });
@@ -314,6 +326,15 @@ fn target(
         target.infrastructure = vec![WrapKey { key, algorithm: WrapAlgorithm::RsaOaep256 }];
     }
     Ok(target)
+}
+
+/// What is asked of a key's key vault when the key is assigned.
+fn fit_to_be_assigned(vault: &Vault, key: &KeyUri, keks: &VaultKeks) -> Result<(), KekError> {
+    keks.require_recoverable(key)?;
+    if vault.is_recovery_services() {
+        keks.require_region(key, vault.record.location.as_ref())?;
+    }
+    Ok(())
 }
 
 /// Rule 57: permission to read the key, the key itself, and its state come before its assignment.
