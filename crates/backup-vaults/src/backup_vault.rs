@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::change::{Asked, EncryptionChange, dress_keys};
+use crate::drill;
 use crate::encryption::EncryptionSettings;
 use crate::key_alert::KeyAlert;
 use crate::rules;
@@ -24,6 +25,7 @@ const ACTIONS: &[Action] = &[
     vault::REPAIR,
     vault::CHECK_ENCRYPTION,
     vault::PROBE_KEY,
+    vault::DRILL_REVOKE,
     Action { name: VALIDATE, permission: "validateForBackup/action" },
 ];
 
@@ -130,6 +132,9 @@ impl Kind for BackupVault {
         if action == VALIDATE || action == vault::PROBE_KEY.name {
             // What the vault itself must be is said; the worker looks at folders and keys.
             return Ok(Act::default());
+        }
+        if action == vault::DRILL_REVOKE.name {
+            return Ok(drill::act(&current.record, &current.status, request)?);
         }
         Ok(vault::act(action, &current.status, request))
     }

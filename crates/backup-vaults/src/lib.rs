@@ -8,6 +8,7 @@
 mod backup_policy;
 mod backup_vault;
 mod change;
+mod drill;
 mod encryption;
 mod key_alert;
 mod key_health;
@@ -19,6 +20,7 @@ mod vault;
 
 pub use backup_policy::{BackupPolicy, BackupPolicySpec};
 pub use backup_vault::{BackupVault, BackupVaultSpec, SecuritySettings};
+pub use drill::{DrillRevoke, is_marked_for_drills, require_marked_for_drills};
 pub use encryption::{
     ApplyEncryption, EncryptionSettings, EncryptionState, Failover, IdentityType,
     InfrastructureEncryption, KekIdentity, KeyVaultProperties,
@@ -39,6 +41,8 @@ pub use vault::{Store, VAULT_TYPES, Vault, items_of};
 pub const TASK_APPLY_ENCRYPTION: &str = "apply-encryption";
 /// The task that deletes a vault's repository and then its record.
 pub const TASK_DELETE_VAULT: &str = "delete-vault";
+/// The task that tries what happens if the vault's key is taken away.
+pub const TASK_DRILL_REVOKE: &str = "drill-revoke";
 /// The task that proves every object of a vault's repository.
 pub const TASK_VERIFY: &str = "verify";
 /// The task that frees what no recovery point needs.

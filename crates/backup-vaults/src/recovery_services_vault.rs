@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::backup_policy::default_policy;
 use crate::change::{Asked, EncryptionChange, dress_keys};
+use crate::drill;
 use crate::encryption::{
     EncryptionSettings, EncryptionState, Failover, IdentityType, InfrastructureEncryption,
     KekIdentity, KeyVaultProperties,
@@ -135,6 +136,7 @@ impl Kind for RecoveryServicesVault {
         vault::REPAIR,
         vault::CHECK_ENCRYPTION,
         vault::PROBE_KEY,
+        vault::DRILL_REVOKE,
     ];
 
     type Spec = RecoveryServicesSpec;
@@ -191,6 +193,9 @@ impl Kind for RecoveryServicesVault {
         rules::vault_is_usable(&current.record, &current.status)?;
         if action == vault::PROBE_KEY.name {
             return Ok(Act::default());
+        }
+        if action == vault::DRILL_REVOKE.name {
+            return Ok(drill::act(&current.record, &current.status, request)?);
         }
         Ok(vault::act(action, &current.status, request))
     }

@@ -43,6 +43,8 @@ impl Platform {
                 Err(refusal) => done.problems.push(refusal),
             }
         }
+        // First of all: a key that a drill left disabled keeps jobs from their data.
+        done.problems.extend(self.end_abandoned_drills());
         match self.purge_due_keys() {
             Ok(count) => done.purged_keys = count,
             Err(refusal) => done.problems.push(refusal),

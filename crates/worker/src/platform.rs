@@ -146,6 +146,8 @@ impl Platform {
             SqliteRecords::open(&folder.records()).map_err(|error| part(error.code(), &error))?;
         let platform = Self::over(folder, records, options)?;
         orphans::wind_up(&platform)?;
+        // What cannot be mended now is tried again by housekeeping, which says so.
+        let _ = platform.end_abandoned_drills();
         Ok(platform)
     }
 

@@ -5,6 +5,7 @@ mod backup;
 mod configure;
 mod delete_group;
 mod delete_vault;
+mod drill_revoke;
 mod forget;
 mod prune;
 mod repair;
@@ -12,7 +13,8 @@ mod restore;
 mod verify;
 
 use custody_backup_vaults::{
-    TASK_APPLY_ENCRYPTION, TASK_DELETE_VAULT, TASK_PRUNE, TASK_REPAIR, TASK_VERIFY, Vault,
+    TASK_APPLY_ENCRYPTION, TASK_DELETE_VAULT, TASK_DRILL_REVOKE, TASK_PRUNE, TASK_REPAIR,
+    TASK_VERIFY, Vault,
 };
 use custody_directory::TASK_DELETE_GROUP;
 use custody_key_vault::TASK_PURGE_KEY_VAULT;
@@ -41,6 +43,7 @@ pub(crate) fn run(job: &Job<'_>) -> Result<Outcome, TaskError> {
         TASK_PRUNE => prune::run(job),
         TASK_REPAIR => repair::run(job),
         TASK_DELETE_VAULT => delete_vault::run(job),
+        TASK_DRILL_REVOKE => drill_revoke::run(job),
         TASK_PURGE_KEY_VAULT => delete_vault::purge_key_vault(job),
         TASK_DELETE_GROUP => delete_group::run(job),
         other => Err(TaskError::Failed(Refusal::bug(format!("no task is called {other}")))),

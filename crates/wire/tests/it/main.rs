@@ -9,6 +9,7 @@
 mod audited;
 mod bearers;
 mod canary;
+mod drills;
 mod graph;
 mod hook;
 mod hostile;

@@ -139,6 +139,29 @@ fn a_refusal_of_one_key_stops_the_vault_unless_any_is_enough() {
     }
 }
 
+/// A live drill finds that one key alone takes nothing away, and says why.
+#[test]
+fn a_drill_says_that_either_key_opens() {
+    let desk = Desk::new();
+    desk.second();
+    desk.admit("kv1");
+    let vault = desk.vault(BACKUP, "either");
+    assert_eq!(desk.encrypt(&vault, KEY, Speaker::User), None);
+    let both = json!({ "standbyKeyProperties": { "keyUri": OTHER }, "failover": "Any" });
+    assert_eq!(desk.ask_for(&vault, &both), None);
+    desk.mark(&vault);
+    let officer = desk.site.bearer("https://management.azure.com");
+    let sealed = desk.drill(&vault, json!({ "live": true }), Some(&officer)).unwrap();
+    let report = &sealed["report"];
+    assert_eq!(report["passed"], false);
+    assert!(report["verdict"].as_str().unwrap().contains("alone does not revoke"), "{report:#}");
+    assert!(report["measured"]["runningJob"]["stoppedMs"].is_null());
+    // With the standby's own refusal it would: the first key is given back all the same.
+    for wrap in desk.wraps(&vault) {
+        assert_eq!(desk.enabled(&wrap), true);
+    }
+}
+
 /// A dry run lists the checks of both keys.
 #[test]
 fn a_dry_run_checks_both_keys() {
