@@ -32,6 +32,13 @@ pub(crate) const REWRAP: Action = Action { name: "rewrap", permission: "rewrap/a
 /// Rebuilds what can be rebuilt.
 pub(crate) const REPAIR: Action = Action { name: "repair", permission: "repair/action" };
 
+/// Tries what happens if its key is taken away.
+pub(crate) const DRILL_REVOKE: Action =
+    Action { name: "drillRevoke", permission: "drillRevoke/action" };
+
+/// Probes its keys now, and says how they stand.
+pub(crate) const PROBE_KEY: Action = Action { name: "probeKey", permission: "probeKey/action" };
+
 /// Says what a change of its encryption would meet, and changes nothing.
 pub(crate) const CHECK_ENCRYPTION: Action =
     Action { name: "checkEncryption", permission: "checkEncryption/action" };
