@@ -15,7 +15,6 @@ pub mod rules;
 mod status;
 mod vault;
 
-pub use backup_policy::{BackupPolicy, BackupPolicySpec};
 pub use backup_vault::{BackupVault, BackupVaultSpec, SecuritySettings};
 pub use encryption::{
     ApplyEncryption, EncryptionSettings, EncryptionState, IdentityType, InfrastructureEncryption,

@@ -16,9 +16,11 @@ use crate::status::VaultStatus;
 
 /// The types of vaults.
 pub const VAULT_TYPES: [&str; 2] = [BackupVault::TYPE, RecoveryServicesVault::TYPE];
-/// Types of what is under protection in a vault; a vault that holds any is not deleted.
-const ITEM_TYPES: [&str; 2] = [
+/// Types of what is under protection in a vault, or was and can come back; a vault that holds any is
+/// not deleted.
+const ITEM_TYPES: [&str; 3] = [
     "Microsoft.DataProtection/backupVaults/backupInstances",
+    "Microsoft.DataProtection/backupVaults/deletedBackupInstances",
     "Microsoft.RecoveryServices/vaults/backupFabrics/protectionContainers/protectedItems",
 ];
 
@@ -178,12 +180,12 @@ pub(crate) fn plan_delete(id: &ResourceId, world: &World) -> Result<Removal, Sto
     if let Some(first) = items.first() {
         let text = format!(
             "Vault cannot be deleted as there are existing resources within the vault: {id} still \
-             protects {} item(s), the first is {}",
+             holds {} item(s), soft-deleted ones among them; the first is {}",
             items.len(),
             first.id.name().unwrap_or_default()
         );
         return Err(Refusal::new(409, "VaultHoldsItems", text)
-            .with_fix("custody backup item delete ITEM --yes for each of them first")
+            .with_fix("end the protection of each with its data, and wait until soft-deleted ones are gone")
             .into());
     }
     let task = Task { name: crate::TASK_DELETE_VAULT.into(), input: Value::Null };

@@ -27,6 +27,10 @@ pub struct Housekeeping {
     pub key_events: Vec<KeyEvent>,
     /// Vaults that were rewrapped by their key's newest version.
     pub followed: usize,
+    /// Items that were deleted so long ago that they are gone now.
+    pub purged_items: usize,
+    /// Backups and expiries that were begun by policies.
+    pub scheduled: usize,
     /// What could not be done; the next round tries again.
     pub problems: Vec<Refusal>,
 }
@@ -52,6 +56,7 @@ impl Platform {
         // After the rotations, so that these are followed at once. What a vault's own job says to
         // who reads jobs is no problem of this round.
         done.followed = self.follow_keys().vaults;
+        self.begin_due_work(&mut done);
         if let Err(error) = self.ledger.sign_head() {
             done.problems.push(Refusal::new(500, error.code(), error.to_string()));
         }

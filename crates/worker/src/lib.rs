@@ -15,6 +15,7 @@ mod delivery;
 mod dependants;
 mod directory;
 pub mod dry_run;
+mod due_work;
 mod error;
 mod event_delivery;
 pub mod fault;

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use custody_activity::{AuditDestination, DiagnosticSetting, EventSubscription, Ledger, Signer};
 use custody_ambient::{Clock, Entropy};
-use custody_backup_vaults::{BackupPolicy, BackupVault, RecoveryServicesVault, Vault};
+use custody_backup_vaults::{BackupVault, RecoveryServicesVault, Vault};
 use custody_directory::{self as directory, Locations, Region};
 use custody_envelope::SecretBytes;
 use custody_key_vault::{
@@ -21,8 +21,8 @@ use custody_key_vault::{
 };
 use custody_names::{CorrelationId, OperationId, ResourceId};
 use custody_protection::{
-    BackupInstance, DataProtectionPolicy, Item, ProtectedItem, ProtectionContainer, RecoveryPoint,
-    WorkloadPoint,
+    BackupInstance, BackupPolicy, DataProtectionPolicy, DeletedBackupInstance, DeletedPoint, Item,
+    ProtectedItem, ProtectionContainer, RecoveryPoint, WorkloadPoint,
 };
 use custody_record_store::{RecordStore, SqliteRecords, TrackedOperation};
 use custody_resources::{
@@ -32,6 +32,7 @@ use serde_json::Value;
 
 use crate::audit::LedgerSink;
 use crate::conclusions::Conclusions;
+use crate::due_work::DueWork;
 use crate::error::{StartError, part};
 use crate::following::Following;
 use crate::installation::{DataFolder, Installation};
@@ -130,6 +131,7 @@ pub struct Platform {
     /// What lost keys have cost since the start.
     pub key_failures: KeyFailures,
     pub(crate) following: Following,
+    pub(crate) due_work: DueWork,
     threads: Mutex<Vec<JoinHandle<()>>>,
     warnings: Mutex<HashMap<OperationId, Vec<Value>>>,
     changed: (Mutex<u64>, Condvar),
@@ -194,12 +196,18 @@ impl Platform {
             key_vault_facts: Conclusions::default(),
             key_failures: KeyFailures::default(),
             following: Following::default(),
+            due_work: DueWork::default(),
             threads: Mutex::default(),
             warnings: Mutex::default(),
             changed: (Mutex::new(0), Condvar::new()),
         });
         platform.bootstrap()?;
         Ok(platform)
+    }
+
+    /// The name of this machine.
+    pub fn host_name(&self) -> String {
+        rustix::system::uname().nodename().to_string_lossy().into_owned()
     }
 
     /// Who acts for whoever can open the seal (DESIGN §8).
@@ -372,6 +380,8 @@ fn registry() -> Registry {
         .with::<DataProtectionPolicy>()
         .with::<BackupInstance>()
         .with::<RecoveryPoint>()
+        .with::<DeletedBackupInstance>()
+        .with::<DeletedPoint>()
         .with::<ProtectionContainer>()
         .with::<ProtectedItem>()
         .with::<WorkloadPoint>()

@@ -306,12 +306,12 @@ def protection_is_stopped_and_resumed():
     assert state() == "ProtectionStopped", state()
     rule = {"backupRuleOptions": {"ruleName": "now", "triggerOption": {}}}
     failed(
-        "UserErrorBackupInstanceNotProtected",
+        "UserErrorItemNotProtected",
         lambda: instances.begin_adhoc_backup(GROUP, "plain", "letters", rule).result(),
     )
     instances.begin_resume_protection(GROUP, "plain", "letters").result()
     instances.begin_suspend_backups(GROUP, "plain", "letters").result()
-    assert state() == "BackupsSuspended", state()
+    assert state() == "BackupSchedulesSuspended", state()
     instances.begin_resume_backups(GROUP, "plain", "letters").result()
     assert state() == "ProtectionConfigured", state()
 
