@@ -110,7 +110,8 @@ struct Tag {
 #[serde(rename_all = "camelCase", default)]
 #[derive(Default)]
 struct Criteria {
-    absolute_criteria: Option<Vec<Marker>>,
+    #[serde(rename = "absoluteCriteria")]
+    absolute: Option<Vec<Marker>>,
     days_of_month: Option<Vec<DayOfMonth>>,
     days_of_the_week: Option<Vec<Day>>,
     months_of_year: Option<Vec<Month>>,
@@ -218,7 +219,7 @@ fn repetition(interval: &str) -> Result<Repetition, Refusal> {
 
 fn which(criteria: &Criteria) -> Vec<Which> {
     let mut all = Vec::new();
-    for marker in criteria.absolute_criteria.iter().flatten() {
+    for marker in criteria.absolute.iter().flatten() {
         all.push(match marker {
             Marker::AllBackup => Which::All,
             Marker::FirstOfDay => Which::FirstOf(Unit::Days),

@@ -78,14 +78,17 @@ impl Kind for BackupInstance {
         if spec.friendly_name.is_empty() {
             name.clone_into(&mut spec.friendly_name);
         }
-        let status = match change.before {
-            Some(stored) => stored.status.clone(),
-            None => {
-                is_not_kept(&change.request.id, world)?;
-                let item_id = ItemId::mint(change.request.entropy)
-                    .map_err(|error| Refusal::bug(error.to_string()))?;
-                ItemStatus::new(item_id, change.now())
+        let status = if let Some(stored) = change.before {
+            let mut status = stored.status.clone();
+            if spec.policy_info != stored.spec.policy_info {
+                status.scheduled_until = Some(change.now());
             }
+            status
+        } else {
+            is_not_kept(&change.request.id, world)?;
+            let item_id = ItemId::mint(change.request.entropy)
+                .map_err(|error| Refusal::bug(error.to_string()))?;
+            ItemStatus::new(item_id, change.now())
         };
         Ok(Plan::done(spec, status))
     }

@@ -255,28 +255,33 @@ fn protect(change: &Change<'_, ProtectedItem>, world: &World) -> Result<Plan<Pro
     if spec.friendly_name.is_empty() {
         name.rsplit(';').next().unwrap_or(name).clone_into(&mut spec.friendly_name);
     }
-    let now = change.now();
-    let status = match change.before {
-        Some(stored) => {
-            let mut status = stored.status.clone();
-            status.is_not_deleted()?;
-            let state = change.request.body.pointer("/properties/protectionState");
-            if asked_for_policy || state.is_some_and(Value::is_string) {
-                status.become_now(Protection::Active, now);
-            }
-            if spec.policy_id != stored.spec.policy_id {
-                status.scheduled_until = Some(now);
-            }
-            status
-        }
-        None => {
-            let item_id = ItemId::mint(change.request.entropy)
-                .map_err(|error| Refusal::bug(error.to_string()))?;
-            ItemStatus::new(item_id, now)
-        }
-    };
+    let status = status_of(change, &spec, asked_for_policy)?;
     let task = Task { name: TASK_CONFIGURE.into(), input: Value::Null };
     Ok(Plan { task: Some(task), ..Plan::done(spec, status) })
+}
+
+/// The status after the request: it may resume what was stopped.
+fn status_of(
+    change: &Change<'_, ProtectedItem>,
+    spec: &ProtectedItemSpec,
+    asked_for_policy: bool,
+) -> Result<ItemStatus, Refusal> {
+    let now = change.now();
+    let Some(stored) = change.before else {
+        let item_id = ItemId::mint(change.request.entropy)
+            .map_err(|error| Refusal::bug(error.to_string()))?;
+        return Ok(ItemStatus::new(item_id, now));
+    };
+    let mut status = stored.status.clone();
+    status.is_not_deleted()?;
+    let state = change.request.body.pointer("/properties/protectionState");
+    if asked_for_policy || state.is_some_and(Value::is_string) {
+        status.become_now(Protection::Active, now);
+    }
+    if spec.policy_id != stored.spec.policy_id {
+        status.scheduled_until = Some(now);
+    }
+    Ok(status)
 }
 
 /// What a request leaves out stays: `az` names the policy alone to resume protection.

@@ -46,17 +46,17 @@ pub(crate) enum Which {
     /// The first of each of these, by UTC; weeks are those of ISO 8601.
     FirstOf(Unit),
     /// The first of each day that is one of these.
-    OnDays(Days),
+    OnDays(DaySet),
 }
 
 /// Days of the calendar; what is empty says nothing.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Days {
+pub(crate) struct DaySet {
     pub(crate) weekdays: Vec<Weekday>,
     /// 1 to 4, and -1 for the last.
-    pub(crate) weeks_of_month: Vec<i8>,
+    pub(crate) month_weeks: Vec<i8>,
     /// 1 to 31, and 0 for the last day.
-    pub(crate) days_of_month: Vec<i8>,
+    pub(crate) month_days: Vec<i8>,
     /// 1 to 12.
     pub(crate) months: Vec<i8>,
 }
@@ -143,16 +143,16 @@ impl Which {
     }
 }
 
-impl Days {
+impl DaySet {
     fn contain(&self, day: Date) -> bool {
         let last = day.last_of_month().day();
         let among = |all: &[i8], one: i8| all.is_empty() || all.contains(&one);
-        let in_week = self.weeks_of_month.is_empty()
-            || self.weeks_of_month.contains(&((day.day() - 1) / 7 + 1))
-            || (self.weeks_of_month.contains(&-1) && day.day() + 7 > last);
-        let of_month = self.days_of_month.is_empty()
-            || self.days_of_month.contains(&day.day())
-            || (self.days_of_month.contains(&0) && day.day() == last);
+        let in_week = self.month_weeks.is_empty()
+            || self.month_weeks.contains(&((day.day() - 1) / 7 + 1))
+            || (self.month_weeks.contains(&-1) && day.day() + 7 > last);
+        let of_month = self.month_days.is_empty()
+            || self.month_days.contains(&day.day())
+            || (self.month_days.contains(&0) && day.day() == last);
         let on_weekday = self.weekdays.is_empty() || self.weekdays.contains(&day.weekday());
         among(&self.months, day.month()) && in_week && of_month && on_weekday
     }

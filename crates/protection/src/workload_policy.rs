@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::policy::{self, Policy, not_supported};
-use crate::retention::{Days, Keep, Lasting, Unit, Which};
+use crate::retention::{DaySet, Keep, Lasting, Unit, Which};
 use crate::schedule::{DAY, Repetition};
 use crate::{Retention, Schedule};
 
@@ -77,9 +77,12 @@ struct Written {
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Part {
-    schedule_policy: Option<WrittenSchedule>,
-    retention_policy: Option<WrittenRetention>,
-    tiering_policy: Map<String, Value>,
+    #[serde(rename = "schedulePolicy")]
+    schedule: Option<WrittenSchedule>,
+    #[serde(rename = "retentionPolicy")]
+    retention: Option<WrittenRetention>,
+    #[serde(rename = "tieringPolicy")]
+    tiers: Map<String, Value>,
 }
 
 #[derive(Deserialize)]
@@ -120,10 +123,10 @@ struct Hourly {
 enum WrittenRetention {
     #[serde(rename_all = "camelCase")]
     LongTermRetentionPolicy {
-        daily_schedule: Option<Keeping>,
-        weekly_schedule: Option<Keeping>,
-        monthly_schedule: Option<Keeping>,
-        yearly_schedule: Option<Keeping>,
+        daily_schedule: Option<Box<Keeping>>,
+        weekly_schedule: Option<Box<Keeping>>,
+        monthly_schedule: Option<Box<Keeping>>,
+        yearly_schedule: Option<Box<Keeping>>,
     },
     #[serde(rename_all = "camelCase")]
     SimpleRetentionPolicy { retention_duration: Option<Duration> },
@@ -212,17 +215,17 @@ pub(crate) fn read(settings: &Map<String, Value>) -> Result<Policy, Refusal> {
     let mut repetitions = Vec::new();
     let mut rules = Vec::new();
     for part in written.sub_protection_policy.iter().chain([&written.own]) {
-        let tiers = part.tiering_policy.values().any(|tier| {
+        let tiers = part.tiers.values().any(|tier| {
             let mode = tier.get("tieringMode").and_then(Value::as_str);
             mode.is_some_and(|mode| !["DoNotTier", "Invalid"].contains(&mode))
         });
         if tiers {
             return Err(policy::tiering_not_supported());
         }
-        if let Some(schedule) = &part.schedule_policy {
+        if let Some(schedule) = &part.schedule {
             repetitions.extend(times(schedule)?);
         }
-        if let Some(retention) = &part.retention_policy {
+        if let Some(retention) = &part.retention {
             rules.extend(keeps(retention)?);
         }
     }
@@ -257,9 +260,10 @@ fn times(schedule: &WrittenSchedule) -> Result<Vec<Repetition>, Refusal> {
     }
     let missing = |what: &str| not_supported(format!("the schedule names no {what}"));
     match frequency {
-        Frequency::Daily if times.is_empty() => Err(missing("scheduleRunTimes")),
+        Frequency::Daily | Frequency::Weekly if times.is_empty() => {
+            Err(missing("scheduleRunTimes"))
+        }
         Frequency::Daily => Ok(times.iter().map(|time| daily(*time)).collect()),
-        Frequency::Weekly if times.is_empty() => Err(missing("scheduleRunTimes")),
         Frequency::Weekly if days.is_empty() => Err(missing("scheduleRunDays")),
         Frequency::Weekly => {
             let on = |day: &Day| times.iter().map(|time| weekly(*day, *time)).collect::<Vec<_>>();
@@ -325,7 +329,7 @@ fn keeps(retention: &WrittenRetention) -> Result<Vec<Keep>, Refusal> {
     }
     if let Some(weekly) = weekly {
         let weekdays = weekdays(weekly.days_of_the_week.as_deref().unwrap_or_default());
-        let which = Which::OnDays(Days { weekdays, ..Days::default() });
+        let which = Which::OnDays(DaySet { weekdays, ..DaySet::default() });
         rules.push(Keep { which, lasting: lasting(weekly.retention_duration.as_ref())? });
     }
     for keeping in [monthly, yearly].into_iter().flatten() {
@@ -337,7 +341,7 @@ fn keeps(retention: &WrittenRetention) -> Result<Vec<Keep>, Refusal> {
     Ok(rules)
 }
 
-fn of_months(keeping: &Keeping) -> Result<Days, Refusal> {
+fn of_months(keeping: &Keeping) -> Result<DaySet, Refusal> {
     let format = match keeping.retention_schedule_format_type {
         Some(Frequency::Daily) => keeping.retention_schedule_daily.as_ref(),
         Some(Frequency::Weekly) => keeping.retention_schedule_weekly.as_ref(),
@@ -361,15 +365,15 @@ pub(crate) fn days(
     weeks: &[Week],
     of_month: &[DayOfMonth],
     months: &[Month],
-) -> Days {
+) -> DaySet {
     let date = |day: &DayOfMonth| match (day.is_last, day.date) {
         (Some(true), _) | (_, None) => 0,
         (_, Some(date)) => date,
     };
-    Days {
+    DaySet {
         weekdays: weekdays(weekdays_named),
-        weeks_of_month: weeks.iter().map(|week| *week as i8).collect(),
-        days_of_month: of_month.iter().map(date).collect(),
+        month_weeks: weeks.iter().map(|week| *week as i8).collect(),
+        month_days: of_month.iter().map(date).collect(),
         months: months.iter().map(|month| *month as i8).collect(),
     }
 }

@@ -1,7 +1,7 @@
 //! What policies ask for, in the shapes of both kinds of vault: when backups are due and which
 //! points expire.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod retention;
 mod schedule;
