@@ -18,15 +18,15 @@ use crate::protection_container::ProtectionContainer;
 use crate::soft_delete::soft_deletion;
 use crate::{FolderSource, TASK_CONFIGURE, TASK_SOFT_DELETE, TASK_STOP, TASK_UNDELETE, actions};
 
-/// Items of workloads, as the clients name their shapes. Rule 84: a customer's key makes no
-/// difference to any of them.
-const TYPES: [&str; 6] = [
-    "AzureVmWorkloadProtectedItem",
-    "AzureVmWorkloadSQLDatabase",
-    "AzureVmWorkloadSQLInstance",
-    "AzureVmWorkloadSAPHanaDatabase",
-    "AzureVmWorkloadSAPAseDatabase",
-    "GenericProtectedItem",
+/// Items of workloads, as the clients name their shapes, and what the clients call what is in each:
+/// they leave it to the server to say. Rule 84: a customer's key makes no difference to any of them.
+const TYPES: [(&str, &str); 6] = [
+    ("AzureVmWorkloadProtectedItem", ""),
+    ("AzureVmWorkloadSQLDatabase", "SQLDataBase"),
+    ("AzureVmWorkloadSQLInstance", "SQLDB"),
+    ("AzureVmWorkloadSAPHanaDatabase", "SAPHanaDatabase"),
+    ("AzureVmWorkloadSAPAseDatabase", "SAPAseDatabase"),
+    ("GenericProtectedItem", ""),
 ];
 
 /// The kind of items.
@@ -225,7 +225,8 @@ fn protect(change: &Change<'_, ProtectedItem>, world: &World) -> Result<Plan<Pro
     let id = &change.request.id;
     let name = id.name().unwrap_or_default();
     let mut spec = change.spec.clone();
-    attempt::is_supported(&spec.protected_item_type, &spec.backup_management_type, &TYPES)?;
+    let known = TYPES.map(|(item, _)| item);
+    attempt::is_supported(&spec.protected_item_type, &spec.backup_management_type, &known)?;
     let container = id.parent().unwrap_or_else(ResourceId::root);
     let Some(container) = world.stored::<ProtectionContainer>(&container)? else {
         let text = format!("the container {container} is not registered with the vault");
@@ -252,6 +253,12 @@ fn protect(change: &Change<'_, ProtectedItem>, world: &World) -> Result<Plan<Pro
         is_of_vault(Some(&policy), id, world)?;
     }
     WORKLOAD.clone_into(&mut spec.backup_management_type);
+    if spec.workload_type.is_empty() {
+        let is_it = |(item, _): &&(&str, &str)| spec.protected_item_type.eq_ignore_ascii_case(item);
+        let word = TYPES.iter().find(is_it).map_or("", |(_, word)| *word);
+        let word = Some(word).filter(|word| !word.is_empty());
+        word.unwrap_or(&container.spec.workload_type).clone_into(&mut spec.workload_type);
+    }
     if spec.friendly_name.is_empty() {
         name.rsplit(';').next().unwrap_or(name).clone_into(&mut spec.friendly_name);
     }
