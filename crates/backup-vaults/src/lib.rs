@@ -23,7 +23,6 @@ mod soft_delete;
 mod status;
 mod vault;
 
-pub use backup_policy::{BackupPolicy, BackupPolicySpec};
 pub use backup_vault::{BackupVault, BackupVaultSpec, SecuritySettings};
 pub use deleted_vault::{
     DeletableVault, DeletedBackupVault, DeletedRecoveryServicesVault, DeletedVault,

@@ -17,10 +17,13 @@ use crate::status::VaultStatus;
 
 /// The types of vaults.
 pub const VAULT_TYPES: [&str; 2] = [BackupVault::TYPE, RecoveryServicesVault::TYPE];
-/// Types of what is under protection in a vault, after the vault's own; a vault that holds any is
-/// not deleted.
-const ITEM_TYPES: [&str; 2] =
-    ["backupInstances", "backupFabrics/protectionContainers/protectedItems"];
+/// Types of what is under protection in a vault, or was and can come back, after the vault's own; a
+/// vault that holds any is not deleted.
+const ITEM_TYPES: [&str; 3] = [
+    "backupInstances",
+    "deletedBackupInstances",
+    "backupFabrics/protectionContainers/protectedItems",
+];
 
 // The verbs that vaults of both kinds have beside those of Azure.
 /// Proves every object of the repository.
@@ -249,12 +252,12 @@ pub(crate) fn plan_delete(id: &ResourceId, world: &World) -> Result<Removal, Sto
     if let Some(first) = items.first() {
         let text = format!(
             "Vault cannot be deleted as there are existing resources within the vault: {id} still \
-             protects {} item(s), the first is {}",
+             holds {} item(s), soft-deleted ones among them; the first is {}",
             items.len(),
             first.id.name().unwrap_or_default()
         );
         return Err(Refusal::new(409, "VaultHoldsItems", text)
-            .with_fix("custody backup item delete ITEM --yes for each of them first")
+            .with_fix("end the protection of each with its data, and wait until soft-deleted ones are gone")
             .into());
     }
     let task = Task { name: crate::TASK_DELETE_VAULT.into(), input: Value::Null };

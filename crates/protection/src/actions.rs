@@ -1,14 +1,17 @@
 //! What can be done with items of either kind.
 
+use custody_ambient::Timestamp;
 use custody_names::ResourceId;
 use custody_resources::{
     Act, Action, ProvisioningState, Refusal, Removal, Request, Stop, Task, World,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::item::vault_around;
-use crate::{ForgetRequest, RestoreRequest, TASK_BACKUP, TASK_FORGET, TASK_RESTORE};
+use crate::{
+    BackupInput, ForgetRequest, Item, RestoreRequest, TASK_BACKUP, TASK_FORGET, TASK_RESTORE,
+};
 
 // The verbs of items of either kind.
 /// Takes a recovery point.
@@ -32,8 +35,13 @@ pub(crate) fn act(
     world: &World,
 ) -> Result<Act, Stop> {
     vault_is_ready(&vault_around(item), world)?;
+    let status = Item::expect(item, world)?.status;
+    status.is_not_deleted()?;
     let task = match action {
-        "backup" => Some(Task { name: TASK_BACKUP.into(), input: Value::Null }),
+        "backup" => {
+            status.takes_backups()?;
+            Some(Task { name: TASK_BACKUP.into(), input: to_json(&backup_input(&request.body)?)? })
+        }
         "restore" => return restore(&read_body(&request.body)?, item, world),
         "forget" => {
             let asked: ForgetRequest = read_body(&request.body)?;
@@ -53,8 +61,8 @@ pub(crate) fn restore(
     world: &World,
 ) -> Result<Act, Stop> {
     vault_is_ready(&vault_around(item), world)?;
-    let input = serde_json::to_value(asked).map_err(|error| Refusal::bug(error.to_string()))?;
-    let task = Task { name: TASK_RESTORE.into(), input };
+    Item::expect(item, world)?.status.is_not_deleted()?;
+    let task = Task { name: TASK_RESTORE.into(), input: to_json(asked)? };
     Ok(Act { task: Some(task), ..Act::default() })
 }
 
@@ -85,6 +93,21 @@ fn check_forget(asked: &ForgetRequest) -> Result<(), Refusal> {
         return Err(Refusal::bad_request(text).with_fix("custody forget ITEM --keep-last 7"));
     }
     Ok(())
+}
+
+/// What a request says of the point that it asks for: workloads say until when it is kept.
+fn backup_input(body: &Value) -> Result<BackupInput, Refusal> {
+    let until = body.pointer("/properties/recoveryPointExpiryTimeInUTC");
+    let until = until.filter(|until| !until.is_null());
+    let keep_until = until
+        .map(Timestamp::deserialize)
+        .transpose()
+        .map_err(|error| Refusal::bad_request(format!("recoveryPointExpiryTimeInUTC: {error}")))?;
+    Ok(BackupInput { keep_until })
+}
+
+fn to_json(value: &impl Serialize) -> Result<Value, Refusal> {
+    serde_json::to_value(value).map_err(|error| Refusal::bug(error.to_string()))
 }
 
 fn read_body<T: for<'de> Deserialize<'de>>(body: &Value) -> Result<T, Refusal> {

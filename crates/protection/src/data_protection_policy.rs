@@ -1,15 +1,24 @@
-//! `Microsoft.DataProtection/backupVaults/backupPolicies`: what clients say of schedule and
-//! retention. Policies are kept, shown and named by items; when a backup runs is up to whoever asks
-//! for it, for there is no scheduler here yet.
+//! `Microsoft.DataProtection/backupVaults/backupPolicies`: schedule and retention as clients of
+//! Backup vaults write them, kept as written and carried out by the worker.
 
-use custody_names::ResourceName;
+use custody_ambient::Timestamp;
 use custody_resources::{
-    Answers, Change, Kind, Place, Plan, Refusal, Removal, Request, Stop, Stored, Target, World,
+    Answers, Change, Kind, Place, Plan, Refusal, Removal, Request, Stop, Stored, World,
 };
+use jiff::{SignedDuration, Span, SpanRelativeTo};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
-/// Longest policy, in bytes of its JSON.
-const POLICY_BYTES_MAX: usize = 64 << 10;
+use crate::policy::{self, Policy, not_supported};
+use crate::retention::{Keep, Lasting, Unit, Which};
+use crate::schedule::Repetition;
+use crate::workload_policy::{Day, DayOfMonth, Month, Week, days};
+use crate::{Retention, Schedule};
+
+/// The one store that recovery points lie in.
+const STORE: &str = "VaultStore";
+/// The store that there is none of.
+const ARCHIVE: &str = "ArchiveStore";
 
 /// The kind of policies of Backup vaults.
 pub struct DataProtectionPolicy;
@@ -23,18 +32,12 @@ impl Kind for DataProtectionPolicy {
     type Status = Map<String, Value>;
 
     fn plan(change: Change<'_, Self>, _world: &World) -> Result<Plan<Self>, Stop> {
-        let name = change.request.id.name().unwrap_or_default();
-        name.parse::<ResourceName>()
-            .map_err(|error| Refusal::bad_request(format!("the policy's name: {error}")))?;
+        policy::is_well_formed(&change.request.id, &change.spec)?;
         if change.spec.get("objectType").and_then(Value::as_str) != Some("BackupPolicy") {
             let text = "properties.objectType must be BackupPolicy";
             return Err(Refusal::bad_request(text).into());
         }
-        let bytes = Value::Object(change.spec.clone()).to_string().len();
-        if bytes > POLICY_BYTES_MAX {
-            let text = format!("a policy has at most {POLICY_BYTES_MAX} bytes, this one {bytes}");
-            return Err(Refusal::bad_request(text).into());
-        }
+        read(&Value::Object(change.spec.clone()))?;
         Ok(Plan::done(change.spec, Map::new()))
     }
 
@@ -43,15 +46,216 @@ impl Kind for DataProtectionPolicy {
         _request: &Request<'_>,
         world: &World,
     ) -> Result<Removal, Stop> {
-        let users = world.referrers(Target::resource(&current.record.id))?;
-        let Some(first) = users.first() else { return Ok(Removal::default()) };
+        policy::plan_delete(&current.record.id, world)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Written {
+    #[serde(default)]
+    policy_rules: Vec<Rule>,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "objectType")]
+enum Rule {
+    #[serde(rename_all = "camelCase")]
+    AzureBackupRule { data_store: Store, trigger: Trigger },
+    #[serde(rename_all = "camelCase")]
+    AzureRetentionRule { name: String, lifecycles: Vec<Lifecycle> },
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Store {
+    data_store_type: String,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "objectType")]
+enum Trigger {
+    #[serde(rename_all = "camelCase")]
+    ScheduleBasedTriggerContext {
+        schedule: WrittenSchedule,
+        #[serde(default)]
+        tagging_criteria: Vec<Tagging>,
+    },
+    #[serde(rename_all = "camelCase")]
+    AdhocBasedTriggerContext {},
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WrittenSchedule {
+    repeating_time_intervals: Vec<String>,
+    time_zone: Option<Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Tagging {
+    tag_info: Tag,
+    #[serde(default)]
+    criteria: Option<Vec<Criteria>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Tag {
+    tag_name: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[derive(Default)]
+struct Criteria {
+    #[serde(rename = "absoluteCriteria")]
+    absolute: Option<Vec<Marker>>,
+    days_of_month: Option<Vec<DayOfMonth>>,
+    days_of_the_week: Option<Vec<Day>>,
+    months_of_year: Option<Vec<Month>>,
+    weeks_of_the_month: Option<Vec<Week>>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+enum Marker {
+    AllBackup,
+    FirstOfDay,
+    FirstOfWeek,
+    FirstOfMonth,
+    FirstOfYear,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Lifecycle {
+    delete_after: DeleteAfter,
+    source_data_store: Store,
+    #[serde(default)]
+    target_data_store_copy_settings: Option<Vec<Value>>,
+}
+
+#[derive(Deserialize)]
+struct DeleteAfter {
+    duration: Span,
+}
+
+/// Reads what a policy asks for.
+pub(crate) fn read(spec: &Value) -> Result<Policy, Refusal> {
+    let written = Written::deserialize(spec)
+        .map_err(|error| not_supported(format!("the policy cannot be carried out: {error}")))?;
+    let mut repetitions = Vec::new();
+    let mut tags: Vec<(&str, Which)> = Vec::new();
+    for rule in &written.policy_rules {
+        let Rule::AzureBackupRule { data_store, trigger } = rule else { continue };
+        is_the_store(data_store)?;
+        let Trigger::ScheduleBasedTriggerContext { schedule, tagging_criteria } = trigger else {
+            continue;
+        };
+        policy::is_utc(schedule.time_zone.as_ref())?;
+        for interval in &schedule.repeating_time_intervals {
+            repetitions.push(repetition(interval)?);
+        }
+        for tagging in tagging_criteria {
+            for criteria in tagging.criteria.iter().flatten() {
+                let tag = tagging.tag_info.tag_name.as_str();
+                tags.extend(which(criteria).into_iter().map(|which| (tag, which)));
+            }
+        }
+    }
+    let mut rules = Vec::new();
+    for rule in &written.policy_rules {
+        let Rule::AzureRetentionRule { name, lifecycles } = rule else { continue };
+        for lifecycle in lifecycles {
+            is_the_store(&lifecycle.source_data_store)?;
+            if lifecycle.target_data_store_copy_settings.iter().any(|copies| !copies.is_empty()) {
+                return Err(policy::tiering_not_supported());
+            }
+            let lasting = lasting(lifecycle.delete_after.duration)?;
+            let mut named = tags.iter().filter(|(tag, _)| tag == name).peekable();
+            if named.peek().is_none() {
+                rules.push(Keep { which: Which::All, lasting });
+            }
+            rules.extend(named.map(|(_, which)| Keep { which: which.clone(), lasting }));
+        }
+    }
+    Ok(Policy { schedule: Schedule::new(repetitions)?, retention: Retention::new(rules) })
+}
+
+fn is_the_store(store: &Store) -> Result<(), Refusal> {
+    match store.data_store_type.as_str() {
+        STORE => Ok(()),
+        ARCHIVE => Err(policy::tiering_not_supported()),
+        other => Err(not_supported(format!("points lie in the {STORE}; there is no {other}"))),
+    }
+}
+
+/// `R/2021-05-02T13:00:00+00:00/P1D`: without end, from then on, once in each of these.
+fn repetition(interval: &str) -> Result<Repetition, Refusal> {
+    let wrong = || {
         let text = format!(
-            "{} item(s) are under the policy, the first is {}",
-            users.len(),
-            first.id.name().unwrap_or_default()
+            "{interval:?} is no repeating interval of days or hours: R/START/P1D, for example"
         );
-        Err(Refusal::new(409, "PolicyInUse", text)
-            .with_fix("give those items another policy first")
-            .into())
+        not_supported(text)
+    };
+    let mut parts = interval.split('/');
+    let (Some("R"), Some(start), Some(every), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Err(wrong());
+    };
+    let every: Span = every.parse().map_err(|_| wrong())?;
+    if every.get_months() != 0 || every.get_years() != 0 {
+        return Err(wrong());
+    }
+    let every = every.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| wrong())?;
+    let start: Timestamp = start.parse().map_err(|_| wrong())?;
+    if every <= SignedDuration::ZERO {
+        return Err(wrong());
+    }
+    Ok(Repetition { start, every })
+}
+
+fn which(criteria: &Criteria) -> Vec<Which> {
+    let mut all = Vec::new();
+    for marker in criteria.absolute.iter().flatten() {
+        all.push(match marker {
+            Marker::AllBackup => Which::All,
+            Marker::FirstOfDay => Which::FirstOf(Unit::Days),
+            Marker::FirstOfWeek => Which::FirstOf(Unit::Weeks),
+            Marker::FirstOfMonth => Which::FirstOf(Unit::Months),
+            Marker::FirstOfYear => Which::FirstOf(Unit::Years),
+        });
+    }
+    if all.is_empty() {
+        all.push(Which::OnDays(days(
+            criteria.days_of_the_week.as_deref().unwrap_or_default(),
+            criteria.weeks_of_the_month.as_deref().unwrap_or_default(),
+            criteria.days_of_month.as_deref().unwrap_or_default(),
+            criteria.months_of_year.as_deref().unwrap_or_default(),
+        )));
+    }
+    all
+}
+
+/// A length of time in one unit, `P30D` or `P10Y` for example.
+fn lasting(duration: Span) -> Result<Lasting, Refusal> {
+    let parts = [
+        (i64::from(duration.get_years()), Unit::Years),
+        (i64::from(duration.get_months()), Unit::Months),
+        (i64::from(duration.get_weeks()), Unit::Weeks),
+        (i64::from(duration.get_days()), Unit::Days),
+    ];
+    let mut named = parts.into_iter().filter(|(count, _)| *count != 0);
+    match (named.next(), named.next()) {
+        (Some((count, unit)), None) if count > 0 => {
+            let count = i32::try_from(count).map_err(|_| not_supported("a retention ends"))?;
+            Ok(Lasting { count, unit })
+        }
+        _ => {
+            let text = format!("{duration} is no length of days, weeks, months or years");
+            Err(not_supported(text))
+        }
     }
 }

@@ -1,16 +1,19 @@
 //! `Microsoft.DataProtection/backupVaults/backupInstances`: an item under protection.
 
-use custody_ambient::Timestamp;
 use custody_names::{ItemId, ItemName, ResourceId};
 use custody_resources::{
     Act, Action, Change, Identity, Kind, Place, Plan, Reference, Refusal, Removal, Request, Stop,
-    Stored, Target, World,
+    Stored, World,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::deleted_instance::{deleted_place, soft_delete};
 use crate::item::shown_with;
-use crate::{DataProtectionPolicy, FolderSource, RestoreRequest, actions};
+use crate::item_status::{ItemStatus, Protection};
+use crate::policy::{is_of_vault, under};
+use crate::soft_delete::soft_deletion;
+use crate::{FolderSource, RestoreRequest, actions};
 
 /// The kind of items.
 pub struct BackupInstance;
@@ -43,24 +46,6 @@ pub struct PolicyInfo {
     pub policy_parameters: Option<Value>,
 }
 
-/// The states of protection, in ARM's words.
-const CONFIGURED: &str = "ProtectionConfigured";
-const STOPPED: &str = "ProtectionStopped";
-const SUSPENDED: &str = "BackupsSuspended";
-
-/// What only the server writes of an item.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct InstanceStatus {
-    /// The item as the repository knows it.
-    pub item_id: ItemId,
-    /// `ProtectionConfigured`, ARM's word.
-    pub current_protection_state: String,
-    /// When its newest recovery point was taken.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub newest_point_time: Option<Timestamp>,
-}
-
 impl Kind for BackupInstance {
     const TYPE: &'static str = "Microsoft.DataProtection/backupVaults/backupInstances";
     const PLACE: Place = Place::Below("Microsoft.DataProtection/backupVaults");
@@ -79,7 +64,7 @@ impl Kind for BackupInstance {
     ];
 
     type Spec = InstanceSpec;
-    type Status = InstanceStatus;
+    type Status = ItemStatus;
 
     fn plan(change: Change<'_, Self>, world: &World) -> Result<Plan<Self>, Stop> {
         let name = change.request.id.name().unwrap_or_default();
@@ -87,29 +72,40 @@ impl Kind for BackupInstance {
             .map_err(|error| Refusal::new(400, "InvalidItemName", error.to_string()))?;
         let mut spec = change.spec.clone();
         spec.folder.check()?;
-        check_policy(&change.request.id, spec.policy_info.as_ref(), world)?;
+        let policy = spec.policy_info.as_ref().map(|info| &info.policy_id);
+        is_of_vault(policy, &change.request.id, world)?;
         "BackupInstance".clone_into(&mut spec.object_type);
         if spec.friendly_name.is_empty() {
             name.clone_into(&mut spec.friendly_name);
         }
-        let status = match change.before {
-            Some(stored) => stored.status.clone(),
-            None => InstanceStatus {
-                item_id: ItemId::mint(change.request.entropy)
-                    .map_err(|error| Refusal::bug(error.to_string()))?,
-                current_protection_state: CONFIGURED.to_owned(),
-                newest_point_time: None,
-            },
+        let status = if let Some(stored) = change.before {
+            let mut status = stored.status.clone();
+            if spec.policy_info != stored.spec.policy_info {
+                status.scheduled_until = Some(change.now());
+            }
+            status
+        } else {
+            is_not_kept(&change.request.id, world)?;
+            let item_id = ItemId::mint(change.request.entropy)
+                .map_err(|error| Refusal::bug(error.to_string()))?;
+            ItemStatus::new(item_id, change.now())
         };
         Ok(Plan::done(spec, status))
     }
 
-    /// Deleting an item gives up all its recovery points; that needs no key (DESIGN §5).
+    /// With data it is kept for a time if the vault keeps what is deleted; otherwise all its recovery
+    /// points are given up at once. Neither needs a key (DESIGN §5).
     fn plan_delete(
-        _current: &Stored<Self>,
-        _request: &Request<'_>,
-        _world: &World,
+        current: &Stored<Self>,
+        request: &Request<'_>,
+        world: &World,
     ) -> Result<Removal, Stop> {
+        let id = &current.record.id;
+        if current.status.newest_point_time.is_some()
+            && let Some(deletion) = soft_deletion(id, request.now, world)?
+        {
+            return soft_delete(current, deletion, world);
+        }
         Ok(actions::give_up())
     }
 
@@ -119,15 +115,13 @@ impl Kind for BackupInstance {
         request: &Request<'_>,
         world: &World,
     ) -> Result<Act, Stop> {
-        if let Some(state) = state_after(action) {
-            return become_one(current, state);
+        if let Some(protection) = state_after(action) {
+            let mut after = current.clone();
+            after.status.become_now(protection, request.now);
+            return Ok(Act { writes: vec![after.into_write()?], ..Act::default() });
         }
         let item = &current.record.id;
         match action {
-            "backup" => {
-                is_protected(current)?;
-                actions::act(action, item, request, world)
-            }
             "restore" => actions::restore(&RestoreRequest::read(&request.body)?, item, world),
             "validateRestore" => {
                 let asked = request.body.get("restoreRequestObject").unwrap_or(&request.body);
@@ -140,11 +134,15 @@ impl Kind for BackupInstance {
 
     fn properties(stored: &Stored<Self>) -> Result<Value, Refusal> {
         let status = &stored.status;
-        let state = &status.current_protection_state;
+        let (state, protected) = match status.protection {
+            Protection::Active => ("ProtectionConfigured", "ProtectionConfigured"),
+            Protection::Stopped => ("ProtectionStopped", "ProtectionStopped"),
+            Protection::Suspended => ("BackupSchedulesSuspended", "ProtectionStopped"),
+        };
         let known = json!({
             "itemId": status.item_id,
             "currentProtectionState": state,
-            "protectionStatus": { "status": state },
+            "protectionStatus": { "status": protected },
             "newestPointTime": status.newest_point_time,
         });
         shown_with(&stored.spec, known)
@@ -152,49 +150,31 @@ impl Kind for BackupInstance {
 
     fn references(
         spec: &InstanceSpec,
-        _status: &InstanceStatus,
+        _status: &ItemStatus,
         _identity: Option<&Identity>,
     ) -> Vec<Reference> {
-        let policy = spec.policy_info.iter();
-        policy
-            .map(|info| Reference::new("underPolicy", Target::resource(&info.policy_id)))
-            .collect()
+        under(spec.policy_info.as_ref().map(|info| &info.policy_id))
     }
 }
 
 /// The state that a verb leads to, for those that change nothing else.
-fn state_after(action: &str) -> Option<&'static str> {
+fn state_after(action: &str) -> Option<Protection> {
     match action {
-        "stopProtection" => Some(STOPPED),
-        "suspendBackups" => Some(SUSPENDED),
-        "resumeProtection" | "resumeBackups" => Some(CONFIGURED),
+        "stopProtection" => Some(Protection::Stopped),
+        "suspendBackups" => Some(Protection::Suspended),
+        "resumeProtection" | "resumeBackups" => Some(Protection::Active),
         _ => None,
     }
 }
 
-fn become_one(current: &Stored<BackupInstance>, state: &str) -> Result<Act, Stop> {
-    let mut after = current.clone();
-    state.clone_into(&mut after.status.current_protection_state);
-    Ok(Act { writes: vec![after.into_write()?], ..Act::default() })
-}
-
-fn is_protected(item: &Stored<BackupInstance>) -> Result<(), Refusal> {
-    let state = item.status.current_protection_state.as_str();
-    if state == CONFIGURED {
+/// A name under which a deleted item can still come back is not taken.
+fn is_not_kept(item: &ResourceId, world: &World) -> Result<(), Stop> {
+    let place = deleted_place(item)?;
+    if world.record(&place)?.is_none() {
         return Ok(());
     }
-    let text = format!("no recovery point is taken of {}: {state}", item.record.id);
-    Err(Refusal::new(409, "UserErrorBackupInstanceNotProtected", text)
-        .with_fix("az dataprotection backup-instance resume-protection"))
-}
-
-/// A policy that is named must be one of the item's own vault.
-fn check_policy(item: &ResourceId, named: Option<&PolicyInfo>, world: &World) -> Result<(), Stop> {
-    let Some(PolicyInfo { policy_id, .. }) = named else { return Ok(()) };
-    let is_own = policy_id.parent() == item.parent();
-    if is_own && world.stored::<DataProtectionPolicy>(policy_id)?.is_some() {
-        return Ok(());
-    }
-    let text = format!("{policy_id} is no policy of the item's vault");
-    Err(Refusal::new(400, "PolicyNotFound", text).into())
+    let text = format!("an item of this name is soft-deleted: {place}");
+    Err(Refusal::new(409, "UserErrorItemSoftDeleted", text)
+        .with_fix(format!("POST {place}/undelete takes it back, with its recovery points"))
+        .into())
 }

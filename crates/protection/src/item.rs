@@ -1,21 +1,24 @@
 //! An item of either kind and its recovery points, as those see them who back up and restore.
 
-use custody_ambient::Timestamp;
-use custody_names::{ItemId, ResourceId};
+use custody_names::ResourceId;
 use custody_resources::{Kind, Record, Refusal, Stop, Stored, SystemData, World, Write};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::FolderSource;
-use crate::instance::{BackupInstance, InstanceStatus};
+use crate::deleted_instance::{DeletedBackupInstance, DeletedPoint};
+use crate::instance::BackupInstance;
+use crate::item_status::ItemStatus;
 use crate::point::{PointStatus, RecoveryPoint};
-use crate::protected_item::{ProtectedItem, ProtectedItemStatus};
+use crate::protected_item::ProtectedItem;
 use crate::workload_point::WorkloadPoint;
 
-/// The types of items.
-const ITEM_TYPES: [&str; 2] = [BackupInstance::TYPE, ProtectedItem::TYPE];
-/// The types of recovery points.
-const POINT_TYPES: [&str; 2] = [RecoveryPoint::TYPE, WorkloadPoint::TYPE];
+/// The types of items, soft-deleted ones among them, and of the points of each.
+const TYPES: [(&str, &str); 3] = [
+    (BackupInstance::TYPE, RecoveryPoint::TYPE),
+    (DeletedBackupInstance::TYPE, DeletedPoint::TYPE),
+    (ProtectedItem::TYPE, WorkloadPoint::TYPE),
+];
 /// The collection of an item's recovery points, of either kind.
 const POINTS: &str = "recoveryPoints";
 /// The types of vaults.
@@ -29,16 +32,17 @@ pub struct Item {
     pub record: Record,
     /// What is read for it.
     pub folder: FolderSource,
-    /// The item as the repository knows it.
-    pub item_id: ItemId,
-    /// When its newest recovery point was taken.
-    pub newest_point_time: Option<Timestamp>,
+    /// The policy that it is under.
+    pub policy: Option<ResourceId>,
+    /// What only the server writes of it.
+    pub status: ItemStatus,
 }
 
 impl Item {
     /// Whether a resource of this type is an item.
     pub fn is_item(id: &ResourceId) -> bool {
-        is_one_of(id, &ITEM_TYPES)
+        let kind = id.resource_type();
+        TYPES.iter().any(|(item, _)| item.eq_ignore_ascii_case(kind.as_str()))
     }
 
     /// The item that `id` is or lies in.
@@ -48,15 +52,15 @@ impl Item {
 
     /// Reads the record of an item.
     pub fn read(record: &Record) -> Result<Self, Refusal> {
-        let record = record.clone();
         if is_one_of(&record.id, &[ProtectedItem::TYPE]) {
-            let Stored { record, spec, status } = Stored::<ProtectedItem>::read(&record)?;
-            let ProtectedItemStatus { item_id, newest_point_time } = status;
-            return Ok(Self { record, folder: spec.folder, item_id, newest_point_time });
+            let Stored { record, spec, status } = Stored::<ProtectedItem>::read(record)?;
+            let policy = spec.policy_id.parse().ok();
+            return Ok(Self { record, folder: spec.folder, policy, status });
         }
-        let Stored { record, spec, status } = Stored::<BackupInstance>::read(&record)?;
-        let InstanceStatus { item_id, newest_point_time, .. } = status;
-        Ok(Self { record, folder: spec.folder, item_id, newest_point_time })
+        // A deleted instance is written as it was.
+        let Stored { record, spec, status } = Stored::<BackupInstance>::read(record)?;
+        let policy = spec.policy_info.map(|info| info.policy_id);
+        Ok(Self { record, folder: spec.folder, policy, status })
     }
 
     /// The item, which must be there.
@@ -68,7 +72,7 @@ impl Item {
     /// Every item in a vault.
     pub fn below(vault: &ResourceId, world: &World) -> Result<Vec<Self>, Stop> {
         let mut all = Vec::new();
-        for kind in ITEM_TYPES {
+        for (kind, _) in TYPES {
             for record in world.below(vault, kind)? {
                 all.push(Self::read(record)?);
             }
@@ -76,17 +80,15 @@ impl Item {
         Ok(all)
     }
 
-    /// The write that stores the time of its newest point.
+    /// The write that stores its present status.
     pub fn into_write(self) -> Result<Write, Refusal> {
-        let newest = self.newest_point_time;
-        if is_one_of(&self.record.id, &[ProtectedItem::TYPE]) {
-            let mut stored = Stored::<ProtectedItem>::read(&self.record)?;
-            stored.status.newest_point_time = newest;
-            return stored.into_write();
+        let Self { record, status, .. } = self;
+        if is_one_of(&record.id, &[ProtectedItem::TYPE]) {
+            let Stored { record, spec, .. } = Stored::<ProtectedItem>::read(&record)?;
+            return Stored::<ProtectedItem> { record, spec, status }.into_write();
         }
-        let mut stored = Stored::<BackupInstance>::read(&self.record)?;
-        stored.status.newest_point_time = newest;
-        stored.into_write()
+        let Stored { record, spec, .. } = Stored::<BackupInstance>::read(&record)?;
+        Stored::<BackupInstance> { record, spec, status }.into_write()
     }
 
     /// Where the record of one of its points stands.
@@ -137,7 +139,7 @@ impl Point {
     /// The points of everything below a place.
     pub fn below(place: &ResourceId, world: &World) -> Result<Vec<Self>, Stop> {
         let mut all = Vec::new();
-        for kind in POINT_TYPES {
+        for (_, kind) in TYPES {
             for record in world.below(place, kind)? {
                 all.push(Self::read(record)?);
             }
@@ -148,9 +150,8 @@ impl Point {
 
 /// The records of an item's points.
 pub fn points_of(item: &ResourceId, world: &World) -> Result<Vec<Point>, Stop> {
-    let [of_instance, of_protected_item] = POINT_TYPES;
-    let kind =
-        if is_one_of(item, &[ProtectedItem::TYPE]) { of_protected_item } else { of_instance };
+    let found = TYPES.iter().find(|(kind, _)| is_one_of(item, &[kind]));
+    let Some((_, kind)) = found else { return Ok(Vec::new()) };
     Ok(world.children(item, kind)?.iter().map(Point::read).collect::<Result<_, _>>()?)
 }
 

@@ -22,6 +22,9 @@ pub struct PointStatus {
     pub new_bytes: u64,
     /// What was left out or is doubtful.
     pub warnings: u64,
+    /// Until when whoever asked for it wanted it kept; then no policy is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_until: Option<Timestamp>,
     /// Whether its object could not be read when it was last looked at.
     #[serde(default)]
     pub damaged: bool,

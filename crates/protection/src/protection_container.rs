@@ -58,6 +58,12 @@ impl Kind for ProtectionContainer {
     fn plan(change: Change<'_, Self>, world: &World) -> Result<Plan<Self>, Stop> {
         let id = &change.request.id;
         let mut spec = change.spec;
+        if let Some(stored) = change.before
+            && change.request.body.pointer("/properties/folders").is_none()
+        {
+            // Registering again, as az does it, names no folders.
+            spec.folders.clone_from(&stored.spec.folders);
+        }
         attempt::is_well_formed(id, &spec.container_type, "containerType")?;
         if spec.folders.len() > FOLDERS_MAX {
             let text = format!("a container names at most {FOLDERS_MAX} folders");

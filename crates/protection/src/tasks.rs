@@ -1,5 +1,6 @@
 //! What the tasks on an item take as input.
 
+use custody_ambient::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::SourcePath;
@@ -8,10 +9,34 @@ use crate::SourcePath;
 pub const TASK_BACKUP: &str = "backup";
 /// Looks at what a new or changed item names before it counts as protected.
 pub const TASK_CONFIGURE: &str = "configure-protection";
+/// Ends an item's protection and keeps its recovery points.
+pub const TASK_STOP: &str = "stop-protection";
+/// Marks an item as deleted and keeps it for a time.
+pub const TASK_SOFT_DELETE: &str = "soft-delete";
+/// Takes a soft-deleted item back.
+pub const TASK_UNDELETE: &str = "undelete";
+/// Gives up recovery points that nothing keeps any more, as a job that needs the vault's key.
+pub const TASK_EXPIRE: &str = "expire";
 /// Gives a recovery point back into a folder.
 pub const TASK_RESTORE: &str = "restore";
 /// Gives up recovery points by a retention rule or by name.
 pub const TASK_FORGET: &str = "forget";
+
+/// What a backup is told.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct BackupInput {
+    /// Until when its point is kept; none leaves that to the item's policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_until: Option<Timestamp>,
+}
+
+/// What an expiry is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExpireInput {
+    /// The points, by their ids.
+    pub points: Vec<String>,
+}
 
 /// What to do with what stands at the target.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

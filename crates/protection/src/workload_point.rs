@@ -18,7 +18,7 @@ pub struct WorkloadPoint;
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct WorkloadRestore {
-    target_info: TargetInfo,
+    target_info: Option<TargetInfo>,
     /// custody's own: what to restore, relative to the point's root.
     path: Option<SourcePath>,
     /// custody's own.
@@ -34,7 +34,7 @@ struct WorkloadRestore {
 struct TargetInfo {
     #[serde(default)]
     overwrite_option: OverwriteOption,
-    target_directory_for_file_restore: SourcePath,
+    target_directory_for_file_restore: Option<SourcePath>,
 }
 
 #[derive(Default, Deserialize)]
@@ -69,11 +69,20 @@ impl Kind for WorkloadPoint {
         let asked = request.body.get("properties").unwrap_or(&Value::Null);
         let asked = WorkloadRestore::deserialize(asked)
             .map_err(|error| Refusal::bad_request(format!("properties: {error}")))?;
+        let (target, overwrite) = asked
+            .target_info
+            .and_then(|info| Some((info.target_directory_for_file_restore?, info.overwrite_option)))
+            .ok_or_else(|| {
+                let text = "a folder is restored as files into another: \
+                            targetInfo.targetDirectoryForFileRestore names it";
+                Refusal::new(400, "RestoreTargetNotSupported", text)
+                    .with_fix("az backup recoveryconfig show --restore-mode RestoreAsFiles")
+            })?;
         let restore = RestoreRequest {
             point: id.name().unwrap_or_default().to_owned(),
-            target: asked.target_info.target_directory_for_file_restore,
+            target,
             path: asked.path,
-            overwrite: match asked.target_info.overwrite_option {
+            overwrite: match overwrite {
                 OverwriteOption::FailOnConflict => OverwritePolicy::Never,
                 OverwriteOption::Overwrite => OverwritePolicy::Always,
             },

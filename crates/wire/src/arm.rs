@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::address::{self, Address};
 use crate::reply::{self, Body};
 use crate::server::Call;
-use crate::{api_version, arm_keys, jobs, links, metadata, undelete, views};
+use crate::{api_version, arm_keys, jobs, links, metadata, protected, undelete, views};
 
 /// Answers one ARM request.
 pub(crate) fn answer(platform: &Arc<Platform>, call: &Call<'_>) -> Result<Response<Body>, Refusal> {
@@ -55,6 +55,9 @@ pub(crate) fn answer(platform: &Arc<Platform>, call: &Call<'_>) -> Result<Respon
     }
     let links = reply::operation_links(&call.base, &request.id, platform);
     let mut response = reply::json(answer.status, answer.body.as_ref());
+    if protected::is_container(&request.id) && request.verb != Verb::Read {
+        protected::say_where_it_ends(&mut response, &call.base, &request.id);
+    }
     if answer.status == 201 && is_identity(&request.id) {
         let place =
             format!("{}{}?api-version={}", call.base.main(), request.id, request.api_version);

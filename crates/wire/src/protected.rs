@@ -1,11 +1,13 @@
 //! What Recovery Services vaults show of what they protect, whatever container it lies in.
 
 use custody_backup_vaults::RecoveryServicesVault;
+use custody_names::ResourceId;
 use custody_protection::{ProtectedItem, ProtectionContainer};
 use custody_resources::{Kind as _, Refusal, Stored, World};
 use http::{HeaderValue, Response, header};
 use serde_json::{Value, json};
 
+use crate::base::Base;
 use crate::filter::{self, Comparison, Term};
 use crate::links;
 use crate::reply::{self, Body};
@@ -117,6 +119,58 @@ fn wanted(term: &Term) -> Result<(&'static str, &str), Refusal> {
     known.map(|(_, property)| (*property, value.as_str())).ok_or_else(unknown)
 }
 
+/// `GET V/backupFabrics/Azure/protectableContainers`: this machine, until it is registered with the
+/// vault. It is what `az backup container register` looks for, and the only one whose folders can be
+/// read here.
+pub(crate) fn protectable_containers(view: &View<'_>) -> Result<Response<Body>, Refusal> {
+    let host = view.platform.host_name();
+    let vault = &view.place;
+    let subscription = vault.subscription_id().map(|id| id.to_string()).unwrap_or_default();
+    let group = vault.resource_group_name().unwrap_or_default();
+    let machine = format!(
+        "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Compute/\
+         virtualMachines/{host}"
+    );
+    let name = format!("VMAppContainer;Compute;{group};{host}");
+    list(view, "backupFabrics/protectableContainers", |world| {
+        let registered = world.below(vault, ProtectionContainer::TYPE)?;
+        let is_it = |one: &custody_resources::Record| {
+            one.id.name().is_some_and(|one| one.eq_ignore_ascii_case(&name))
+        };
+        if registered.iter().any(is_it) {
+            return Ok(Vec::new());
+        }
+        Ok(vec![json!({
+            "id": format!("{vault}/backupFabrics/Azure/protectableContainers/{name}"),
+            "name": name,
+            "type": format!("{}/backupFabrics/protectableContainers", RecoveryServicesVault::TYPE),
+            "properties": {
+                "protectableContainerType": "VMAppContainer",
+                "friendlyName": host,
+                "backupManagementType": "AzureWorkload",
+                "healthStatus": "Healthy",
+                "containerId": machine,
+            },
+        })])
+    })
+}
+
+/// Whether a request is about a container. Its clients wait for the end of what they asked for at an
+/// address that every answer must name.
+pub(crate) fn is_container(id: &ResourceId) -> bool {
+    id.resource_type().as_str().eq_ignore_ascii_case(ProtectionContainer::TYPE)
+}
+
+/// Names that address: with the answer all is done.
+pub(crate) fn say_where_it_ends(response: &mut Response<Body>, base: &Base, place: &ResourceId) {
+    let link =
+        format!("{}{place}/operationResults/{REFRESHED}?api-version=2024-04-01", base.main());
+    let headers = response.headers_mut();
+    if let Ok(link) = HeaderValue::from_str(&link) {
+        headers.insert(header::LOCATION, link);
+    }
+}
+
 /// `POST V/backupFabrics/Azure/refreshContainers`. Folders are named, never discovered: with the
 /// answer all is done.
 pub(crate) fn refresh(view: &View<'_>) -> Result<Response<Body>, Refusal> {
@@ -135,7 +189,7 @@ pub(crate) fn refresh(view: &View<'_>) -> Result<Response<Body>, Refusal> {
     Ok(response)
 }
 
-/// `GET V/backupFabrics/Azure/operationResults/refreshed`: done.
+/// `GET V/backupFabrics/Azure/operationResults/refreshed`, and the same of a container: done.
 pub(crate) fn refreshed(view: &View<'_>) -> Result<Response<Body>, Refusal> {
     permit_refresh(view)?;
     Ok(reply::json(204, None))

@@ -159,6 +159,25 @@ fn of_recovery_services(
     {
         return protected::refreshed(&at(4)?).map(Some);
     }
+    if let [
+        ..,
+        "vaults",
+        _,
+        "backupfabrics",
+        "azure",
+        "protectioncontainers",
+        _,
+        "operationresults",
+        protected::REFRESHED,
+    ] = words
+    {
+        return protected::refreshed(&at(6)?).map(Some);
+    }
+    if let [.., "vaults", _, "backupfabrics", "azure", "protectablecontainers"] = words
+        && *call.method == Method::GET
+    {
+        return protected::protectable_containers(&at(3)?).map(Some);
+    }
     let [.., "providers", "microsoft.recoveryservices", "vaults", _, collection] = words else {
         let [.., "microsoft.recoveryservices", "vaults", _, collection, name] = words else {
             return Ok(None);

@@ -24,7 +24,7 @@ const VAULTS_AT_ONCE: usize = 4;
 /// A vault that could not follow is tried again after this time; its jobs try as they start.
 const TRIED_AGAIN_AFTER: Duration = Duration::from_mins(10);
 /// The platform, as the activity log and the jobs name it.
-const PLATFORM_NAME: &str = "custody";
+pub(crate) const PLATFORM_NAME: &str = "custody";
 
 /// A vault, and the version it is to follow to; none if its last change is to be finished (rule 70).
 type Behind = (ResourceId, Option<KeyVersionUri>);

@@ -30,6 +30,10 @@ pub struct Housekeeping {
     pub followed: usize,
     /// Vaults whose keys were probed.
     pub probed: usize,
+    /// Items that were deleted so long ago that they are gone now.
+    pub purged_items: usize,
+    /// Backups and expiries that were begun by policies.
+    pub scheduled: usize,
     /// What could not be done; the next round tries again.
     pub problems: Vec<Refusal>,
 }
@@ -79,6 +83,7 @@ impl Platform {
             Ok(count) => done.probed = count,
             Err(refusal) => done.problems.push(refusal),
         }
+        self.begin_due_work(&mut done);
         if let Err(error) = self.ledger.sign_head() {
             done.problems.push(Refusal::new(500, error.code(), error.to_string()));
         }

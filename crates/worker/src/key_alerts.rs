@@ -7,15 +7,22 @@ use custody_backup_vaults::{
     TASK_VERIFY, Vault,
 };
 use custody_names::ResourceId;
-use custody_protection::{TASK_BACKUP, TASK_RESTORE};
+use custody_protection::{TASK_BACKUP, TASK_EXPIRE, TASK_RESTORE};
 use custody_resources::{Operation, Refusal};
 use serde::Deserialize as _;
 
 use crate::{Platform, fault, keks};
 
 /// The tasks that need the vault's key.
-const KEY_TASKS: [&str; 6] =
-    [TASK_APPLY_ENCRYPTION, TASK_BACKUP, TASK_PRUNE, TASK_REPAIR, TASK_RESTORE, TASK_VERIFY];
+const KEY_TASKS: [&str; 7] = [
+    TASK_APPLY_ENCRYPTION,
+    TASK_BACKUP,
+    TASK_EXPIRE,
+    TASK_PRUNE,
+    TASK_REPAIR,
+    TASK_RESTORE,
+    TASK_VERIFY,
+];
 
 /// What was counted since the start.
 #[derive(Debug, Default)]

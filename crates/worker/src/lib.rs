@@ -18,6 +18,7 @@ mod directory;
 mod drill_report;
 mod drills;
 pub mod dry_run;
+mod due_work;
 mod error;
 mod event_delivery;
 pub mod fault;

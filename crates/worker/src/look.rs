@@ -97,7 +97,7 @@ pub fn preview_forget(platform: &Arc<Platform>, request: &Request<'_>) -> Result
     let item = platform.item_of(&request.id)?;
     let vault = platform.vault_of(&request.id)?;
     let history = keyless_log(platform, &vault)?.history();
-    let own = item_guid(item.item_id);
+    let own = item_guid(item.status.item_id);
     Ok(tasks::choose(&history, own, &asked, platform.clock.now())?.render())
 }
 
@@ -114,7 +114,7 @@ pub(crate) fn resolve(
     } else {
         PointSelector::Prefix(text.to_ascii_lowercase())
     };
-    let own = item_guid(item.item_id);
+    let own = item_guid(item.status.item_id);
     repository.resolve(Some(own), &selector).map_err(|error| fault::of_repository(&error))
 }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 use custody_activity::{AuditDestination, DiagnosticSetting, EventSubscription, Ledger, Signer};
 use custody_ambient::{Clock, Entropy};
 use custody_backup_vaults::{
-    BackupPolicy, BackupVault, DeletedBackupVault, DeletedRecoveryServicesVault, GuardProxy,
+    BackupVault, DeletedBackupVault, DeletedRecoveryServicesVault, GuardProxy,
     RecoveryServicesVault, ResourceGuard, ResourceGuards, Vault,
 };
 use custody_directory::{self as directory, Locations, Region};
@@ -24,8 +24,8 @@ use custody_key_vault::{
 };
 use custody_names::{CorrelationId, OperationId, ResourceId};
 use custody_protection::{
-    BackupInstance, DataProtectionPolicy, Item, ProtectedItem, ProtectionContainer, RecoveryPoint,
-    WorkloadPoint,
+    BackupInstance, BackupPolicy, DataProtectionPolicy, DeletedBackupInstance, DeletedPoint, Item,
+    ProtectedItem, ProtectionContainer, RecoveryPoint, WorkloadPoint,
 };
 use custody_record_store::{RecordStore, SqliteRecords, TrackedOperation};
 use custody_resources::{
@@ -35,6 +35,7 @@ use serde_json::Value;
 
 use crate::audit::LedgerSink;
 use crate::conclusions::Conclusions;
+use crate::due_work::DueWork;
 use crate::error::{StartError, part};
 use crate::following::Following;
 use crate::installation::{DataFolder, Installation};
@@ -138,6 +139,7 @@ pub struct Platform {
     pub(crate) key_vault_link: OnceLock<Arc<dyn KeyVaultLink>>,
     /// The probes of vaults' keys.
     pub(crate) probing: Probing,
+    pub(crate) due_work: DueWork,
     threads: Mutex<Vec<JoinHandle<()>>>,
     warnings: Mutex<HashMap<OperationId, Vec<Value>>>,
     changed: (Mutex<u64>, Condvar),
@@ -207,12 +209,18 @@ impl Platform {
             following: Following::default(),
             key_vault_link: OnceLock::new(),
             probing: Probing::default(),
+            due_work: DueWork::default(),
             threads: Mutex::default(),
             warnings: Mutex::default(),
             changed: (Mutex::new(0), Condvar::new()),
         });
         platform.bootstrap()?;
         Ok(platform)
+    }
+
+    /// The name of this machine.
+    pub fn host_name(&self) -> String {
+        rustix::system::uname().nodename().to_string_lossy().into_owned()
     }
 
     /// Who acts for whoever can open the seal (DESIGN §8).
@@ -390,6 +398,8 @@ fn registry() -> Registry {
         .with::<DataProtectionPolicy>()
         .with::<BackupInstance>()
         .with::<RecoveryPoint>()
+        .with::<DeletedBackupInstance>()
+        .with::<DeletedPoint>()
         .with::<ProtectionContainer>()
         .with::<ProtectedItem>()
         .with::<WorkloadPoint>()

@@ -16,7 +16,7 @@ use custody_blob_store::{BlobStore, DiskStore};
 use custody_envelope::{Fingerprint, Ring, SecretBytes};
 use custody_key_vault::{KeyVaultRef, RecoveryKit};
 use custody_names::{CorrelationId, KeyUri, KeyVersionUri, OperationId, ResourceId, ResourceName};
-use custody_protection::{BackupInstance, FolderSource, InstanceSpec, InstanceStatus, SourcePath};
+use custody_protection::{BackupInstance, FolderSource, InstanceSpec, ItemStatus, SourcePath};
 use custody_record_store::SqliteRecords;
 use custody_repository::{Marker, RepositoryError, Rings};
 use custody_resources::{
@@ -278,11 +278,7 @@ fn take_in_points(platform: &Arc<Platform>, vault_id: &ResourceId) -> Result<(),
             folder,
             ..InstanceSpec::default()
         };
-        let status = InstanceStatus {
-            item_id: item,
-            current_protection_state: "ProtectionConfigured".to_owned(),
-            newest_point_time: None,
-        };
+        let status = ItemStatus::new(item, platform.clock.now());
         writes.push(Stored::<BackupInstance> { record, spec, status }.into_write()?);
     }
     platform.records.apply(&mut |_| Ok(writes.clone())).map_err(fault::of_apply)?;

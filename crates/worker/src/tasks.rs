@@ -6,6 +6,7 @@ mod configure;
 mod delete_group;
 mod delete_vault;
 mod drill_revoke;
+mod expire;
 mod forget;
 mod make_repository;
 mod prune;
@@ -19,7 +20,10 @@ use custody_backup_vaults::{
 };
 use custody_directory::TASK_DELETE_GROUP;
 use custody_key_vault::TASK_PURGE_KEY_VAULT;
-use custody_protection::{TASK_BACKUP, TASK_CONFIGURE, TASK_FORGET, TASK_RESTORE};
+use custody_protection::{
+    TASK_BACKUP, TASK_CONFIGURE, TASK_EXPIRE, TASK_FORGET, TASK_RESTORE, TASK_SOFT_DELETE,
+    TASK_STOP, TASK_UNDELETE,
+};
 use custody_resources::{
     Operation, OperationState, ProvisioningState, Record, Refusal, Stop, World, Write,
 };
@@ -38,6 +42,9 @@ pub(crate) fn run(job: &Job<'_>) -> Result<Outcome, TaskError> {
         TASK_APPLY_ENCRYPTION => apply_encryption::run(job),
         TASK_BACKUP => backup::run(job),
         TASK_CONFIGURE => configure::run(job),
+        TASK_STOP | TASK_UNDELETE => configure::settle(job),
+        TASK_SOFT_DELETE => configure::soft_delete(job),
+        TASK_EXPIRE => expire::run(job),
         TASK_RESTORE => restore::run(job),
         TASK_FORGET => forget::run(job),
         TASK_VERIFY => verify::run(job),
@@ -62,9 +69,11 @@ pub(crate) fn undo(operation: &Operation, world: &World) -> Result<Vec<Write>, S
             apply_encryption::give_up(&mut vault, operation);
             Ok(vec![vault.into_write()?])
         }
-        TASK_CONFIGURE => configure::give_up(&operation.resource, world),
-        TASK_DELETE_VAULT | TASK_FORGET | TASK_DELETE_GROUP | TASK_PURGE_VAULT
-        | TASK_PURGE_KEY_VAULT
+        TASK_CONFIGURE | TASK_STOP | TASK_UNDELETE => {
+            configure::give_up(&operation.resource, world)
+        }
+        TASK_DELETE_VAULT | TASK_FORGET | TASK_SOFT_DELETE | TASK_DELETE_GROUP
+        | TASK_PURGE_VAULT | TASK_PURGE_KEY_VAULT
             if record.state == ProvisioningState::Deleting =>
         {
             Ok(vec![settled(record)])

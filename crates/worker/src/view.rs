@@ -55,6 +55,7 @@ impl PointsView {
                 files: 0,
                 new_bytes: 0,
                 warnings: 0,
+                keep_until: None,
                 damaged: false,
             },
         };
@@ -63,7 +64,11 @@ impl PointsView {
     }
 
     /// With what a point just committed holds, which need not be read back for that.
-    pub(crate) fn with_committed(mut self, committed: &CommittedPoint) -> Self {
+    pub(crate) fn with_committed(
+        mut self,
+        committed: &CommittedPoint,
+        keep_until: Option<Timestamp>,
+    ) -> Self {
         let id = committed.id.to_string();
         for point in self.points.iter_mut().filter(|point| point.id == id) {
             point.was_read = true;
@@ -72,6 +77,7 @@ impl PointsView {
                 files: committed.counts.files,
                 new_bytes: committed.counts.new_bytes,
                 warnings: committed.warnings_total,
+                keep_until,
                 ..point.status.clone()
             };
         }
@@ -100,7 +106,7 @@ impl PointsView {
         let mut writes = Vec::new();
         for mut item in Item::below(vault, world)? {
             let own: Vec<&SeenPoint> =
-                self.points.iter().filter(|point| point.item == item.item_id).collect();
+                self.points.iter().filter(|point| point.item == item.status.item_id).collect();
             for known in item.points(world)? {
                 let name = known.record.id.name().unwrap_or_default();
                 if !own.iter().any(|point| point.id == name) {
@@ -117,6 +123,9 @@ impl PointsView {
                     }
                     Some(known) if point.was_read => {
                         let known = Point::read(known)?;
+                        // The repository does not know what was asked for.
+                        let keep_until = status.keep_until.or(known.status.keep_until);
+                        let status = PointStatus { keep_until, ..status };
                         if known.status != status {
                             writes.push(Point { status, ..known }.into_write()?);
                         }
@@ -125,8 +134,8 @@ impl PointsView {
                 }
             }
             let newest = own.iter().map(|point| point.status.recovery_point_time).max();
-            if item.newest_point_time != newest {
-                item.newest_point_time = newest;
+            if item.status.newest_point_time != newest {
+                item.status.newest_point_time = newest;
                 writes.push(item.into_write()?);
             }
         }
@@ -157,6 +166,7 @@ fn seen(listed: &ListedPoint) -> SeenPoint {
             files: counts.files,
             new_bytes: counts.new_bytes,
             warnings: point.map(|point| point.warnings_total).unwrap_or_default(),
+            keep_until: None,
             damaged: point.is_none(),
         },
     }

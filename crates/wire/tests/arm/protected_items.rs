@@ -132,6 +132,9 @@ fn a_folder_is_protected_backed_up_and_restored() {
     assert_eq!(all, [of_item.as_slice(), &[of_vault]].concat());
 
     assert_eq!(world.delete(&container()).error(), (409, "ContainerHoldsItems"));
+    let off = json!({ "softDeleteSettings": { "softDeleteState": "Disabled" } });
+    let off = json!({ "properties": { "securitySettings": off } });
+    assert_eq!(world.send(Method::PATCH, VAULT, Some(off)).status, 200);
     assert_eq!(world.delete(&item()).status, 202);
     world.settle();
     assert_eq!(world.get(&item()).status, 404);

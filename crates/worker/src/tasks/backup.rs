@@ -3,11 +3,12 @@
 use std::num::NonZeroUsize;
 use std::thread::available_parallelism;
 
-use custody_protection::Item;
+use custody_protection::{BackupInput, Item};
 use custody_repository::log::ObjectId;
 use custody_repository::{BackupOptions, CommittedPoint, PointId};
 use custody_resources::Refusal;
 use custody_sources::{LeftOutReason, WalkSummary};
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use crate::error::TaskError;
@@ -19,18 +20,20 @@ use crate::view::PointsView;
 
 pub(super) fn run(job: &Job<'_>) -> Result<Outcome, TaskError> {
     let item = job.item()?;
+    let input = input(&job.operation.task.input)?;
     job.phase("unlock")?;
     let (vault, session) = job.open_vault()?;
     let repository = session.repository(job.platform, &vault)?;
     job.phase("read")?;
     let mut source = folders::source(job.platform, &item.folder)?;
-    let options = options(&item, newest_point(&repository, &item))?;
+    let options = options(job, &item, newest_point(&repository, &item))?;
     let committed = repository.backup(&mut source, &options, job)?;
     for warning in &committed.warnings {
         job.warn(&warning.code, &warning.path, &warning.message);
     }
     job.count_to(committed.warnings_total);
-    let view = PointsView::of_log(&*repository.history()?).with_committed(&committed);
+    let view =
+        PointsView::of_log(&*repository.history()?).with_committed(&committed, input.keep_until);
     let vault_id = vault.record.id.clone();
     Ok(Outcome {
         result: result(&committed, source.summary()),
@@ -38,13 +41,21 @@ pub(super) fn run(job: &Job<'_>) -> Result<Outcome, TaskError> {
     })
 }
 
-fn options(item: &Item, parent: Option<PointId>) -> Result<BackupOptions, Refusal> {
+/// Backups that were begun before anything could be asked of them have no input.
+fn input(given: &Value) -> Result<BackupInput, Refusal> {
+    if given.is_null() {
+        return Ok(BackupInput::default());
+    }
+    BackupInput::deserialize(given).map_err(|error| Refusal::bug(error.to_string()))
+}
+
+fn options(job: &Job<'_>, item: &Item, parent: Option<PointId>) -> Result<BackupOptions, Refusal> {
     let paths: Result<Vec<Vec<u8>>, Refusal> =
         item.folder.paths.iter().map(custody_protection::SourcePath::bytes).collect();
     Ok(BackupOptions {
-        item: item_guid(item.item_id),
+        item: item_guid(item.status.item_id),
         item_name: item.record.id.name().unwrap_or_default().to_owned(),
-        host: host_name(),
+        host: job.platform.host_name(),
         paths: paths?,
         parent,
         threads: available_parallelism().unwrap_or(NonZeroUsize::MIN),
@@ -53,7 +64,7 @@ fn options(item: &Item, parent: Option<PointId>) -> Result<BackupOptions, Refusa
 
 /// The item's newest point by the log, to take unchanged files over from.
 fn newest_point(repository: &custody_repository::Repository, item: &Item) -> Option<PointId> {
-    let own = item_guid(item.item_id);
+    let own = item_guid(item.status.item_id);
     let history = repository.history().ok()?;
     let newest: Option<ObjectId> = history
         .points()
@@ -62,10 +73,6 @@ fn newest_point(repository: &custody_repository::Repository, item: &Item) -> Opt
         .max_by_key(|(_, point)| point.number)
         .map(|(name, _)| *name);
     newest.map(PointId)
-}
-
-fn host_name() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 fn result(committed: &CommittedPoint, summary: &WalkSummary) -> Value {

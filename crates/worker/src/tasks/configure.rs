@@ -1,13 +1,14 @@
-//! Looks at what a new or changed item names: a path that is not there is worth a warning now, not
-//! only when the first backup leaves it out.
+//! Settles a new or changed item. What it names is looked at: a path that is not there is worth a
+//! warning now, not only when the first backup leaves it out.
 
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 
-use custody_protection::Item;
-use custody_resources::{ProvisioningState, Stop, World, Write};
-use serde_json::json;
+use custody_protection::{Item, Protection, SoftDeletion};
+use custody_resources::{ProvisioningState, Refusal, Stop, World, Write};
+use serde::Deserialize as _;
+use serde_json::{Value, json};
 
 use crate::error::TaskError;
 use crate::job::Job;
@@ -22,14 +23,41 @@ pub(super) fn run(job: &Job<'_>) -> Result<Outcome, TaskError> {
             job.warn("SourceUnreadable", &bytes, &error.to_string());
         }
     }
-    let id = item.record.id.clone();
+    Ok(ends_settled(job, json!({ "paths": item.folder.paths.len() })))
+}
+
+/// Settles an item whose protection was ended or that was taken back: the records say it already.
+pub(super) fn settle(job: &Job<'_>) -> Result<Outcome, TaskError> {
+    job.phase("settle")?;
+    Ok(ends_settled(job, json!({})))
+}
+
+/// Marks an item as deleted; nothing of its data is touched before the time to keep it is over.
+pub(super) fn soft_delete(job: &Job<'_>) -> Result<Outcome, TaskError> {
+    let deletion = SoftDeletion::deserialize(&job.operation.task.input)
+        .map_err(|error| Refusal::bug(error.to_string()))?;
+    job.phase("delete")?;
+    let id = job.resource().clone();
     Ok(Outcome {
-        result: json!({ "paths": item.folder.paths.len() }),
+        result: json!({ "keptUntil": deletion.purge_at }),
+        writes: Box::new(move |world| {
+            let mut item = Item::expect(&id, world)?;
+            item.status.protection = Protection::Stopped;
+            item.status.deletion = Some(deletion.clone());
+            Ok(vec![settled(item, ProvisioningState::Succeeded)?])
+        }),
+    })
+}
+
+fn ends_settled(job: &Job<'_>, result: Value) -> Outcome {
+    let id = job.resource().clone();
+    Outcome {
+        result,
         writes: Box::new(move |world| {
             let item = Item::expect(&id, world)?;
             Ok(vec![settled(item, ProvisioningState::Succeeded)?])
         }),
-    })
+    }
 }
 
 /// An item whose looking over was given up stays, and says so.

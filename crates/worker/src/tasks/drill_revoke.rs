@@ -297,7 +297,7 @@ impl Drill<'_> {
         protocol.step("the newest recovery points restore", || {
             let id = &self.vault.record.id;
             let mut items = self.job.platform.look(|world| Item::below(id, world))?;
-            items.retain(|item| item.newest_point_time.is_some());
+            items.retain(|item| item.status.newest_point_time.is_some());
             let all = items.len();
             items.truncate(self.asked.items_max.unwrap_or(all));
             let mut first = None;

@@ -46,7 +46,7 @@ pub(super) fn run(job: &Job<'_>) -> Result<Outcome, TaskError> {
     job.phase("forget")?;
     let log = keyless_log(job.platform, &vault)?;
     let history = log.history();
-    let own = item_guid(item.item_id);
+    let own = item_guid(item.status.item_id);
     let choice = if delete_item {
         Choice { keep: Vec::new(), forget: of_item(&history, own) }
     } else {
@@ -156,7 +156,7 @@ fn remove(item: &ResourceId, gone: &[String], world: &World) -> Result<Vec<Write
             newest = newest.max(Some(point.status.recovery_point_time));
         }
     }
-    item.newest_point_time = newest;
+    item.status.newest_point_time = newest;
     writes.push(item.into_write()?);
     Ok(writes)
 }

@@ -306,14 +306,42 @@ def protection_is_stopped_and_resumed():
     assert state() == "ProtectionStopped", state()
     rule = {"backupRuleOptions": {"ruleName": "now", "triggerOption": {}}}
     failed(
-        "UserErrorBackupInstanceNotProtected",
+        "UserErrorItemNotProtected",
         lambda: instances.begin_adhoc_backup(GROUP, "plain", "letters", rule).result(),
     )
     instances.begin_resume_protection(GROUP, "plain", "letters").result()
     instances.begin_suspend_backups(GROUP, "plain", "letters").result()
-    assert state() == "BackupsSuspended", state()
+    assert state() == "BackupSchedulesSuspended", state()
     instances.begin_resume_backups(GROUP, "plain", "letters").result()
     assert state() == "ProtectionConfigured", state()
+
+
+@step
+def what_is_deleted_is_kept_and_taken_back():
+    def keep(state):
+        settings = {"softDeleteSettings": {"state": state, "retentionDurationInDays": 14}}
+        body = {"properties": {"securitySettings": settings}}
+        VAULTS.backup_vaults.begin_update(GROUP, "plain", body).result()
+
+    keep("On")
+    VAULTS.backup_instances.begin_delete(GROUP, "plain", "letters").result()
+    kept = VAULTS.deleted_backup_instances.get(GROUP, "plain", "letters").properties
+    assert kept.current_protection_state == "SoftDeleted", kept
+    assert kept.deletion_info.scheduled_purge_time > kept.deletion_info.deletion_time, kept
+    assert [one.name for one in VAULTS.deleted_backup_instances.list(GROUP, "plain")] == ["letters"]
+    refused(
+        HttpResponseError,
+        409,
+        "VaultHoldsItems",
+        lambda: VAULTS.backup_vaults.begin_delete(GROUP, "plain").result(),
+    )
+    VAULTS.deleted_backup_instances.begin_undelete(GROUP, "plain", "letters").result()
+    back = VAULTS.backup_instances.get(GROUP, "plain", "letters").properties
+    assert back.current_protection_state == "ProtectionStopped", back
+    points = list(VAULTS.recovery_points.list(GROUP, "plain", "letters"))
+    assert len(points) == 1, points
+    VAULTS.backup_instances.begin_resume_protection(GROUP, "plain", "letters").result()
+    keep("Off")
 
 
 @step

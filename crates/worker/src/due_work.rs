@@ -1,0 +1,282 @@
+//! What items ask to have done by themselves: backups by their policies' schedules, the expiry of
+//! their points, and the end of those that were deleted long enough ago. Each is an operation like
+//! one that somebody asked for, so what fails is a failed job and never silent (rule 64, bettered).
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use custody_ambient::Timestamp;
+use custody_names::{CorrelationId, OperationId, ResourceId};
+use custody_protection::{
+    Aging, BackupInput, BackupPolicy, DataProtectionPolicy, ExpireInput, Item, Point, Policy,
+    Protection, TASK_BACKUP, TASK_EXPIRE, TASK_FORGET,
+};
+use custody_resources::{
+    ActivityEvent, ActivityStatus, Caller, Kind as _, Operation, OperationState, Progress,
+    ProvisioningState, Refusal, Stop, Task, World, Write,
+};
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+
+use crate::following::PLATFORM_NAME;
+use crate::{Housekeeping, Platform, fault};
+
+/// How often points are looked at for expired ones, and the least time between two tries to give up
+/// those of one item.
+const EXPIRY_EVERY: SignedDuration = SignedDuration::from_hours(1);
+/// So many scheduled operations run at once; the others wait their turn.
+const AT_ONCE: usize = 2;
+
+/// What waits to be run, and by how many threads it is.
+#[derive(Default)]
+pub(crate) struct DueWork {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    expiry_looked_at: Option<Timestamp>,
+    waiting: VecDeque<OperationId>,
+    threads: usize,
+}
+
+/// What an item has due.
+enum Due {
+    /// A backup, by the schedule's time.
+    Backup(Timestamp),
+    /// The expiry of these points.
+    Expire(Vec<String>),
+    /// The end of the time for which it was kept.
+    Purge,
+}
+
+impl Platform {
+    /// Begins what is due by now. Deleted items are gone when this returns; backups and expiries go
+    /// on after it, a few at once.
+    pub(crate) fn begin_due_work(self: &Arc<Self>, done: &mut Housekeeping) {
+        let due = match self.due_work(&mut done.problems) {
+            Ok(due) => due,
+            Err(problem) => return done.problems.push(problem),
+        };
+        for (item, due) in due {
+            match self.begin_one(&item, &due) {
+                Ok(Some(operation)) if matches!(due, Due::Purge) => {
+                    self.carry_out(operation);
+                    done.purged_items += 1;
+                }
+                Ok(Some(operation)) => {
+                    self.run_in_turn(operation);
+                    done.scheduled += 1;
+                }
+                // Another process was faster, or the item changed meanwhile.
+                Ok(None) => {}
+                Err(problem) => done.problems.push(problem),
+            }
+        }
+    }
+
+    fn due_work(&self, problems: &mut Vec<Refusal>) -> Result<Vec<(ResourceId, Due)>, Refusal> {
+        let now = self.clock.now();
+        let looks_at_points = {
+            let mut state = self.due_work.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let looked = state.expiry_looked_at;
+            let due = looked.is_none_or(|looked| now.duration_since(looked) >= EXPIRY_EVERY);
+            if due {
+                state.expiry_looked_at = Some(now);
+            }
+            due
+        };
+        let mut found = None;
+        let looked = self.records.view(&mut |world| {
+            found = Some(gather(now, looks_at_points, world)?);
+            Ok(())
+        });
+        looked.map_err(fault::of_apply)?;
+        let (due, unreadable) = found.unwrap_or_default();
+        problems.extend(unreadable);
+        Ok(due)
+    }
+
+    /// Begins one piece of work, unless the item is another by now.
+    fn begin_one(&self, item: &ResourceId, due: &Due) -> Result<Option<OperationId>, Refusal> {
+        let now = self.clock.now();
+        let entropy = self.entropy.as_ref();
+        let minted = |error: custody_ambient::EntropyUnavailable| Refusal::bug(error.to_string());
+        let id = OperationId::mint(entropy).map_err(minted)?;
+        let correlation = CorrelationId::mint(entropy).map_err(minted)?;
+        let caller = Caller { name: PLATFORM_NAME.to_owned(), ..self.administrator() };
+        let mut begun = false;
+        let applied = self.records.apply(&mut |world| {
+            let Some(changed) = taken_on(item, due, now, world)? else {
+                begun = false;
+                return Ok(Vec::new());
+            };
+            begun = true;
+            let (task, verb) = task(due)?;
+            let asked = format!("{}/{verb}", item.resource_type());
+            let event =
+                ActivityEvent::started(now, &caller.name, &asked, item.clone(), correlation);
+            let accepted = event.then(ActivityStatus::Accepted, 202);
+            let operation = Operation {
+                id,
+                resource: item.clone(),
+                task,
+                asked: Some(asked),
+                state: OperationState::Queued,
+                caller: caller.clone(),
+                correlation,
+                created: now,
+                ended: None,
+                owner: self.owner.clone(),
+                progress: Progress::default(),
+                result: Value::Null,
+                error: None,
+            };
+            Ok(vec![
+                changed.into_write()?,
+                Write::Operation(Box::new(operation)),
+                Write::Activity(event),
+                Write::Activity(accepted),
+            ])
+        });
+        applied.map_err(fault::of_apply)?;
+        Ok(begun.then_some(id))
+    }
+
+    /// Runs an operation as soon as fewer than so many others run.
+    fn run_in_turn(self: &Arc<Self>, operation: OperationId) {
+        let mut state = self.due_work.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.waiting.push_back(operation);
+        if state.threads >= AT_ONCE {
+            return;
+        }
+        let platform = Arc::clone(self);
+        let begun = thread::Builder::new().name("due-work".into()).spawn(move || {
+            while let Some(next) = platform.next_in_turn() {
+                platform.carry_out(next);
+            }
+        });
+        // Without a thread it waits for the next round's.
+        if let Ok(thread) = begun {
+            state.threads += 1;
+            drop(state);
+            self.remember_thread(thread);
+        }
+    }
+
+    fn next_in_turn(&self) -> Option<OperationId> {
+        let mut state = self.due_work.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = state.waiting.pop_front();
+        if next.is_none() {
+            state.threads -= 1;
+        }
+        next
+    }
+}
+
+type Gathered = (Vec<(ResourceId, Due)>, Vec<Refusal>);
+
+/// What every item has due, and which policies cannot be read.
+fn gather(now: Timestamp, looks_at_points: bool, world: &World) -> Result<Gathered, Stop> {
+    let root = ResourceId::root();
+    let mut unreadable = Vec::new();
+    let mut policies = HashMap::new();
+    for kind in [BackupPolicy::TYPE, DataProtectionPolicy::TYPE] {
+        for record in world.below(&root, kind)? {
+            match Policy::read(record) {
+                Ok(policy) => {
+                    let since = record.system.last_modified_at;
+                    policies.insert(record.id.canonical(), (policy, since));
+                }
+                Err(refusal) => unreadable.push(Refusal {
+                    message: format!("{}: {}", record.id, refusal.message),
+                    ..refusal
+                }),
+            }
+        }
+    }
+    let mut points: BTreeMap<String, Vec<Aging>> = BTreeMap::new();
+    for point in if looks_at_points { Point::below(&root, world)? } else { Vec::new() } {
+        let Some(item) = point.record.id.parent() else { continue };
+        points.entry(item.canonical()).or_default().push(Aging {
+            id: point.record.id.name().unwrap_or_default().to_owned(),
+            taken: point.status.recovery_point_time,
+            keep_until: point.status.keep_until,
+        });
+    }
+    let mut due = Vec::new();
+    for item in Item::below(&root, world)? {
+        let status = &item.status;
+        let id = item.record.id.clone();
+        if let Some(deletion) = &status.deletion {
+            if deletion.purge_at <= now {
+                due.push((id, Due::Purge));
+            }
+            continue;
+        }
+        let policy = item.policy.as_ref().and_then(|policy| policies.get(&policy.canonical()));
+        if let Some((policy, since)) = policy.filter(|_| status.protection == Protection::Active) {
+            let from = status.scheduled_until.unwrap_or(item.record.system.created_at);
+            if let Some(time) = policy.schedule.due(from.max(*since), now) {
+                due.push((id.clone(), Due::Backup(time)));
+            }
+        }
+        let points =
+            points.get(&id.canonical()).filter(|_| status.protection != Protection::Stopped);
+        if let Some(points) = points {
+            let retention = policy.map(|(policy, _)| policy.retention.clone()).unwrap_or_default();
+            let expired = retention.expired(points, now);
+            if !expired.is_empty() {
+                due.push((id, Due::Expire(expired)));
+            }
+        }
+    }
+    Ok((due, unreadable))
+}
+
+/// The item as it is when the work has begun; none if there is nothing to begin any more.
+fn taken_on(
+    id: &ResourceId,
+    due: &Due,
+    now: Timestamp,
+    world: &World,
+) -> Result<Option<Item>, Stop> {
+    let Some(record) = world.record(id)? else { return Ok(None) };
+    let mut item = Item::read(record)?;
+    let status = &mut item.status;
+    let goes_on = item.record.state != ProvisioningState::Deleting
+        && match due {
+            Due::Backup(time) => {
+                let first = status.scheduled_until.is_none_or(|until| until < *time);
+                status.scheduled_until = Some(*time);
+                first && status.takes_backups().is_ok()
+            }
+            Due::Expire(_) => {
+                let tried = status.expiry_tried_at.replace(now);
+                status.deletion.is_none()
+                    && tried.is_none_or(|tried| now.duration_since(tried) >= EXPIRY_EVERY)
+            }
+            Due::Purge => {
+                item.record.state = ProvisioningState::Deleting;
+                status.deletion.as_ref().is_some_and(|deletion| deletion.purge_at <= now)
+            }
+        };
+    Ok(goes_on.then_some(item))
+}
+
+/// The task, and what the activity log calls it after the type.
+fn task(due: &Due) -> Result<(Task, &'static str), Refusal> {
+    let (name, input, verb) = match due {
+        Due::Backup(_) => {
+            (TASK_BACKUP, serde_json::to_value(BackupInput::default()), "backup/action")
+        }
+        Due::Expire(points) => {
+            let input = ExpireInput { points: points.clone() };
+            (TASK_EXPIRE, serde_json::to_value(input), "forget/action")
+        }
+        Due::Purge => (TASK_FORGET, Ok(json!({ "deleteItem": true })), "delete"),
+    };
+    let input = input.map_err(|error| Refusal::bug(error.to_string()))?;
+    Ok((Task { name: name.into(), input }, verb))
+}
