@@ -20,6 +20,7 @@ mod drills;
 pub mod dry_run;
 mod error;
 mod event_delivery;
+mod failover;
 pub mod fault;
 mod folders;
 mod following;
