@@ -5,11 +5,11 @@ use std::thread;
 
 /// Does `work` on each of `all`, at most so many at once, on this thread and others. What each came
 /// to is in the order in which they ended.
-pub(crate) fn a_few_at_once<'t, T: Sync, R: Send>(
+pub(crate) fn a_few_at_once<T: Sync, R: Send>(
     most: usize,
-    all: &'t [T],
+    all: &[T],
     work: impl Fn(&T) -> R + Sync,
-) -> Vec<(&'t T, R)> {
+) -> Vec<(&T, R)> {
     let left = Mutex::new(all.iter());
     let results = Mutex::new(Vec::with_capacity(all.len()));
     let until_done = || {

@@ -2,7 +2,9 @@
 //! Rule 124, from the reference index and the keyrings; nothing is changed by asking.
 
 use custody_ambient::Timestamp;
-use custody_backup_vaults::{Failover, Vault, items_of, rules, vaults_that_name};
+use custody_backup_vaults::{
+    EncryptionSettings, Failover, Vault, items_of, rules, vaults_that_name,
+};
 use custody_names::{KeyUri, KeyVersion};
 use custody_protection::points_of;
 use custody_resources::{Stop, World};
@@ -124,7 +126,7 @@ pub(crate) fn vaults_on(key: &KeyUri, world: &World) -> Result<usize, Stop> {
         };
         let wrapped = key.at(version.clone());
         let wraps = vault.status.wraps().any(|version| *version == wrapped);
-        let mut applied = vault.status.applied.iter().flat_map(|applied| applied.addressed_keys());
+        let mut applied = vault.status.applied.iter().flat_map(EncryptionSettings::addressed_keys);
         count += usize::from(wraps || applied.any(|applied| applied.key_uri == *key));
     }
     Ok(count)
@@ -146,7 +148,7 @@ fn report(
             .filter(|generation| generation.wraps.contains(&version))
             .map(|generation| generation.generation)
             .collect();
-        let mut keys = vault.status.applied.iter().flat_map(|applied| applied.addressed_keys());
+        let mut keys = vault.status.applied.iter().flat_map(EncryptionSettings::addressed_keys);
         let applied = keys.find(|applied| applied.key_uri.versionless() == key.versionless());
         let applied = applied.map(|applied| &applied.key_uri);
         let pinned = applied.is_some_and(|uri| uri.version.as_ref() == Some(&fact.version));

@@ -25,7 +25,8 @@ const RECORD: &str = "DrillReport";
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Step {
-    step: &'static str,
+    #[serde(rename = "step")]
+    what: &'static str,
     time: Timestamp,
     took_ms: u64,
     /// `Passed` or `Failed`.
@@ -54,7 +55,7 @@ impl Protocol {
     /// Takes a step, and writes down how it ended and what it found.
     pub(crate) fn step<T>(
         &mut self,
-        step: &'static str,
+        what: &'static str,
         work: impl FnOnce() -> Result<(T, Value), Refusal>,
     ) -> Option<T> {
         let (time, begun) = (self.clock.now(), self.clock.since_boot());
@@ -63,7 +64,7 @@ impl Protocol {
             Err(refusal) => (None, Value::Null, Some(refusal)),
         };
         self.steps.push(Step {
-            step,
+            what,
             time,
             took_ms: milliseconds(self.clock.since_boot().saturating_sub(begun)),
             result: if refusal.is_none() { "Passed" } else { "Failed" },

@@ -166,12 +166,10 @@ fn update<'a>(key: &'a KeyVersionUri, change: &'a AttributeChange) -> KeyOperati
 /// Whether the key is disabled, and by the drill: what its owner did meanwhile is not undone.
 fn was_disabled_by(intent: &Intent, found: &Key) -> bool {
     let changed = found.attributes.updated.as_second();
-    let by_drill = match intent.disabled {
-        Some(noted) => noted.as_second() == changed,
-        None => {
-            let since = changed - intent.begun.as_second();
-            (0..=UNNOTED_SECONDS_MAX).contains(&since)
-        }
-    };
+    let since = changed - intent.begun.as_second();
+    let by_drill = intent.disabled.map_or_else(
+        || (0..=UNNOTED_SECONDS_MAX).contains(&since),
+        |noted| noted.as_second() == changed,
+    );
     !found.attributes.enabled && by_drill
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use custody_backup_vaults::{Vault, rules};
+use custody_backup_vaults::{EncryptionSettings, Vault, rules};
 use custody_key_vault::Standing;
 use custody_names::{KeyUri, KeyVersionUri, ResourceId};
 use custody_resources::{OperationState, ProvisioningState, Refusal, Request, Verb};
@@ -149,7 +149,7 @@ impl Platform {
                 behind.push((vault.record.id, None));
                 continue;
             }
-            let keys = vault.status.applied.iter().flat_map(|applied| applied.addressed_keys());
+            let keys = vault.status.applied.iter().flat_map(EncryptionSettings::addressed_keys);
             let mut lacking = None;
             for key in keys.map(|key| &key.key_uri).filter(|key| rules::follows_newest_version(key))
             {

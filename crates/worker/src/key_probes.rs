@@ -197,7 +197,7 @@ impl Platform {
         let failover = applied.map(|applied| applied.failover).unwrap_or_default();
         let failure = match what_stops(&probes, failover) {
             Some(probe) => Some(as_refusal(probe)),
-            None => self.standby_unproven(vault, &history, now),
+            None => standby_unproven(vault, &history, now),
         };
         self.note_key_probe(&vault.record.id, failure.as_ref())
     }
@@ -237,27 +237,22 @@ impl Platform {
         }
         Ok(probes)
     }
-
-    /// The alert of a standby that has not opened the vault for long, though the vault opens.
-    fn standby_unproven(
-        &self,
-        vault: &Vault,
-        history: &ProbeHistory,
-        now: Timestamp,
-    ) -> Option<Refusal> {
-        let standby = vault.status.applied.as_ref()?.standby()?;
-        let since = history.proven.get(&standby.key_uri.versionless()).copied();
-        let since = since.or(vault.status.applied_at)?;
-        (now.duration_since(since) >= STANDBY_UNPROVEN_MAX).then(|| {
-            let text = format!("the standby key {standby} was not proven since {since}");
-            Refusal::new(503, "StandbyKeyNotProven", text)
-                .with_fix("custody backup vault key-health --probe")
-        })
-    }
 }
 
 /// A standby that was not proven for so long raises an alert (DESIGN §5).
 const STANDBY_UNPROVEN_MAX: jiff::SignedDuration = jiff::SignedDuration::from_hours(7 * 24);
+
+/// The alert of a standby that has not opened the vault for long, though the vault opens.
+fn standby_unproven(vault: &Vault, history: &ProbeHistory, now: Timestamp) -> Option<Refusal> {
+    let standby = vault.status.applied.as_ref()?.standby()?;
+    let since = history.proven.get(&standby.key_uri.versionless()).copied();
+    let since = since.or(vault.status.applied_at)?;
+    (now.duration_since(since) >= STANDBY_UNPROVEN_MAX).then(|| {
+        let text = format!("the standby key {standby} was not proven since {since}");
+        Refusal::new(503, "StandbyKeyNotProven", text)
+            .with_fix("custody backup vault key-health --probe")
+    })
+}
 
 /// The ring is the one on record: what is in the store may not be reached by who probes keys.
 fn probe_ring(vault: &Vault, access: &KeyAccess<'_>) -> Result<Vec<Probed>, Refusal> {

@@ -21,6 +21,7 @@ pub mod dry_run;
 mod due_work;
 mod error;
 mod event_delivery;
+mod failover;
 pub mod fault;
 mod folders;
 mod following;

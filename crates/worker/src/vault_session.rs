@@ -22,7 +22,7 @@ use crate::error::TaskError;
 use crate::keks::{self, VaultKeks};
 use crate::key_access::Cause;
 use crate::vault_repository::open_store;
-use crate::{Platform, fault};
+use crate::{Platform, failover, fault};
 
 /// How often a lease holder looks whether something changed that may revoke: the bound of
 /// revocation for running jobs (rule 119, DESIGN §5).
@@ -116,7 +116,7 @@ impl VaultSession {
     ) -> Result<Self, Refusal> {
         let applied = vault.status.applied.as_ref();
         let guid = vault.status.vault_guid.ok_or_else(|| Refusal::bug("the vault has no GUID"))?;
-        let same = applied.is_some() && keks::all_stay(applied, wanted, guid)?;
+        let same = applied.is_some() && failover::all_stay(applied, wanted, guid)?;
         let speaks = if same { wanted } else { applied };
         Self::open_as(platform, vault, speaks, cause)
     }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod desk;
+mod key_probes;
 mod recovery_services;
 mod soft_delete;
 

@@ -1,6 +1,6 @@
 //! Several keys around one vault.
 
-use custody_envelope::{Failover, KeyTarget, Trust, unwrap};
+use custody_envelope::{Failover, KeyTarget, Trust, probe, unwrap};
 use custody_test_world::keks::Behaviour::{self, Disabled, Forbidden, Garbled, Unreachable, Works};
 
 use crate::setting::{Setting, VAULT, by, code, target};
@@ -90,4 +90,35 @@ fn a_vault_is_not_made_with_a_key_that_does_not_give_back() {
             assert_eq!(code(setting.create(VAULT, &target)), expected);
         }
     }
+}
+
+/// A probe tells of each key by itself, goes on after a refusal, and unwraps the newest generation alone.
+#[test]
+fn a_probe_tells_of_each_key() {
+    let setting = Setting::new();
+    let (primary, standby) =
+        (setting.keks.add_version("kv-one", "k"), setting.keks.add_version("kv-two", "k"));
+    let (ring, _) = setting.create(VAULT, &target(&[&primary, &standby])).unwrap();
+    let trust = Trust::Chained(ring.known());
+    let ask = || {
+        let probed = probe(&ring, &trust, &setting.access()).unwrap();
+        let told = probed.into_iter().map(|probed| (probed.key, code(probed.outcome)));
+        told.collect::<Vec<_>>()
+    };
+    for (behaviour, expected) in [
+        (Works, "no error"),
+        (Disabled, "KeyDisabled"),
+        (Unreachable, "KeyVaultUnreachable"),
+        (Garbled, "KeyWrapUnproven"),
+    ] {
+        setting.keks.set(&primary, behaviour);
+        assert_eq!(ask(), [(primary.clone(), expected), (standby.clone(), "no error")]);
+    }
+    let standby_only = |key: &_| *key == standby;
+    let asked_before = setting.keks.calls(&primary);
+    let probed = probe(&ring, &trust, &setting.access_to(&standby_only)).unwrap();
+    assert_eq!((probed.len(), setting.keks.calls(&primary)), (1, asked_before));
+    // A ring that is not the one on record is not asked about.
+    let (other, _) = setting.create(VAULT, &target(&[&standby])).unwrap();
+    assert!(probe(&other, &trust, &setting.access()).is_err());
 }

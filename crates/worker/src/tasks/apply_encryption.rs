@@ -24,7 +24,7 @@ use crate::job::Job;
 use crate::keks::{self, VaultKeks};
 use crate::runner::Outcome;
 use crate::vault_session::{KeyWay, VaultSession, note_ring};
-use crate::{Platform, fault};
+use crate::{Platform, failover, fault};
 
 /// Somebody else changed the ring meanwhile.
 const KEYRING_CHANGED: &str = "KeyringChanged";
@@ -125,7 +125,7 @@ fn change_ring_once(
     let applied = vault.status.applied.as_ref();
     let target = target(job, vault, (wanted, applied), guid, &way.keks)?;
     // A key that goes away knows the data keys so far; one that comes beside another does not.
-    let keeps_data_keys = keks::all_stay(applied, wanted, guid)?;
+    let keeps_data_keys = failover::all_stay(applied, wanted, guid)?;
     let vault_id = &vault.record.id;
     let settings = (applied != wanted).then_some(wanted).flatten();
     let change = Change { vault: vault_id, target: &target, settings, keeps_data_keys };
@@ -144,7 +144,7 @@ fn change_ring_once(
 pub(crate) fn follow_newest(job: &Job<'_>, vault: Vault) -> Result<Vault, TaskError> {
     let status = &vault.status;
     let guid = status.vault_guid.ok_or_else(|| Refusal::bug("the vault has no GUID"))?;
-    let mut keys = keks::wrapping_keys(status.applied.as_ref(), guid)?;
+    let mut keys = failover::wrapping_keys(status.applied.as_ref(), guid)?;
     let several = keys.len() > 1;
     keys.retain(rules::follows_newest_version);
     if keys.is_empty() {
@@ -299,7 +299,7 @@ pub(super) fn target(
         keks.require_holder(key).map_err(|error| fault::of_key(&error))?;
     }
     let mut keys = Vec::new();
-    for key in keks::wrapping_keys(wanted, guid)? {
+    for key in failover::wrapping_keys(wanted, guid)? {
         let version = usable_version(job, keks, &key)?;
         let mut known = applied.iter().flat_map(|applied| applied.addressed_keys());
         if wanted.is_some() && !known.any(|known| known.key_uri == key) {
@@ -307,7 +307,7 @@ pub(super) fn target(
         }
         keys.push(WrapKey { key: version, algorithm: WrapAlgorithm::RsaOaep256 });
     }
-    let failover = keks::failover_of(wanted);
+    let failover = failover::failover_of(wanted);
     let mut target = KeyTarget { keys, infrastructure: Vec::new(), failover };
     let layered = wanted.is_some_and(|wanted| {
         wanted.infrastructure_encryption == InfrastructureEncryption::Enabled

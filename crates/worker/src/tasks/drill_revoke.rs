@@ -98,7 +98,7 @@ struct Open {
 /// How reads went on after the key was disabled, in milliseconds since.
 #[derive(Default)]
 struct Reads {
-    reads: usize,
+    count: usize,
     last_at: Option<Duration>,
     stopped: Option<(Duration, Refusal)>,
 }
@@ -233,7 +233,7 @@ impl Drill<'_> {
             let at = self.job.platform.clock.since_boot();
             match outcome {
                 Ok(()) => {
-                    reads.reads += 1;
+                    reads.count += 1;
                     reads.last_at = Some(at);
                 }
                 Err(refusal) => {
@@ -255,7 +255,7 @@ impl Drill<'_> {
             let at = self.job.platform.clock.since_boot();
             match outcome {
                 Ok(()) => {
-                    reads.reads += 1;
+                    reads.count += 1;
                     reads.last_at = Some(at);
                     reads.stopped = None;
                     refused = 0;
@@ -357,7 +357,7 @@ fn read(open: &Open) -> Result<(), Refusal> {
 fn shown(reads: &Reads, since: Duration) -> Value {
     let after = |at: Duration| milliseconds(at.saturating_sub(since));
     json!({
-        "reads": reads.reads,
+        "reads": reads.count,
         "lastReadMs": reads.last_at.map(after),
         "stoppedMs": reads.stopped.as_ref().map(|(at, _)| after(*at)),
         "code": reads.stopped.as_ref().map(|(_, refusal)| &refusal.code),
