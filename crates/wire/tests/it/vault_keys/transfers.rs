@@ -177,7 +177,14 @@ fn a_transferred_subscription_needs_its_identities_anew() {
     assert_eq!(desk.transfer(&old.subscription, &new.id, false).status, 200);
     assert_eq!(end(&estate.restore(&new)), COMPLETED);
     // What falls due is done there too.
+    let keep = |state: &str| {
+        let settings = json!({ "softDeleteSettings": { "state": state } });
+        let body = json!({ "properties": { "securitySettings": settings } });
+        desk.done(&new, "PATCH", &estate.vault, body);
+    };
+    keep("Off");
     desk.done(&new, "DELETE", &item, Value::Null);
+    keep("On");
     desk.done(&new, "DELETE", &estate.vault, Value::Null);
     desk.site.clock.advance(Duration::from_hours(24 * 14));
     let round = desk.site.server.housekeep();
