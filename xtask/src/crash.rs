@@ -4,13 +4,16 @@
 //!
 //! First each act runs undisturbed and its phases are timed. Then shots are spread over that time,
 //! each aimed at a moment of a phase, until enough have hit and every phase was hit ten times.
-//! With `--keys` it is a server that is killed, while it changes keys.
+//! With `--keys` it is a server that is killed, while it changes keys; with `--vaults` while it
+//! changes what wraps vaults.
 
 mod act;
 mod keys;
 mod progress;
 mod schedule;
 mod source;
+mod spread;
+mod vaults;
 mod world;
 
 use std::path::PathBuf;
@@ -32,13 +35,16 @@ const SHOTS_PER_KILL_MAX: usize = 6;
 
 /// Shoots, and fails at the first thing found wrong or if a phase was hit too seldom.
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
-    options.allow(&["keys", "kills", "seed", "custody", "work"])?;
+    options.allow(&["keys", "vaults", "kills", "seed", "custody", "work"])?;
     let kills: usize = options.value("kills", 200)?;
     let seed: u64 = options.value("seed", 1)?;
     let work: PathBuf = options.value("work", root().join("target/crash"))?;
     let custody = custody_binary(options)?;
     if options.has("keys") {
         return keys::run(&custody, &work, kills, seed);
+    }
+    if options.has("vaults") {
+        return vaults::run(&custody, &work, kills, seed);
     }
     let mut world = World::set_up(custody, &work, seed)?;
 

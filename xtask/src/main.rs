@@ -50,8 +50,8 @@ cargo xtask COMMAND
            [--sizes 2048,3072,4096] [--keys N] [--threads N] [--connections N] [--timed N]
            [--patient] [--bare]: rates and times of the server, beside `openssl speed`;
            --patient obeys Retry-After, --bare leaves openssl out
-  crash    [--keys] [--kills N] [--seed N] [--custody FILE] [--work DIR]: kill -9 in every phase;
-           with --keys of a server that changes keys
+  crash    [--keys|--vaults] [--kills N] [--seed N] [--custody FILE] [--work DIR]: kill -9 in every
+           phase; with --keys of a server that changes keys, with --vaults what wraps vaults
   flood    [--connections N] [--custody FILE] [--work DIR]: so many idle TLS connections at once
   fuzz     [--seconds N] [--targets NAME,…]: every target so long, and its corpus kept small
 ";

@@ -39,6 +39,8 @@ pub(crate) struct Asked<'a> {
 /// An answer that came whole.
 pub(crate) struct Answered {
     pub(crate) status: u16,
+    /// The operation that it began.
+    pub(crate) operation: Option<String>,
     pub(crate) body: Value,
 }
 
@@ -107,9 +109,14 @@ impl Served {
 
     /// Sends a request that must succeed, and takes the body of the answer.
     pub(crate) fn must(&self, asked: &Asked<'_>) -> Result<Value, Failure> {
+        self.granted(asked).map(|answered| answered.body)
+    }
+
+    /// The same, and takes all of the answer.
+    pub(crate) fn granted(&self, asked: &Asked<'_>) -> Result<Answered, Failure> {
         let answered = self.ask(asked)?;
         if answered.status < 300 {
-            return Ok(answered.body);
+            return Ok(answered);
         }
         let Asked { method, host, path, .. } = asked;
         let (status, body) = (answered.status, answered.body);
@@ -140,12 +147,14 @@ pub(crate) fn hear(mut stream: UnixStream) -> Option<Answered> {
     let head = std::str::from_utf8(bytes.get(..end)?).ok()?;
     let body = bytes.get(end + 4..)?;
     let status = head.split(' ').nth(1)?.parse().ok()?;
-    let length = head.lines().find_map(|line| {
-        let (name, value) = line.split_once(": ")?;
-        name.eq_ignore_ascii_case("content-length").then(|| value.parse::<usize>().ok())?
-    });
+    let header = |wanted: &str| {
+        let mut fields = head.lines().filter_map(|line| line.split_once(": "));
+        fields.find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value)
+    };
+    let length = header("content-length").and_then(|length| length.parse::<usize>().ok());
     if body.len() < length.unwrap_or(0) {
         return None;
     }
-    Some(Answered { status, body: serde_json::from_slice(body).unwrap_or_default() })
+    let operation = header("x-custody-operation").map(str::to_owned);
+    Some(Answered { status, operation, body: serde_json::from_slice(body).unwrap_or_default() })
 }

@@ -160,6 +160,14 @@ impl Kind for BackupVault {
             properties.pointer_mut("/securitySettings/encryptionSettings/keyVaultProperties/keyUri")
         });
         dress_key(in_sight(stored), request, place);
+        let unfinished =
+            stored.status.is_inconsistent && stored.record.state != ProvisioningState::Updating;
+        let state = body.get_mut("properties").and_then(|properties| {
+            properties.pointer_mut("/securitySettings/encryptionSettings/state")
+        });
+        if let (true, Some(state)) = (unfinished, state) {
+            *state = "Inconsistent".into();
+        }
     }
 
     fn references(

@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 /// Whether a customer key protects the vault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EncryptionState {
-    /// It does.
+    /// It does. Clients that send back what they read say so too while the last change of the
+    /// settings is unfinished (rule 70).
+    #[serde(alias = "Inconsistent")]
     Enabled,
     /// It does not; once enabled, asking for this is refused (rule 51).
     Disabled,
-    /// The last update failed inside custody and needs attention (rule 70).
-    Inconsistent,
 }
 
 /// Which identity speaks to the key vault.
@@ -106,9 +106,7 @@ impl EncryptionSettings {
     pub fn addressed_key(&self) -> Option<&KeyVaultProperties> {
         match self.state {
             EncryptionState::Disabled => None,
-            EncryptionState::Enabled | EncryptionState::Inconsistent => {
-                self.key_vault_properties.as_ref()
-            }
+            EncryptionState::Enabled => self.key_vault_properties.as_ref(),
         }
     }
 }

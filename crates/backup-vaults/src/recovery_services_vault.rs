@@ -282,6 +282,8 @@ pub fn encryption_config(stored: &Stored<RecoveryServicesVault>, hosts: &Hosts) 
     let last = match (&status.applied, &status.error) {
         (None, _) if updating && asked => "FirstInitialization",
         (Some(_), _) if updating => "Initialized",
+        // The key is in force; what follows its change is not all done (rule 70).
+        _ if status.is_inconsistent => "PartiallySucceeded",
         (_, Some(_)) => "Failed",
         (None, None) => "NotEnabled",
         (Some(_), None) => "Succeeded",

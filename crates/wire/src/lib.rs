@@ -41,6 +41,7 @@ mod name_checks;
 mod operate;
 mod own;
 mod own_directory;
+mod portal;
 mod private_file;
 mod private_links;
 mod protected;
@@ -63,7 +64,8 @@ pub use custody_envelope::SecretBytes;
 pub use custody_key_vault::{AddressRange, ReleaseAuthority};
 pub use custody_worker::rescue::{LoneRepository, restore_kit};
 pub use custody_worker::{
-    AdministratorApplication, Followed, Housekeeping, PlatformOptions, SealChoice, StartError,
+    AdministratorApplication, Followed, Housekeeping, KeyVaultLink, PlatformOptions, SealChoice,
+    StartError,
 };
 pub use limits::Limits;
 pub use listener::{Listener, Sockets};

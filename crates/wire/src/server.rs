@@ -9,7 +9,9 @@ use custody_key_vault::AddressRange;
 use custody_names::{ClientId, CorrelationId, InstallationId, PrincipalId};
 use custody_resources::{Caller, Refusal};
 use custody_worker::rescue::{self, LoneRepository};
-use custody_worker::{Followed, Housekeeping, Platform, PlatformOptions, PostOffice, StartError};
+use custody_worker::{
+    Followed, Housekeeping, KeyVaultLink, Platform, PlatformOptions, PostOffice, StartError,
+};
 use http::{Request, Response, header};
 
 use crate::authentication::Surface;
@@ -17,6 +19,7 @@ use crate::base::{Base, HostKind};
 use crate::call::{self, Arrival};
 use crate::courier::WebCourier;
 use crate::metrics::Metrics;
+use crate::portal;
 use crate::reach::Reach;
 use crate::reply::{self, Body};
 use crate::stamp::Stamp;
@@ -108,6 +111,11 @@ impl Server {
     #[must_use]
     pub fn posting_to(self, allowed: Vec<AddressRange>) -> Self {
         Self { reach: Reach::new(allowed), ..self }
+    }
+
+    /// Lets requests of vaults' identities go this way; see [`Platform::link_key_vaults`].
+    pub fn link_key_vaults(&self, link: Arc<dyn KeyVaultLink>) {
+        self.platform.link_key_vaults(link);
     }
 
     /// The folder it serves.
@@ -294,7 +302,7 @@ impl Server {
         {
             return Ok(answered);
         }
-        if let Some(answered) = open_metadata(request, &arrival) {
+        if let Some(answered) = open_page(request, &arrival) {
             return Ok(answered);
         }
         let caller = if let Some(caller) = known {
@@ -377,8 +385,13 @@ pub(crate) fn authority(request: &Request<Vec<u8>>) -> Result<Option<&str>, Refu
     Ok(request.uri().authority().map(http::uri::Authority::as_str).or(of_header))
 }
 
-/// What a client reads before it can have a token.
-fn open_metadata(request: &Request<Vec<u8>>, arrival: &Arrival) -> Option<Response<Body>> {
+/// What is read before there is a token: by clients the metadata, by people a page.
+fn open_page(request: &Request<Vec<u8>>, arrival: &Arrival) -> Option<Response<Body>> {
+    if arrival.host == HostKind::Main
+        && let Some(page) = portal::answer(request)
+    {
+        return Some(page);
+    }
     let query = call::query(request.uri().query().unwrap_or_default()).unwrap_or_default();
     let path = request.uri().path();
     let answer = metadata::answer(&arrival.base, request.method(), path, &query)?;

@@ -26,8 +26,8 @@ const TRIED_AGAIN_AFTER: Duration = Duration::from_mins(10);
 /// The platform, as the activity log and the jobs name it.
 const PLATFORM_NAME: &str = "custody";
 
-/// A vault, and the version it is to follow to.
-type Behind = (ResourceId, KeyVersionUri);
+/// A vault, and the version it is to follow to; none if its last change is to be finished (rule 70).
+type Behind = (ResourceId, Option<KeyVersionUri>);
 
 /// What the rounds before have seen and tried.
 #[derive(Default)]
@@ -42,7 +42,7 @@ struct State {
     /// When everything is looked at anyway, since boot.
     look_again: Duration,
     /// When those that failed are tried again, since boot.
-    failed: HashMap<ResourceId, (KeyVersionUri, Duration)>,
+    failed: HashMap<ResourceId, (Option<KeyVersionUri>, Duration)>,
 }
 
 /// What one round did.
@@ -150,7 +150,8 @@ impl Platform {
         }
     }
 
-    /// The vaults that follow their key and are not wrapped by its newest version.
+    /// The vaults that follow their key and are not wrapped by its newest version, and those whose
+    /// last change is unfinished.
     fn vaults_behind(&self, problems: &mut Vec<Refusal>) -> Result<Vec<Behind>, Refusal> {
         let mut following = Vec::new();
         let looked = self.records.view(&mut |world| {
@@ -166,6 +167,10 @@ impl Platform {
         let mut newest: BTreeMap<KeyUri, Option<KeyVersionUri>> = BTreeMap::new();
         let mut behind = Vec::new();
         for vault in following {
+            if vault.status.is_inconsistent {
+                behind.push((vault.record.id, None));
+                continue;
+            }
             let key = vault.status.applied.as_ref().and_then(|applied| applied.key());
             let Some(key) = key.filter(|key| rules::follows_newest_version(key)) else { continue };
             if !newest.contains_key(key) {
@@ -179,7 +184,7 @@ impl Platform {
             let version = newest.get(key).cloned().flatten();
             let Some(version) = version else { continue };
             if !vault.status.wraps().any(|wrap| *wrap == version) {
-                behind.push((vault.record.id, version));
+                behind.push((vault.record.id, Some(version)));
             }
         }
         Ok(behind)

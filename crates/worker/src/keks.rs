@@ -238,8 +238,9 @@ impl VaultKeks {
 
     fn ask_once(&self, key: &KeyUri, operation: &KeyOperation<'_>) -> Result<KeyAnswer, KekError> {
         let facts = self.facts(key)?;
+        let deliver = || self.platform.ask_key_vault(&self.speaker, &facts, operation, self.cause);
         self.platform
-            .ask_key_vault(&self.speaker, &facts, operation, self.cause)
+            .over_link(operation, &deliver)
             .map_err(|error| self.translate(key, &facts, &error))
     }
 

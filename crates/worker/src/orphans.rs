@@ -76,6 +76,10 @@ fn wind_up_one(platform: &Platform, tracked: &TrackedOperation) -> Result<(), Re
 /// dead process could tell. A repository that cannot be read now is left to `repair`.
 fn agree_with_log(platform: &Platform, resource: &ResourceId) {
     let Ok(vault) = platform.vault_of(resource) else { return };
+    if vault.status.keyring.is_none() {
+        // What an attempt to make the vault left of its repository is cleared away by the next.
+        return;
+    }
     let Ok(log) = keyless_log(platform, &vault) else { return };
     let view = PointsView::of_log(&log.history());
     let id = vault.record.id;

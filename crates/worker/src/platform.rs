@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{JoinHandle, available_parallelism};
 use std::time::Duration;
 
@@ -40,6 +40,7 @@ use crate::following::Following;
 use crate::installation::{DataFolder, Installation};
 use crate::key_access::{Asked, KeyVaultFacts};
 use crate::key_alerts::KeyFailures;
+use crate::key_vault_link::KeyVaultLink;
 use crate::sign_in::TokenDesk;
 use crate::{fault, orphans, rescue};
 
@@ -133,6 +134,7 @@ pub struct Platform {
     /// What lost keys have cost since the start.
     pub key_failures: KeyFailures,
     pub(crate) following: Following,
+    pub(crate) key_vault_link: OnceLock<Arc<dyn KeyVaultLink>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     warnings: Mutex<HashMap<OperationId, Vec<Value>>>,
     changed: (Mutex<u64>, Condvar),
@@ -198,6 +200,7 @@ impl Platform {
             key_vault_facts: Conclusions::default(),
             key_failures: KeyFailures::default(),
             following: Following::default(),
+            key_vault_link: OnceLock::new(),
             threads: Mutex::default(),
             warnings: Mutex::default(),
             changed: (Mutex::new(0), Condvar::new()),

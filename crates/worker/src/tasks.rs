@@ -6,6 +6,7 @@ mod configure;
 mod delete_group;
 mod delete_vault;
 mod forget;
+mod make_repository;
 mod prune;
 mod repair;
 mod restore;

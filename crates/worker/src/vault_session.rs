@@ -145,8 +145,9 @@ impl VaultSession {
             });
             match tried {
                 Ok((ring, keys)) => {
-                    if ring.number() == newest {
-                        rings.mend(newest, bytes)?;
+                    // The record may hold a newer one than was ever stored.
+                    if ring.number() >= newest {
+                        rings.mend(ring.number(), bytes)?;
                     }
                     return Ok((ring, keys));
                 }

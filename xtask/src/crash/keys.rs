@@ -11,14 +11,10 @@ use std::time::Duration;
 
 use crate::crash::keys::act::{Act, ROUNDS_TIMED};
 use crate::crash::keys::state::{State, World};
+use crate::crash::spread;
 use crate::failure::{Failure, Trying};
 use crate::served::hear;
 use crate::stopwatch::Stopwatch;
-
-/// The golden section: multiples of it, without their whole part, fill an interval evenly.
-const GOLDEN: f64 = 0.618_033_988_749_895;
-/// Shots come up to this part of an act's usual time after its request.
-const REACH: f64 = 1.15;
 
 /// How the acts of one kind ended.
 #[derive(Clone, Copy, Default)]
@@ -44,7 +40,6 @@ pub(crate) fn run(custody: &Path, work: &Path, kills: usize, seed: u64) -> Resul
         println!("{} undisturbed: {:.1} ms", act.name(), time.as_secs_f64() * 1e3);
     }
     let mut tallies = [Tally::default(); Act::ALL.len()];
-    let offset = f64::from(u32::try_from(seed % 1_000).unwrap_or(0)) / 1_000.0;
     for number in 0..kills {
         let place = number % Act::ALL.len();
         let (Some(act), Some(time), Some(tally)) =
@@ -52,8 +47,7 @@ pub(crate) fn run(custody: &Path, work: &Path, kills: usize, seed: u64) -> Resul
         else {
             continue;
         };
-        let at = offset + GOLDEN * f64::from(u32::try_from(number).unwrap_or(0));
-        shoot(&mut world, *act, time.mul_f64(at.fract() * REACH), tally)?;
+        shoot(&mut world, *act, spread::delay(*time, number, seed), tally)?;
     }
     println!("| act | kills | acknowledged | not acknowledged, but done | not done |");
     println!("|---|---:|---:|---:|---:|");

@@ -6,13 +6,11 @@ use std::time::Duration;
 
 use crate::crash::act::Act;
 use crate::crash::progress::Timeline;
+use crate::crash::spread::GOLDEN;
 use crate::failure::Failure;
 
 /// Hits that every phase needs.
 const HITS_MIN: usize = 10;
-
-/// The golden section: multiples of it, without their whole part, fill an interval evenly.
-const GOLDEN: f64 = 0.618_033_988_749_895;
 
 /// A kill to be tried.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,31 +1,35 @@
-//! Makes a vault's keyring what its settings ask for: creates it, rewraps it under another version
-//! or changes the key. Nothing of the vault's data is touched.
+//! Makes a vault's keyring what its settings ask for: rewraps it under another version or changes
+//! the key. Nothing of the vault's data is touched.
 
 use std::sync::Arc;
 
+use custody_ambient::Timestamp;
 use custody_backup_vaults::{
-    ApplyEncryption, EncryptionSettings, InfrastructureEncryption, Vault, VaultStatus, rules,
+    ApplyEncryption, EncryptionSettings, InfrastructureEncryption, Vault, rules,
 };
-use custody_blob_store::{BlobStore, DiskStore};
 use custody_envelope::{
-    KeyEncryptionKeys as _, KeyTarget, RewrapStep, Ring, Trust, VaultKeys, WrapAlgorithm, WrapKey,
-    begin_rewrap, create, finish_key_change, finish_rewrap, prove_wraps, rewrap_step, unwrap,
+    KeyEncryptionKeys as _, KeyTarget, RewrapStep, Ring, Trust, WrapAlgorithm, WrapKey,
+    begin_rewrap, finish_key_change, finish_rewrap, prove_wraps, rewrap_step, unwrap,
 };
-use custody_names::{KeyUri, KeyVersionUri, VaultGuid};
-use custody_repository::log::{EntryHash, KeyringHead};
-use custody_repository::{Repository, RepositoryError, Rings};
+use custody_names::{KeyUri, KeyVersionUri, ResourceId, VaultGuid};
+use custody_repository::log::{EntryHash, KeyringHead, LogError, VoidReason};
+use custody_repository::{RepositoryError, Rings};
 use custody_resources::{Operation, ProvisioningState, Refusal};
 use serde::Deserialize as _;
 use serde_json::json;
 
-use super::delete_vault::remove_repository;
+use super::make_repository::{make_anew, make_repository};
 use crate::error::TaskError;
 use crate::job::Job;
 use crate::keks::{self, VaultKeks};
 use crate::runner::Outcome;
-use crate::vault_repository::{parts, store_place};
 use crate::vault_session::{KeyWay, VaultSession, note_ring};
 use crate::{Platform, fault};
+
+/// Somebody else changed the ring meanwhile.
+const KEYRING_CHANGED: &str = "KeyringChanged";
+/// How often a change begins anew because of that.
+const CHANGE_ATTEMPTS_MAX: u32 = 5;
 
 pub(super) fn run(job: &Job<'_>) -> Result<Outcome, TaskError> {
     let input = ApplyEncryption::deserialize(&job.operation.task.input)
@@ -50,7 +54,7 @@ pub(super) fn run(job: &Job<'_>) -> Result<Outcome, TaskError> {
         result,
         writes: Box::new(move |world| {
             let mut vault = Vault::expect(&id, world)?;
-            note_ring(&mut vault.status, &ring);
+            note_finished(&mut vault, &ring, now);
             vault.status.applied.clone_from(&input.wanted);
             vault.status.applied_at = Some(now);
             vault.status.error = None;
@@ -85,93 +89,28 @@ fn gets_second_layer(vault: &Vault, wanted: Option<&EncryptionSettings>) -> bool
     layered(wanted) && !layered(vault.status.applied.as_ref()) && !vault.status.ever_protected
 }
 
-/// Makes keyring and repository of an empty vault once more. The key is proven first; if anything
-/// fails after that, the vault stands as one whose making failed, and the same request mends it.
-fn make_anew(
-    job: &Job<'_>,
-    vault: Vault,
-    wanted: Option<&EncryptionSettings>,
-) -> Result<Ring, TaskError> {
-    let platform = job.platform;
-    let guid = VaultGuid::mint(platform.entropy.as_ref())
-        .map_err(|error| Refusal::bug(error.to_string()))?;
-    let (ring, keys) = forge(job, &vault, wanted, guid)?;
-    let old_place = store_place(platform, &vault.status)?;
-    let emptied = platform.records.apply(&mut |world| {
-        let mut found = Vault::expect(job.resource(), world)?;
-        // Whoever began to protect something since the request was taken keeps his data. From here
-        // on nobody can: the vault has no keyring.
-        rules::nothing_was_ever_protected(&found.status)?;
-        found.status = VaultStatus {
-            vault_guid: Some(guid),
-            store_place: found.status.store_place.clone(),
-            ..VaultStatus::default()
-        };
-        Ok(vec![found.into_write()?])
-    });
-    emptied.map_err(fault::of_apply)?;
-    let noted = platform.vault(job.resource())?;
-    remove_repository(&old_place)?;
-    lay(platform, &noted, ring, keys)
-}
-
-/// Makes keyring and repository of a new vault. Its GUID and place are on record before anything
-/// is made, so that a second attempt finds what a first one left.
-fn make_repository(
-    job: &Job<'_>,
-    vault: Vault,
-    wanted: Option<&EncryptionSettings>,
-) -> Result<Ring, TaskError> {
-    let vault = note_place(job, vault)?;
-    let guid = vault.status.vault_guid;
-    let guid = guid.ok_or_else(|| Refusal::bug("the vault was given no GUID"))?;
-    let (ring, keys) = forge(job, &vault, wanted, guid)?;
-    lay(job.platform, &vault, ring, keys)
-}
-
-/// A new keyring and its keys. That it can be opened is proven before it is stored anywhere.
-fn forge(
+/// Rewraps an existing ring. A job that follows a rotation and an operation may both be at it: whoever
+/// finds himself overtaken looks again and goes on from there.
+fn change_ring(
     job: &Job<'_>,
     vault: &Vault,
     wanted: Option<&EncryptionSettings>,
-    guid: VaultGuid,
-) -> Result<(Ring, VaultKeys), TaskError> {
-    let way = way(job, vault, wanted, guid)?;
-    let target = target(job, vault, (wanted, None), guid, &way.keks)?;
-    let entropy = job.platform.entropy.as_ref();
-    let forged = way.with(job.platform, |access| create(guid, &target, access, entropy));
-    Ok(forged.map_err(|error| fault::of_envelope(&error))?)
-}
-
-/// Makes the repository of a vault around a keyring.
-fn lay(platform: &Platform, vault: &Vault, ring: Ring, keys: VaultKeys) -> Result<Ring, TaskError> {
-    let place = store_place(platform, &vault.status)?;
-    let store: Arc<dyn BlobStore> =
-        Arc::new(DiskStore::create(&place).map_err(RepositoryError::from)?);
-    let fingerprint = EntryHash::from_bytes(*ring.fingerprint().as_bytes());
-    Repository::create(parts(platform, store, keys)?, ring.encoded(), fingerprint)?;
-    Ok(ring)
-}
-
-/// Puts GUID and place of the repository on record, if they are not there from an earlier attempt.
-fn note_place(job: &Job<'_>, vault: Vault) -> Result<Vault, TaskError> {
-    if vault.status.vault_guid.is_some() {
-        return Ok(vault);
+) -> Result<Ring, TaskError> {
+    let mut changed = change_ring_once(job, vault, wanted);
+    for _ in 1..CHANGE_ATTEMPTS_MAX {
+        match &changed {
+            Err(TaskError::Failed(refusal)) if refusal.code == KEYRING_CHANGED => {}
+            _ => break,
+        }
+        let vault = job.platform.vault(&vault.record.id)?;
+        changed = change_ring_once(job, &vault, wanted);
     }
-    let platform = job.platform;
-    let guid = VaultGuid::mint(platform.entropy.as_ref())
-        .map_err(|error| Refusal::bug(error.to_string()))?;
-    let place = vault.store().map(|store| store.path.clone());
-    let noted = platform.change_vault(job.resource(), |found| {
-        found.status.vault_guid = Some(guid);
-        found.status.store_place.clone_from(&place);
-    })?;
-    Ok(noted)
+    changed
 }
 
-/// Rewraps an existing ring: the same key's newest version keeps the data keys, another key also
-/// begins a new generation wrapped by that key alone (DESIGN §5).
-fn change_ring(
+/// The same key's newest version keeps the data keys, another key also begins a new generation
+/// wrapped by that key alone (DESIGN §5).
+fn change_ring_once(
     job: &Job<'_>,
     vault: &Vault,
     wanted: Option<&EncryptionSettings>,
@@ -188,13 +127,15 @@ fn change_ring(
     let old_key = keks::key_of(vault.status.applied.as_ref(), guid)?;
     let new_key = keks::key_of(wanted, guid)?;
     let same_key = old_key.versionless() == new_key.versionless();
-    let ring = rewrap(platform, &session, &way, &target, same_key)?;
-    if ring.number() != session.ring.number() {
-        let head = KeyringHead { number: ring.number(), hash: EntryHash::from_bytes(ring.hash()) };
-        let repository = session.repository(platform, vault)?;
-        repository.log()?.keyring_changed(head).map_err(RepositoryError::from)?;
+    let change = Change { vault: &vault.record.id, target: &target, wanted, same_key };
+    let ring = rewrap(platform, &session, &way, &change)?;
+    let head = KeyringHead { number: ring.number(), hash: EntryHash::from_bytes(ring.hash()) };
+    let repository = session.repository(platform, vault)?;
+    match repository.log()?.keyring_changed(head) {
+        // Nothing was changed, or somebody else has told it.
+        Err(LogError::Refused { reason: VoidReason::KeyringOlder, .. }) | Ok(_) => Ok(ring),
+        Err(error) => Err(RepositoryError::from(error).into()),
     }
-    Ok(ring)
 }
 
 /// Before a job: if the vault follows the newest version of its key and there is a newer one, the
@@ -212,16 +153,38 @@ pub(crate) fn follow_newest(job: &Job<'_>, vault: Vault) -> Result<Vault, TaskEr
     let now = job.platform.clock.now();
     let is_followed = of_key.any(|version| *version == newest.version);
     drop(of_key);
-    if is_followed || keks::state_is_active(&newest, now).is_err() {
+    let is_behind = !is_followed || status.is_inconsistent;
+    if !is_behind || keks::state_is_active(&newest, now).is_err() {
         return Ok(vault);
     }
     job.phase("rewrap")?;
     let ring = change_ring(job, &vault, status.applied.as_ref())?;
-    let noted = job.platform.change_vault(&vault.record.id, |found| {
-        note_ring(&mut found.status, &ring);
-        found.status.applied_at = Some(now);
-    })?;
-    Ok(noted)
+    Ok(job.platform.change_vault(&vault.record.id, |found| note_finished(found, &ring, now))?)
+}
+
+/// Notes that nothing of a change is left to be done, unless a later one has begun.
+fn note_finished(vault: &mut Vault, ring: &Ring, now: Timestamp) {
+    let status = &mut vault.status;
+    let known = status.keyring.as_ref().map_or(0, |known| known.number);
+    if known < ring.number() {
+        note_ring(status, ring);
+        status.applied_at = Some(now);
+    }
+    status.is_inconsistent &= known > ring.number();
+}
+
+fn overtaken() -> Refusal {
+    let text = "the vault's keyring was changed by another operation meanwhile";
+    Refusal::new(409, KEYRING_CHANGED, text).with_fix("run the same command again")
+}
+
+/// A change of what wraps a vault.
+struct Change<'c> {
+    vault: &'c ResourceId,
+    target: &'c KeyTarget,
+    wanted: Option<&'c EncryptionSettings>,
+    /// Whether only the version changes.
+    same_key: bool,
 }
 
 /// The steps of a rewrap, each stored before the next, after which every old recovery point stays
@@ -231,21 +194,22 @@ fn rewrap(
     platform: &Platform,
     session: &VaultSession,
     way: &KeyWay,
-    target: &KeyTarget,
-    same_key: bool,
+    change: &Change<'_>,
 ) -> Result<Ring, TaskError> {
+    let target = change.target;
     let rings = Rings::new(session.store.as_ref());
     let keys = &session.keys;
     let fault = |error| TaskError::Failed(fault::of_envelope(&error));
     let mut ring = session.ring.clone();
     loop {
-        let next = match rewrap_step(&ring, target) {
+        let step = rewrap_step(&ring, target);
+        let next = match step {
             RewrapStep::Begin => {
                 way.with(platform, |access| begin_rewrap(&ring, keys, target, access))
             }
             RewrapStep::Finish => way.with(platform, |access| {
                 let proven = prove_wraps(&ring, keys, target, access)?;
-                if same_key {
+                if change.same_key {
                     finish_rewrap(&ring, keys, &proven, access)
                 } else {
                     finish_key_change(&ring, keys, &proven, access, platform.entropy.as_ref())
@@ -254,7 +218,14 @@ fn rewrap(
             RewrapStep::Done => break,
         };
         let next = next.map_err(fault)?;
-        rings.create(next.number(), next.encoded())?;
+        if step == RewrapStep::Finish {
+            // It opens with the keys that are wanted alone: the record must name them first.
+            put_in_force(platform, change, &next)?;
+        }
+        match rings.create(next.number(), next.encoded()) {
+            Err(RepositoryError::AlreadyExists) => return Err(overtaken().into()),
+            created => created?,
+        }
         ring = next;
     }
     if ring.number() != session.ring.number() {
@@ -266,7 +237,29 @@ fn rewrap(
     Ok(ring)
 }
 
-fn way(
+/// Notes on record that a ring and, if the key changes, the settings that go with it are in force.
+/// Whatever happens after this, the vault opens with them: the record holds the ring itself, and whoever
+/// opens the vault next puts it into the store. What follows is made up for (rule 70).
+fn put_in_force(platform: &Platform, change: &Change<'_>, ring: &Ring) -> Result<(), Refusal> {
+    let now = platform.clock.now();
+    let noted = platform.records.apply(&mut |world| {
+        let mut found = Vault::expect(change.vault, world)?;
+        let status = &mut found.status;
+        if status.keyring.as_ref().is_some_and(|known| known.number >= ring.number()) {
+            return Err(overtaken().into());
+        }
+        note_ring(status, ring);
+        status.is_inconsistent = true;
+        status.applied_at = Some(now);
+        if !change.same_key {
+            status.applied = change.wanted.cloned();
+        }
+        Ok(vec![found.into_write()?])
+    });
+    noted.map(drop).map_err(fault::of_apply)
+}
+
+pub(super) fn way(
     job: &Job<'_>,
     vault: &Vault,
     wanted: Option<&EncryptionSettings>,
@@ -280,7 +273,7 @@ fn way(
 /// key of a size that serves (rules 12–15), enabled and in its time window (rules 5, 17, 18, 85, 86). That the identity may wrap and unwrap with it is
 /// proven by doing both. A key other than the `applied` one is assigned, which takes more of its key
 /// vault (rule 19) than following it does.
-fn target(
+pub(super) fn target(
     job: &Job<'_>,
     vault: &Vault,
     (wanted, applied): (Option<&EncryptionSettings>, Option<&EncryptionSettings>),

@@ -13,7 +13,7 @@ use custody_key_vault::{
     deleted_key_vault_ref, key_vault_claim, key_vault_ref,
 };
 use custody_names::{ClientId, KeyUri, PrincipalId, ResourceId, SubscriptionId, TenantId};
-use custody_resources::{Kind, Record, Refusal, Stop, Stored, Target, World, Write};
+use custody_resources::{Kind, Record, Stop, Stored, Target, World, Write};
 
 use super::{Blocker, PassedKeyVault, StoppedVault, TRANSFER, Transfer};
 use crate::Platform;

@@ -1,9 +1,12 @@
 //! Vaults that are deleted softly: what stays of them, how they come back, and when they go.
 
-use http::Request;
+use std::time::Duration;
 
-use super::*;
-use crate::site::read;
+use http::Request;
+use serde_json::{Value, json};
+
+use crate::desk::{BACKUP, COMPLETED, CRYPTO_OFFICER, Desk, KEY, RECOVERY, Speaker, end};
+use crate::site::{Answer, MAIN, VAULTS, read};
 
 const DAY: Duration = Duration::from_hours(24);
 const READER: &str = "acdd72a7-3385-48ef-bd42-f606fba81ae7";

@@ -1,6 +1,11 @@
 //! A subscription passes to another tenant (rule 41).
 
-use super::*;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::desk::{BACKUP, COMPLETED, CRYPTO_OFFICER, Desk, ENCRYPTION_USER, LOST, end};
+use crate::site::{Answer, MAIN, VAULTS};
 
 /// A tenant of this installation and its administrator.
 struct Tenant {
