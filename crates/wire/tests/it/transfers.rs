@@ -157,6 +157,7 @@ fn a_transferred_subscription_needs_its_identities_anew() {
     let done = desk.transfer(&old.subscription, &new.id, false);
     assert_eq!((done.status, &done.body["transferred"]), (200, &json!(true)), "{done:?}");
     assert_eq!(desk.ask_as(&old, "GET", &estate.vault, Value::Null).status, 404);
+    assert_eq!(desk.ask_as(&old, "GET", &estate.key, Value::Null).status, 401);
     let shown = desk.done(&new, "GET", &estate.vault, Value::Null);
     assert_eq!(shown["identity"], Value::Null, "{shown}");
     for (verb, body) in
