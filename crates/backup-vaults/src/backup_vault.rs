@@ -8,7 +8,8 @@ use custody_resources::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::change::{Asked, EncryptionChange, dress_key};
+use crate::change::{Asked, EncryptionChange, dress_keys};
+use crate::drill;
 use crate::encryption::EncryptionSettings;
 use crate::key_alert::KeyAlert;
 use crate::rules;
@@ -24,6 +25,8 @@ const ACTIONS: &[Action] = &[
     vault::REWRAP,
     vault::REPAIR,
     vault::CHECK_ENCRYPTION,
+    vault::PROBE_KEY,
+    vault::DRILL_REVOKE,
     Action { name: VALIDATE, permission: "validateForBackup/action" },
 ];
 
@@ -132,9 +135,12 @@ impl Kind for BackupVault {
             return Ok(Act::default());
         }
         rules::vault_is_usable(&current.record, &current.status)?;
-        if action == VALIDATE {
-            // What the vault itself must be is said; whoever reads folders looks at those.
+        if action == VALIDATE || action == vault::PROBE_KEY.name {
+            // What the vault itself must be is said; the worker looks at folders and keys.
             return Ok(Act::default());
+        }
+        if action == vault::DRILL_REVOKE.name {
+            return Ok(drill::act(&current.record, &current.status, request)?);
         }
         Ok(vault::act(action, &current.status, request))
     }
@@ -156,16 +162,13 @@ impl Kind for BackupVault {
     }
 
     fn dress(stored: &Stored<Self>, request: &Request<'_>, body: &mut Map<String, Value>) {
-        let place = body.get_mut("properties").and_then(|properties| {
-            properties.pointer_mut("/securitySettings/encryptionSettings/keyVaultProperties/keyUri")
-        });
-        dress_key(in_sight(stored), request, place);
-        let unfinished =
-            stored.status.is_inconsistent && stored.record.state != ProvisioningState::Updating;
-        let state = body.get_mut("properties").and_then(|properties| {
-            properties.pointer_mut("/securitySettings/encryptionSettings/state")
-        });
-        if let (true, Some(state)) = (unfinished, state) {
+        let mut settings = body
+            .get_mut("properties")
+            .and_then(|properties| properties.pointer_mut("/securitySettings/encryptionSettings"));
+        dress_keys(in_sight(stored), request, settings.as_deref_mut());
+        let updating = stored.record.state == ProvisioningState::Updating;
+        let state = settings.and_then(|settings| settings.get_mut("state"));
+        if let (true, Some(state)) = (stored.status.is_inconsistent && !updating, state) {
             *state = "Inconsistent".into();
         }
     }

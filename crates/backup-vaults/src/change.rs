@@ -15,13 +15,21 @@ pub(crate) enum Asked<T> {
     Nothing,
     /// That there shall be none.
     Removal,
-    /// These, and whether the second layer is among what they name.
-    Settings(T, LayerNamed),
+    /// These, and what is among what they name.
+    Settings(T, Named),
 }
 
-/// Whether a body says anything of infrastructure encryption.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct LayerNamed(pub(crate) bool);
+/// What a body says anything of; the rest stays as it is. Clients that know nothing of a field send
+/// the settings back without it.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Named {
+    /// The second layer.
+    pub(crate) layer: bool,
+    /// The standby key.
+    pub(crate) standby: bool,
+    /// The failover rule.
+    pub(crate) failover: bool,
+}
 
 impl<T: Serialize + DeserializeOwned> Asked<T> {
     /// Reads what stands at `pointer`. A PATCH keeps the fields it does not name and replaces the
@@ -40,12 +48,18 @@ impl<T: Serialize + DeserializeOwned> Asked<T> {
             return match asked {
                 Value::Null => Ok(Self::Removal),
                 other => T::deserialize(other)
-                    .map(|settings| Self::Settings(settings, LayerNamed(false)))
+                    .map(|settings| Self::Settings(settings, Named::default()))
                     .map_err(wrong),
             };
         };
-        key_is_served_here(request, asked.get("keyVaultProperties"))?;
-        let layer = LayerNamed(asked.get(LAYER).is_some_and(|layer| !layer.is_null()));
+        for field in [KEY, STANDBY] {
+            key_is_served_here(request, asked.get(field))?;
+        }
+        let named = Named {
+            layer: asked.get(LAYER).is_some_and(|layer| !layer.is_null()),
+            standby: asked.contains_key(STANDBY),
+            failover: asked.contains_key(FAILOVER),
+        };
         let mut whole = match (stored, &request.verb) {
             (Some(stored), Verb::Patch) => match serde_json::to_value(stored).map_err(wrong)? {
                 Value::Object(fields) => fields,
@@ -55,7 +69,7 @@ impl<T: Serialize + DeserializeOwned> Asked<T> {
         };
         whole.extend(asked.clone());
         T::deserialize(Value::Object(whole))
-            .map(|settings| Self::Settings(settings, layer))
+            .map(|settings| Self::Settings(settings, named))
             .map_err(wrong)
     }
 
@@ -67,7 +81,7 @@ impl<T: Serialize + DeserializeOwned> Asked<T> {
         Ok(match self {
             Self::Nothing => Asked::Nothing,
             Self::Removal => Asked::Removal,
-            Self::Settings(settings, layer) => Asked::Settings(map(settings)?, layer),
+            Self::Settings(settings, named) => Asked::Settings(map(settings)?, named),
         })
     }
 }
@@ -92,19 +106,25 @@ fn key_is_served_here(request: &Request<'_>, properties: Option<&Value>) -> Resu
 /// So much of an address that is refused is repeated.
 const ADDRESS_CHARACTERS_SHOWN: usize = 200;
 
-/// Shows the key's address at `pointer` as whoever asks reaches it.
-pub(crate) fn dress_key(
+/// Shows the keys' addresses in the settings at `place` as whoever asks reaches them.
+pub(crate) fn dress_keys(
     settings: Option<&EncryptionSettings>,
     request: &Request<'_>,
     place: Option<&mut Value>,
 ) {
-    if let (Some(key), Some(place)) = (settings.and_then(EncryptionSettings::addressed_key), place)
-    {
-        *place = request.hosts.key_uri_of(&key.key_uri, key.in_managed_hsm).into();
+    let (Some(settings), Some(place)) = (settings, place) else { return };
+    for (key, field) in settings.addressed_keys().zip([KEY, STANDBY]) {
+        let shown = place.get_mut(field).and_then(|field| field.get_mut("keyUri"));
+        if let Some(shown) = shown {
+            *shown = request.hosts.key_uri_of(&key.key_uri, key.in_managed_hsm).into();
+        }
     }
 }
 
-/// The field of the second layer, the same in both kinds of vault.
+// Fields of the same name in both kinds of vault.
+const KEY: &str = "keyVaultProperties";
+const STANDBY: &str = "standbyKeyProperties";
+const FAILOVER: &str = "failover";
 const LAYER: &str = "infrastructureEncryption";
 
 /// A vault's encryption as it stands, and what is asked of it.

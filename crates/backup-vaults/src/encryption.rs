@@ -1,5 +1,7 @@
 //! Encryption settings as clients write them (`properties.securitySettings.encryptionSettings`).
 
+use std::fmt;
+
 use custody_names::{InvalidName, KeyUri, ResourceId};
 use serde::{Deserialize, Serialize};
 
@@ -63,9 +65,17 @@ impl TryFrom<WrittenKey> for KeyVaultProperties {
 
 impl From<KeyVaultProperties> for WrittenKey {
     fn from(key: KeyVaultProperties) -> Self {
-        let KeyVaultProperties { key_uri, in_managed_hsm } = key;
-        let key_uri = if in_managed_hsm { key_uri.in_managed_hsm() } else { key_uri.to_string() };
-        Self { key_uri }
+        Self { key_uri: key.to_string() }
+    }
+}
+
+impl fmt::Display for KeyVaultProperties {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.in_managed_hsm {
+            f.write_str(&self.key_uri.in_managed_hsm())
+        } else {
+            self.key_uri.fmt(f)
+        }
     }
 }
 
@@ -77,6 +87,24 @@ pub enum InfrastructureEncryption {
     Disabled,
     /// A second layer under a key of the platform's.
     Enabled,
+}
+
+/// What a definite refusal of one of two keys means (DESIGN §5).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Failover {
+    /// It stops the vault, whatever the other key says: each owner can revoke alone.
+    #[default]
+    Stop,
+    /// Either key is enough: disabling one alone does not revoke.
+    Any,
+}
+
+impl Failover {
+    /// Whether it is the rule that holds unless another is asked for.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+    pub(crate) fn is_usual(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// What protects a vault.
@@ -94,12 +122,28 @@ pub struct EncryptionSettings {
     /// The second layer.
     #[serde(default)]
     pub infrastructure_encryption: InfrastructureEncryption,
+    /// A second key, of another key vault, that wraps the same data keys. custody's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standby_key_properties: Option<KeyVaultProperties>,
+    /// What a refusal of one of the two means. custody's own.
+    #[serde(default, skip_serializing_if = "Failover::is_usual")]
+    pub failover: Failover,
 }
 
 impl EncryptionSettings {
     /// The customer's key, if one protects the vault.
     pub fn key(&self) -> Option<&KeyUri> {
         self.addressed_key().map(|key| &key.key_uri)
+    }
+
+    /// The standby, if there is one.
+    pub fn standby(&self) -> Option<&KeyVaultProperties> {
+        self.addressed_key().and(self.standby_key_properties.as_ref())
+    }
+
+    /// Every key that protects the vault, the first one first, with what holds it.
+    pub fn addressed_keys(&self) -> impl Iterator<Item = &KeyVaultProperties> {
+        self.addressed_key().into_iter().chain(self.standby())
     }
 
     /// The same with what holds it.

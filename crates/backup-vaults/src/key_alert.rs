@@ -9,6 +9,15 @@ const ALERTS_KEPT_MAX: usize = 16;
 /// The status of a failure that passes by itself: the key vault gave no answer.
 const UNREACHABLE: u16 = 503;
 
+/// How a cause was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// A job failed by it.
+    Job,
+    /// A probe did, before any job had to.
+    Probe,
+}
+
 /// One cause.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -22,13 +31,16 @@ pub struct KeyAlert {
     /// The command that mends it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fix: Option<String>,
-    /// When the first job failed.
+    /// When it was first met.
     pub since: Timestamp,
-    /// When the last did.
+    /// When it was last met.
     pub last_seen: Timestamp,
-    /// How many did.
+    /// How many jobs failed by it.
     pub jobs: u64,
-    /// When a job succeeded again; none while the cause stands.
+    /// How many probes did.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub probes: u64,
+    /// When the key could be used again; none while the cause stands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resolved_at: Option<Timestamp>,
 }
@@ -39,34 +51,45 @@ impl KeyAlert {
         self.resolved_at.is_none()
     }
 
-    /// Notes that a job failed by the vault's key. Returns whether the cause is new.
-    pub fn raise(all: &mut Vec<Self>, error: &Refusal, now: Timestamp) -> bool {
+    /// Notes that a vault's key could not be used. Returns whether the cause is new.
+    pub fn raise(all: &mut Vec<Self>, error: &Refusal, by: Finding, now: Timestamp) -> bool {
         let unreachable = error.status == UNREACHABLE;
         let same = |alert: &&mut Self| {
             alert.is_open() && alert.code == error.code && alert.unreachable == unreachable
         };
         if let Some(alert) = all.iter_mut().find(same) {
             alert.last_seen = now;
-            alert.jobs = alert.jobs.saturating_add(1);
+            alert.count(by);
             alert.message.clone_from(&error.message);
             alert.fix.clone_from(&error.fix);
             return false;
         }
-        all.push(Self {
+        let mut alert = Self {
             code: error.code.to_string(),
             unreachable,
             message: error.message.clone(),
             fix: error.fix.clone(),
             since: now,
             last_seen: now,
-            jobs: 1,
+            jobs: 0,
+            probes: 0,
             resolved_at: None,
-        });
+        };
+        alert.count(by);
+        all.push(alert);
         while all.len() > ALERTS_KEPT_MAX {
             let oldest = all.iter().position(|alert| !alert.is_open()).unwrap_or_default();
             all.remove(oldest);
         }
         true
+    }
+
+    fn count(&mut self, by: Finding) {
+        let counter = match by {
+            Finding::Job => &mut self.jobs,
+            Finding::Probe => &mut self.probes,
+        };
+        *counter = counter.saturating_add(1);
     }
 
     /// Notes that the key could be used again. Returns whether any cause stood.
@@ -78,4 +101,9 @@ impl KeyAlert {
         }
         any
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }

@@ -9,10 +9,13 @@ mod backup_policy;
 mod backup_vault;
 mod change;
 mod deleted_vault;
+mod drill;
 mod encryption;
 mod guard_proxy;
 mod guarding;
 mod key_alert;
+mod key_health;
+mod key_probe;
 mod recovery_services_vault;
 mod resource_guard;
 pub mod rules;
@@ -26,15 +29,20 @@ pub use deleted_vault::{
     DeletableVault, DeletedBackupVault, DeletedRecoveryServicesVault, DeletedVault,
     DeletedVaultStatus, DeletedVaultView, UndeleteVault, softly_deleted, vaults_that_name,
 };
+pub use drill::{DrillRevoke, is_marked_for_drills, require_marked_for_drills};
 pub use encryption::{
-    ApplyEncryption, EncryptionSettings, EncryptionState, IdentityType, InfrastructureEncryption,
-    KekIdentity, KeyVaultProperties,
+    ApplyEncryption, EncryptionSettings, EncryptionState, Failover, IdentityType,
+    InfrastructureEncryption, KekIdentity, KeyVaultProperties,
 };
 pub use guard_proxy::{
     GuardProxy, GuardProxySpec, GuardProxyStatus, GuardedVault, UNLOCKED_MINUTES, Unlocked,
 };
 pub use guarding::ResourceGuards;
-pub use key_alert::KeyAlert;
+pub use key_alert::{Finding, KeyAlert};
+pub use key_health::{
+    Holder, KeyFacts, KeyHealth, KeyRole, KeyVersionFacts, Severity, Warning, key_health,
+};
+pub use key_probe::{KeyProbe, PROBES_KEPT_MAX, ProbeHistory, ProbeResult, what_stops};
 pub use recovery_services_vault::{
     CmkKekIdentity, ENCRYPTION_CONFIG, RecoveryServicesSpec, RecoveryServicesVault,
     VaultEncryption, encryption_config,
@@ -52,6 +60,8 @@ pub const TASK_DELETE_VAULT: &str = "delete-vault";
 pub const TASK_UNDELETE_VAULT: &str = "undelete-vault";
 /// The task that removes the repository of a softly deleted vault and then its record.
 pub const TASK_PURGE_VAULT: &str = "purge-vault";
+/// The task that tries what happens if the vault's key is taken away.
+pub const TASK_DRILL_REVOKE: &str = "drill-revoke";
 /// The task that proves every object of a vault's repository.
 pub const TASK_VERIFY: &str = "verify";
 /// The task that frees what no recovery point needs.

@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::backup_policy::default_policy;
-use crate::change::{Asked, EncryptionChange, dress_key};
+use crate::change::{Asked, EncryptionChange, dress_keys};
+use crate::drill;
 use crate::encryption::{
-    EncryptionSettings, EncryptionState, IdentityType, InfrastructureEncryption, KekIdentity,
-    KeyVaultProperties,
+    EncryptionSettings, EncryptionState, Failover, IdentityType, InfrastructureEncryption,
+    KekIdentity, KeyVaultProperties,
 };
 use crate::key_alert::KeyAlert;
 use crate::rules;
@@ -48,6 +49,12 @@ pub struct VaultEncryption {
     pub kek_identity: Option<CmkKekIdentity>,
     /// The second layer.
     pub infrastructure_encryption: InfrastructureEncryption,
+    /// A second key. custody's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub standby_key_properties: Option<KeyVaultProperties>,
+    /// What a refusal of one of the two means. custody's own.
+    #[serde(skip_serializing_if = "Failover::is_usual")]
+    pub failover: Failover,
 }
 
 impl TryFrom<VaultEncryption> for EncryptionSettings {
@@ -60,6 +67,8 @@ impl TryFrom<VaultEncryption> for EncryptionSettings {
             key_vault_properties: asked.key_vault_properties,
             kek_identity: identity,
             infrastructure_encryption: asked.infrastructure_encryption,
+            standby_key_properties: asked.standby_key_properties,
+            failover: asked.failover,
         })
     }
 }
@@ -76,6 +85,8 @@ impl From<EncryptionSettings> for VaultEncryption {
             key_vault_properties: settings.key_vault_properties,
             kek_identity: identity,
             infrastructure_encryption: settings.infrastructure_encryption,
+            standby_key_properties: settings.standby_key_properties,
+            failover: settings.failover,
         }
     }
 }
@@ -126,8 +137,15 @@ impl Kind for RecoveryServicesVault {
     const TRACKED: bool = true;
     const TAKES_IDENTITY: bool = true;
     const ANSWERS: Answers = Answers { patching: 202, deleted: 202, ..Answers::USUAL };
-    const ACTIONS: &'static [Action] =
-        &[vault::VERIFY, vault::PRUNE, vault::REWRAP, vault::REPAIR, vault::CHECK_ENCRYPTION];
+    const ACTIONS: &'static [Action] = &[
+        vault::VERIFY,
+        vault::PRUNE,
+        vault::REWRAP,
+        vault::REPAIR,
+        vault::CHECK_ENCRYPTION,
+        vault::PROBE_KEY,
+        vault::DRILL_REVOKE,
+    ];
 
     type Spec = RecoveryServicesSpec;
     type Status = VaultStatus;
@@ -185,6 +203,12 @@ impl Kind for RecoveryServicesVault {
             return Ok(Act::default());
         }
         rules::vault_is_usable(&current.record, &current.status)?;
+        if action == vault::PROBE_KEY.name {
+            return Ok(Act::default());
+        }
+        if action == vault::DRILL_REVOKE.name {
+            return Ok(drill::act(&current.record, &current.status, request)?);
+        }
         Ok(vault::act(action, &current.status, request))
     }
 
@@ -209,10 +233,9 @@ impl Kind for RecoveryServicesVault {
 
     fn dress(stored: &Stored<Self>, request: &Request<'_>, body: &mut Map<String, Value>) {
         body.insert("sku".into(), stored.spec.sku.clone());
-        let place = body
-            .get_mut("properties")
-            .and_then(|properties| properties.pointer_mut("/encryption/keyVaultProperties/keyUri"));
-        dress_key(in_sight(stored).as_ref(), request, place);
+        let place = body.get_mut("properties");
+        let place = place.and_then(|properties| properties.pointer_mut("/encryption"));
+        dress_keys(in_sight(stored).as_ref(), request, place);
     }
 
     fn references(

@@ -4,9 +4,10 @@
 use custody_names::KeyUri;
 use custody_resources::{Identity, ProvisioningState, Record, Refusal};
 
-use crate::change::{Asked, EncryptionChange, LayerNamed};
+use crate::change::{Asked, EncryptionChange};
 use crate::encryption::{
-    EncryptionSettings, EncryptionState, IdentityType, InfrastructureEncryption, KekIdentity,
+    EncryptionSettings, EncryptionState, Failover, IdentityType, InfrastructureEncryption,
+    KekIdentity,
 };
 use crate::status::VaultStatus;
 use crate::vault::Store;
@@ -19,7 +20,7 @@ pub(crate) fn wanted_encryption(
     stored: Option<&EncryptionSettings>,
     applied: Option<&EncryptionSettings>,
 ) -> Result<Option<EncryptionSettings>, Refusal> {
-    let (asked, LayerNamed(names_layer)) = match asked {
+    let (asked, named) = match asked {
         Asked::Nothing => return Ok(stored.or(applied).cloned()),
         Asked::Removal => {
             return match applied {
@@ -27,7 +28,7 @@ pub(crate) fn wanted_encryption(
                 None => Ok(None),
             };
         }
-        Asked::Settings(settings, layer) => (settings, *layer),
+        Asked::Settings(settings, named) => (settings, *named),
     };
     customer_key_is_for_good(asked, applied)?;
     if asked.state == EncryptionState::Disabled {
@@ -38,10 +39,42 @@ pub(crate) fn wanted_encryption(
         let text = "enabled encryption settings need keyVaultProperties.keyUri and kekIdentity";
         return Err(Refusal::new(400, "InvalidRestApiParameter", text));
     }
-    if let (false, Some(applied)) = (names_layer, applied) {
-        wanted.infrastructure_encryption = applied.infrastructure_encryption;
+    if let Some(applied) = applied {
+        if !named.layer {
+            wanted.infrastructure_encryption = applied.infrastructure_encryption;
+        }
+        if !named.standby {
+            wanted.standby_key_properties.clone_from(&applied.standby_key_properties);
+        }
+        if !named.failover {
+            wanted.failover = applied.failover;
+        }
     }
+    if wanted.standby().is_none() && !named.failover {
+        wanted.failover = Failover::default();
+    }
+    standby_lies_elsewhere(&wanted)?;
     Ok(Some(wanted))
+}
+
+/// DESIGN §5: a standby is for the outage of a key vault, so it lies in another one.
+pub fn standby_lies_elsewhere(wanted: &EncryptionSettings) -> Result<(), Refusal> {
+    let Some(standby) = wanted.standby() else {
+        if wanted.failover == Failover::default() {
+            return Ok(());
+        }
+        let text = "failover says what a refusal of one of two keys means: name a standby key too";
+        return Err(Refusal::new(400, "InvalidRestApiParameter", text));
+    };
+    if wanted.key().is_none_or(|key| key.vault != standby.key_uri.vault) {
+        return Ok(());
+    }
+    let text = format!(
+        "the standby key lies in the key vault of the first one, {}: it would be lost with it",
+        standby.key_uri.vault
+    );
+    Err(Refusal::new(400, "UserErrorCMKStandbyKeyInSameKeyVault", text)
+        .with_fix("az keyvault create --name ANOTHER --enable-purge-protection true"))
 }
 
 /// Rule 51: once a customer key protects the vault it can never return to a platform key.
@@ -96,7 +129,7 @@ pub(crate) fn check_recovery_services_vault(
 
 /// Rule 44: keys of managed HSMs are for Backup vaults.
 pub fn key_lies_in_a_key_vault(wanted: &EncryptionSettings) -> Result<(), Refusal> {
-    if !wanted.addressed_key().is_some_and(|key| key.in_managed_hsm) {
+    if !wanted.addressed_keys().any(|key| key.in_managed_hsm) {
         return Ok(());
     }
     Err(Refusal::new(
@@ -219,7 +252,8 @@ pub fn infrastructure_layer_is_fixed(
     Err(Refusal::new(400, "UserErrorCMKInfrastructureEncryptionCannotBeModified", text))
 }
 
-/// Rules 85 and 86: a URI with a version is pinned to it, one without follows the newest.
+/// Rules 85, 86 and 88: a URI with a version is pinned to it, one without follows the newest, for
+/// vaults of both kinds.
 pub fn follows_newest_version(key: &KeyUri) -> bool {
     key.version.is_none()
 }

@@ -83,14 +83,15 @@ impl VaultStatus {
     /// there.
     pub(crate) fn shown_keyring(&self) -> Option<Value> {
         let mut shown = json!(self.keyring.as_ref()?);
-        let hsm = self.applied.as_ref().and_then(EncryptionSettings::addressed_key);
-        let Some(key) = hsm.filter(|key| key.in_managed_hsm) else { return Some(shown) };
+        let keys = self.applied.iter().flat_map(EncryptionSettings::addressed_keys);
+        let in_hsm: Vec<KeyUri> =
+            keys.filter(|key| key.in_managed_hsm).map(|key| key.key_uri.versionless()).collect();
         let generations = shown.get_mut("generations").and_then(Value::as_array_mut);
         for generation in generations.into_iter().flatten() {
             let wraps = generation.get_mut("wraps").and_then(Value::as_array_mut);
             for wrap in wraps.into_iter().flatten() {
                 let version: Option<KeyUri> = wrap.as_str().and_then(|text| text.parse().ok());
-                let of_key = |version: &KeyUri| version.versionless() == key.key_uri.versionless();
+                let of_key = |version: &KeyUri| in_hsm.contains(&version.versionless());
                 if let Some(version) = version.filter(of_key) {
                     *wrap = version.in_managed_hsm().into();
                 }
@@ -107,8 +108,8 @@ impl VaultStatus {
     ) -> Vec<Reference> {
         let mut all = Vec::new();
         for settings in wanted.into_iter().chain(&self.applied) {
-            if let Some(key) = settings.key() {
-                all.push(Reference::new("encryptedBy", Target::key(key)));
+            for key in settings.addressed_keys() {
+                all.push(Reference::new("encryptedBy", Target::key(&key.key_uri)));
             }
         }
         for version in self.wraps() {

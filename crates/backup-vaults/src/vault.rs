@@ -32,6 +32,13 @@ pub(crate) const REWRAP: Action = Action { name: "rewrap", permission: "rewrap/a
 /// Rebuilds what can be rebuilt.
 pub(crate) const REPAIR: Action = Action { name: "repair", permission: "repair/action" };
 
+/// Tries what happens if its key is taken away.
+pub(crate) const DRILL_REVOKE: Action =
+    Action { name: "drillRevoke", permission: "drillRevoke/action" };
+
+/// Probes its keys now, and says how they stand.
+pub(crate) const PROBE_KEY: Action = Action { name: "probeKey", permission: "probeKey/action" };
+
 /// Says what a change of its encryption would meet, and changes nothing.
 pub(crate) const CHECK_ENCRYPTION: Action =
     Action { name: "checkEncryption", permission: "checkEncryption/action" };
@@ -160,7 +167,8 @@ impl Vault {
         }
     }
 
-    /// Whether a request asks for another key or identity than is in force.
+    /// Whether a request asks for other encryption settings than are in force. What cannot be
+    /// understood is refused by the vault itself.
     pub(crate) fn changes_encryption(&self, request: &Request<'_>) -> bool {
         let asked = match &self.spec {
             Spec::Backup(spec) => {
@@ -173,17 +181,10 @@ impl Vault {
                     .and_then(|asked| asked.try_map(EncryptionSettings::try_from))
             }
         };
-        let key_and_identity = |settings: Option<&EncryptionSettings>| {
-            let settings = settings.filter(|settings| settings.key().is_some());
-            settings.map(|one| (one.key().cloned(), one.kek_identity.clone()))
-        };
-        let applied = key_and_identity(self.status.applied.as_ref());
-        match asked {
-            // What cannot be read is refused by the vault itself.
-            Ok(Asked::Nothing) | Err(_) => false,
-            Ok(Asked::Removal) => applied.is_some(),
-            Ok(Asked::Settings(settings, _)) => key_and_identity(Some(&settings)) != applied,
-        }
+        let Ok(asked @ (Asked::Settings(..) | Asked::Removal)) = asked else { return false };
+        let applied = self.status.applied.as_ref();
+        rules::wanted_encryption(&asked, None, applied)
+            .is_ok_and(|wanted| wanted.as_ref() != applied)
     }
 
     /// The record with the present status, one revision on.

@@ -35,6 +35,8 @@ pub(crate) struct Config {
     pub server: ServerConfig,
     /// Where it posts to.
     pub webhooks: WebhooksConfig,
+    /// How it looks after the keys of vaults.
+    pub keys: KeysConfig,
     /// Whose word counts for the release of keys.
     pub release_authority: Vec<ReleaseAuthorityConfig>,
     /// Places for resources, besides Azure's regions and the installation's own: `[[locations]]`.
@@ -78,6 +80,26 @@ pub(crate) struct ServerConfig {
 pub(crate) struct WebhooksConfig {
     /// Addresses inside a network that may be posted to all the same.
     pub allow_addresses: Vec<AddressRange>,
+}
+
+/// The `[keys]` part.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub(crate) struct KeysConfig {
+    /// How often each vault's keys are probed, in minutes: 1 to 10,080, a week.
+    #[serde(deserialize_with = "probe_minutes")]
+    pub probe_minutes: Option<u64>,
+}
+
+/// Longest time between two probes, in minutes.
+const PROBE_MINUTES_MAX: u64 = 7 * 24 * 60;
+
+fn probe_minutes<'de, D: Deserializer<'de>>(source: D) -> Result<Option<u64>, D::Error> {
+    let minutes = u64::deserialize(source)?;
+    if (1..=PROBE_MINUTES_MAX).contains(&minutes) {
+        return Ok(Some(minutes));
+    }
+    Err(D::Error::custom(format!("it must be 1 to {PROBE_MINUTES_MAX} minutes")))
 }
 
 /// One `[[release-authority]]` part.
@@ -173,6 +195,9 @@ mod tests {
         check("[seal]\nkind = 3\n", Err("line 2: "));
         check("[webhooks]\nallow-addresses = [\"10.0.0.0/8\", \"fd00::1\"]\n", Ok(()));
         check("[webhooks]\nallow-addresses = [\"intranet\"]\n", Err("line 2: it is neither"));
+        check("[keys]\nprobe-minutes = 15\n", Ok(()));
+        check("[keys]\nprobe-minutes = 0\n", Err("line 2: it must be 1 to 10080 minutes"));
+        check("[keys]\nprobe-minutes = 10081\n", Err("line 2: it must be"));
         check("[webhooks]\nallow-all = true\n", Err("line 2: unknown field `allow-all`"));
         let authority = "[[release-authority]]\nurl = \"https://a.example\"\n";
         check(&format!("{authority}keys-file = \"a.json\"\n"), Ok(()));

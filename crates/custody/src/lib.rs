@@ -21,6 +21,7 @@ mod items;
 mod jobs;
 mod local_socket;
 pub mod machine;
+mod new_file;
 mod output;
 mod principal;
 mod progress;

@@ -100,6 +100,10 @@ pub(crate) fn serve(settings: &Settings, context: &Context<'_>) -> Result<(), Cl
     let administrator = administrator::ensure(context, &server, settings.renew_secret)?;
     let certificates = certificates(settings, context, &server)?;
     let server = server.posting_to(context.config.webhooks.allow_addresses.clone());
+    let server = match context.config.keys.probe_minutes {
+        Some(minutes) => server.probing_every(Duration::from_mins(minutes)),
+        None => server,
+    };
     let server = Arc::new(server.reached_by(Network {
         base: base.clone(),
         address,

@@ -15,6 +15,7 @@ mod key_set;
 mod lease;
 mod locked;
 mod object_keys;
+mod probe;
 mod rewrap;
 mod ring;
 mod seal;
@@ -27,6 +28,7 @@ pub use create::{KeyTarget, WrapKey, create};
 pub use error::EnvelopeError;
 pub use kek::{KekError, KekFault, KekKind, KekState, KeyEncryptionKeys, WrapAlgorithm};
 pub use lease::{LEASE_DEFAULT, Lease, LeaseEnd};
+pub use probe::{Probed, probe};
 pub use rewrap::{
     Proven, RewrapStep, begin_rewrap, finish_key_change, finish_rewrap, prove_wraps, rewrap_step,
 };

@@ -101,6 +101,9 @@ pub struct AuditProperties {
     /// The job or other operation that needed the key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job_id: Option<OperationId>,
+    /// Why the platform used a key by itself; none for what callers and their jobs ask for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub purpose: Option<Purpose>,
     /// The role assignment or `access policy` that allowed it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub granted_by: Option<String>,
@@ -110,6 +113,16 @@ pub struct AuditProperties {
     /// `exp` of the version that was made or told of, in seconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exp: Option<i64>,
+}
+
+/// Why a key was used or changed other than for its own sake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Purpose {
+    /// To see whether a vault can still reach its key.
+    Probe,
+    /// To rehearse what happens when it cannot.
+    Drill,
 }
 
 /// What a request brings along besides what it asks for.
@@ -123,6 +136,8 @@ pub struct RequestContext {
     pub correlation: CorrelationId,
     /// The job or other operation that needs the key.
     pub job: Option<OperationId>,
+    /// Why, where that is not what the request itself says.
+    pub purpose: Option<Purpose>,
     /// Where it came from; none if from this machine's own process.
     pub client_address: Option<IpAddr>,
     /// What the client says it is (`User-Agent`).
@@ -147,6 +162,7 @@ impl RequestContext {
             begun: clock.since_boot(),
             correlation,
             job: None,
+            purpose: None,
             client_address: None,
             client_info: None,
             api_version: None,

@@ -24,6 +24,7 @@ mod hand_over;
 mod jwk;
 mod key;
 mod key_event;
+mod key_facts;
 mod key_list;
 mod key_rows;
 mod key_shape;
@@ -63,7 +64,7 @@ mod vault_rules;
 pub use algorithm::{EncryptionAlgorithm, Hash, SignatureAlgorithm};
 pub use answer::KeyAnswer;
 pub use audit::{
-    AuditClaim, AuditIdentity, AuditProperties, AuditRecord, AuditSink, AuditUnavailable,
+    AuditClaim, AuditIdentity, AuditProperties, AuditRecord, AuditSink, AuditUnavailable, Purpose,
     RequestContext,
 };
 pub use authority::ReleaseAuthority;
@@ -81,6 +82,7 @@ pub use key::{
     NewKey, Standing, TAG_CHARS_MAX, TAGS_MAX,
 };
 pub use key_event::{KeyEvent, KeyEventKind, Lifetime};
+pub use key_facts::KeyFacts;
 pub use key_list::{PAGE_ENTRIES_MAX, Page};
 pub use key_rows::{KEYS_MAX, VERSIONS_MAX};
 pub use key_shape::{Curve, KeyShape, OctSize, PublicKey, RsaSize};

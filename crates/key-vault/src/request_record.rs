@@ -136,6 +136,7 @@ impl<'a> Request<'a> {
                 client_info: self.context.client_info.clone(),
                 algorithm: self.algorithm,
                 job_id: self.context.job,
+                purpose: self.context.purpose,
                 granted_by: granted.map(grant_text),
                 nbf: lifetime.and_then(|lifetime| lifetime.not_before).map(Timestamp::as_second),
                 exp: lifetime.and_then(|lifetime| lifetime.expires).map(Timestamp::as_second),

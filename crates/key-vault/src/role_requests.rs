@@ -76,6 +76,7 @@ impl KeyVaults {
                 client_info: context.client_info.clone(),
                 algorithm: None,
                 job_id: context.job,
+                purpose: context.purpose,
                 nbf: None,
                 exp: None,
                 granted_by: None,

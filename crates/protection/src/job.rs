@@ -127,6 +127,7 @@ fn title(task: &str) -> &str {
         "repair" => "Repair",
         "apply-encryption" => "UpdateEncryptionSettings",
         "delete-vault" => "DeleteVault",
+        "drill-revoke" => "DrillRevoke",
         other => other,
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use custody_directory::UserAssignedIdentity;
 use custody_names::{OperationId, ResourceId};
 use custody_resources::{Answer, Kind as _, Refusal, Request, Verb};
-use custody_worker::{Platform, dry_run, look};
+use custody_worker::{Platform, dry_run, key_health, look};
 use http::{HeaderValue, Method, Response, header};
 use serde_json::{Value, json};
 
@@ -125,6 +125,7 @@ fn look_into(
         "scan" => look::scan(platform, request)?,
         "forget" => look::preview_forget(platform, request)?,
         "checkencryption" => dry_run::check_encryption(platform, request)?,
+        "probekey" => key_health::probe(platform, &request.id)?,
         "validateforbackup" => look::validate_backup(platform, request)?,
         "content" => return Ok(Some(reply::stream(look::content(platform, request)?))),
         _ => return Ok(None),

@@ -80,6 +80,8 @@ fn metrics(server: &Server) -> Response<Body> {
         events_dropped: platform.events_dropped.load(Ordering::Relaxed),
         key_job_failures: platform.key_failures.jobs(),
         key_alerts: platform.key_failures.alerts(),
+        key_probes: platform.probe_figures().by_result().to_vec(),
+        key_probes_waited: platform.probe_figures().waited(),
     });
     let mut response = Response::new(Box::new(Cursor::new(text.into_bytes())) as Body);
     *response.status_mut() = StatusCode::OK;

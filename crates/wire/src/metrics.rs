@@ -60,6 +60,10 @@ pub(crate) struct Standing {
     pub(crate) key_job_failures: u64,
     /// Causes of such failures since the start, each counted once.
     pub(crate) key_alerts: u64,
+    /// Probes of vaults' keys since the start, by result.
+    pub(crate) key_probes: Vec<(&'static str, u64)>,
+    /// How long they waited for the answers.
+    pub(crate) key_probes_waited: Duration,
 }
 
 #[derive(Default)]
@@ -160,6 +164,14 @@ impl Metrics {
         total(&mut page, "custody_key_job_failures_total", text, standing.key_job_failures);
         let text = "Causes that kept a vault from its key, one alert each.";
         total(&mut page, "custody_key_alerts_total", text, standing.key_alerts);
+        page.family("custody_key_probes_total", "counter", "Probes of the keys of vaults.");
+        for (result, count) in &standing.key_probes {
+            page.sample("custody_key_probes_total", &format!("result=\"{result}\""), count);
+        }
+        let text = "Time that probes waited for key vaults.";
+        page.family("custody_key_probe_seconds_total", "counter", text);
+        let waited = standing.key_probes_waited.as_secs_f64();
+        page.sample("custody_key_probe_seconds_total", "", &waited);
         page.0
     }
 

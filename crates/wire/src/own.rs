@@ -7,7 +7,7 @@ use custody_envelope::SecretBytes;
 use custody_names::{KeyUri, ResourceId};
 use custody_protection::FolderSource;
 use custody_resources::Refusal;
-use custody_worker::{Platform, fault, kits, look, overview, rescue};
+use custody_worker::{Platform, fault, kits, look, overview, report_on_key, rescue, verify_report};
 use data_encoding::BASE64;
 use http::{Method, Response};
 use serde::Deserialize as _;
@@ -34,6 +34,11 @@ pub(crate) fn answer(platform: &Arc<Platform>, call: &Call<'_>) -> Result<Respon
             overview::status(platform)?
         }
         (&Method::GET, ["dependants"]) => dependants(platform, call)?,
+        (&Method::POST, ["drills"]) => {
+            permit(platform, call, "Custody.Platform/drills/write")?;
+            let key = key_of(|name| call.body.get(name).and_then(Value::as_str))?;
+            report_on_key(platform, &key, &call.caller, call.correlation)?
+        }
         (&Method::GET, ["ledger"]) => {
             permit(platform, call, "Custody.Platform/ledger/read")?;
             records(platform, call)?
@@ -116,17 +121,21 @@ pub(crate) fn permit(
 
 fn dependants(platform: &Arc<Platform>, call: &Call<'_>) -> Result<Value, Refusal> {
     permit(platform, call, "Custody.Platform/dependants/read")?;
+    let key = key_of(|name| call.parameter(name))?;
+    overview::dependants(platform, &key, call.correlation)
+}
+
+/// The key that a request names by `keyVault`, `key` and perhaps `version`.
+fn key_of<'a>(named: impl Fn(&str) -> Option<&'a str>) -> Result<KeyUri, Refusal> {
     let wanted = |name: &str| {
-        call.parameter(name)
-            .ok_or_else(|| Refusal::bad_request(format!("the parameter {name} is missing")))
+        named(name).ok_or_else(|| Refusal::bad_request(format!("the parameter {name} is missing")))
     };
     let bad = |error: custody_names::InvalidName| Refusal::bad_request(error.to_string());
-    let key = KeyUri {
+    Ok(KeyUri {
         vault: wanted("keyVault")?.parse().map_err(bad)?,
         key: wanted("key")?.parse().map_err(bad)?,
-        version: call.parameter("version").map(str::parse).transpose().map_err(bad)?,
-    };
-    overview::dependants(platform, &key, call.correlation)
+        version: named("version").map(str::parse).transpose().map_err(bad)?,
+    })
 }
 
 fn records(platform: &Platform, call: &Call<'_>) -> Result<Value, Refusal> {
@@ -167,8 +176,15 @@ fn verify(platform: &Platform, call: &Call<'_>) -> Result<Value, Refusal> {
     let report = custody_activity::verify(&platform.folder.ledger(), head.as_ref())
         .map_err(|error| ledger_fault(&error))?;
     let mut body = json!(report);
+    let drill = call.body.get("drill").filter(|drill| !drill.is_null());
+    let drill = drill.map(|drill| verify_report(platform, drill));
     if let Some(fields) = body.as_object_mut() {
-        fields.insert("ok".into(), report.passed().into());
+        let fits = drill.as_ref().is_none_or(Result::is_ok);
+        fields.insert("ok".into(), (report.passed() && fits).into());
+        if let Some(drill) = drill {
+            let shown = json!({ "ok": drill.is_ok(), "problem": drill.err() });
+            fields.insert("drill".into(), shown);
+        }
     }
     Ok(body)
 }

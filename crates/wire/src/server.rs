@@ -118,6 +118,13 @@ impl Server {
         self.platform.link_key_vaults(link);
     }
 
+    /// The same server, probing the keys of vaults so often.
+    #[must_use]
+    pub fn probing_every(self, every: Duration) -> Self {
+        self.platform.probe_every(every);
+        self
+    }
+
     /// The folder it serves.
     pub fn data_folder(&self) -> PathBuf {
         self.platform.folder.root().to_owned()

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use custody_backup_vaults::Vault;
 use custody_directory::CustomRole;
 use custody_names::ResourceId;
 use custody_resources::{Kind as _, Refusal, Request, Stop, Verb, World};
-use custody_worker::{Platform, fault};
+use custody_worker::{Platform, fault, key_health};
 use http::{Method, Response};
 use serde_json::Value;
 
@@ -81,6 +82,11 @@ pub(crate) fn answer(
     }
     if let Some(response) = of_recovery_services(call, &words, &at)? {
         return Ok(Some(response));
+    }
+    if let [.., "backupvaults" | "vaults", _, "keyhealth"] = words.as_slice()
+        && let Some(body) = health_of_keys(&at(1)?)?
+    {
+        return Ok(Some(reply::json(200, Some(&body))));
     }
     let body = match of_resources(call, &words, &at)? {
         Some(body) => Some(body),
@@ -179,6 +185,16 @@ fn of_recovery_services(
         "backupprotectableitems" => protected::protectable(&at(1)?).map(Some),
         _ => Ok(None),
     }
+}
+
+/// `GET V/keyHealth`, of vaults of either kind.
+fn health_of_keys(view: &View<'_>) -> Result<Option<Value>, Refusal> {
+    if *view.call.method != Method::GET || !Vault::is_vault(&view.place) {
+        return Ok(None);
+    }
+    let permission = format!("{}/keyHealth/read", view.place.resource_type());
+    view.look(&permission, |world| Vault::expect(&view.place, world).map(drop))?;
+    key_health::show(view.platform, &view.place).map(Some)
 }
 
 /// What key vaults and managed HSMs show besides themselves.

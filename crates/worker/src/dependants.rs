@@ -2,7 +2,7 @@
 //! Rule 124, from the reference index and the keyrings; nothing is changed by asking.
 
 use custody_ambient::Timestamp;
-use custody_backup_vaults::{Vault, items_of, rules, vaults_that_name};
+use custody_backup_vaults::{Failover, Vault, items_of, rules, vaults_that_name};
 use custody_names::{KeyUri, KeyVersion};
 use custody_protection::points_of;
 use custody_resources::{Stop, World};
@@ -73,6 +73,11 @@ pub struct VaultReport {
     pub name: String,
     /// The generations of data keys that the version wraps.
     pub generations: Vec<u32>,
+    /// The other key that wraps them too, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub other_key: Option<KeyUri>,
+    /// Whether the loss of this key alone stops the vault: not if either of two keys is enough.
+    pub stops_alone: bool,
     /// Its items and how many recovery points each would lose.
     pub items: Vec<ItemReport>,
 }
@@ -119,8 +124,8 @@ pub(crate) fn vaults_on(key: &KeyUri, world: &World) -> Result<usize, Stop> {
         };
         let wrapped = key.at(version.clone());
         let wraps = vault.status.wraps().any(|version| *version == wrapped);
-        let applied = vault.status.applied.as_ref().and_then(|applied| applied.key());
-        count += usize::from(wraps || applied.is_some_and(|uri| uri == key));
+        let mut applied = vault.status.applied.iter().flat_map(|applied| applied.addressed_keys());
+        count += usize::from(wraps || applied.any(|applied| applied.key_uri == *key));
     }
     Ok(count)
 }
@@ -141,23 +146,37 @@ fn report(
             .filter(|generation| generation.wraps.contains(&version))
             .map(|generation| generation.generation)
             .collect();
-        let applied = vault.status.applied.as_ref().and_then(|applied| applied.key());
+        let mut keys = vault.status.applied.iter().flat_map(|applied| applied.addressed_keys());
+        let applied = keys.find(|applied| applied.key_uri.versionless() == key.versionless());
+        let applied = applied.map(|applied| &applied.key_uri);
         let pinned = applied.is_some_and(|uri| uri.version.as_ref() == Some(&fact.version));
         let follows = newest && applied.is_some_and(rules::follows_newest_version);
         if generations.is_empty() {
             awaited += usize::from(pinned || follows);
             continue;
         }
+        let settings = vault.status.applied.as_ref();
+        let keys = settings.iter().flat_map(|settings| settings.addressed_keys());
+        let mut others = keys.map(|other| other.key_uri.versionless());
+        let other = others.find(|other| *other != key.versionless());
         hanging.push(VaultReport {
             id: vault.record.id.to_string(),
             name: vault.record.id.name().unwrap_or_default().to_owned(),
             generations,
+            stops_alone: other.is_none()
+                || settings.is_none_or(|now| now.failover == Failover::Stop),
+            other_key: other,
             items: items(vault, world)?,
         });
     }
+    let saved = hanging.iter().filter(|vault| !vault.stops_alone).count();
     let because = match (hanging.len(), awaited) {
         (0, 0) => "no keyring is wrapped by it and no vault asks for it".to_owned(),
         (0, waiting) => format!("{waiting} vault(s) will be rewrapped to it at their next job"),
+        (count, _) if saved > 0 => format!(
+            "the keyrings of {count} vault(s) are wrapped by it; disabling this key alone does not \
+             revoke: {saved} of them open by another key as well"
+        ),
         (count, _) => format!("the keyrings of {count} vault(s) are wrapped by it"),
     };
     Ok(VersionReport {

@@ -23,7 +23,7 @@ const PROBE_BYTES: usize = 32;
 #[serde(rename_all = "camelCase")]
 struct Check {
     /// What is checked.
-    what: &'static str,
+    what: String,
     /// The rules of the documents that ask for it.
     rules: &'static str,
     /// `Passed`, or `Failed`, or `NotChecked` because an earlier one failed.
@@ -38,7 +38,11 @@ struct Check {
 
 /// The checks so far.
 #[derive(Default)]
-struct Checks(Vec<Check>);
+struct Checks {
+    all: Vec<Check>,
+    /// What they are about now, if it is not the first key.
+    of: &'static str,
+}
 
 impl Checks {
     fn add<T>(
@@ -51,8 +55,8 @@ impl Checks {
             Ok(value) => ("Passed", None, Some(value)),
             Err(refusal) => ("Failed", Some(refusal), None),
         };
-        self.0.push(Check {
-            what: check,
+        self.all.push(Check {
+            what: format!("{check}{}", self.of),
             rules,
             result,
             code: refusal.as_ref().map(|refusal| refusal.code.to_string()),
@@ -73,12 +77,13 @@ impl Checks {
 
     fn skip(&mut self, check: &'static str, rules: &'static str) {
         let (code, message, fix) = (None, None, None);
-        self.0.push(Check { what: check, rules, result: "NotChecked", code, message, fix });
+        let what = format!("{check}{}", self.of);
+        self.all.push(Check { what, rules, result: "NotChecked", code, message, fix });
     }
 
     fn report(self) -> Value {
-        let passed = self.0.iter().all(|check| check.result == "Passed");
-        json!({ "passed": passed, "checks": self.0 })
+        let passed = self.all.iter().all(|check| check.result == "Passed");
+        json!({ "passed": passed, "checks": self.all })
     }
 }
 
@@ -89,11 +94,15 @@ pub fn check_encryption(platform: &Arc<Platform>, request: &Request<'_>) -> Resu
     let planned = checks.add("the request keeps the rules", "32–36, 51–55, 74, 75", planned);
     let Some((vault, wanted)) = planned else { return Ok(checks.report()) };
     let Some(wanted) = wanted else { return Ok(checks.report()) };
-    let cause = Cause { correlation: request.correlation, job: None, trusted: false };
+    let cause = Cause::of(request.correlation);
     let keks = VaultKeks::new(platform, &vault, Some(&wanted), cause);
     let keks = checks.add("the identity is attached to the vault", "34, 46", keks);
-    if let (Some(keks), Some(key)) = (keks, wanted.key()) {
-        check_key(platform, &mut checks, &vault, &keks, key);
+    if let Some(keks) = keks {
+        for (key, of) in wanted.addressed_keys().zip(["", " (standby)"]) {
+            checks.of = of;
+            check_key(platform, &mut checks, &vault, &keks, &key.key_uri);
+        }
+        checks.of = "";
     }
     if vault.status.keyring.is_some() {
         let opened = VaultSession::open_to_change(platform, &vault, Some(&wanted), cause);

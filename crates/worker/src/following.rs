@@ -2,8 +2,7 @@
 //! is behind is rewrapped by an operation of its own, which shows as a job and in the activity log.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use custody_backup_vaults::{Vault, rules};
@@ -11,6 +10,7 @@ use custody_key_vault::Standing;
 use custody_names::{KeyUri, KeyVersionUri, ResourceId};
 use custody_resources::{OperationState, ProvisioningState, Refusal, Request, Verb};
 
+use crate::at_once::a_few_at_once;
 use crate::{Platform, fault};
 
 /// Rule 89: a new version of a key is in use within the hour at the latest. With the embedded key
@@ -90,7 +90,9 @@ impl Platform {
             behind.iter().filter(|(vault, _)| !state.failed.contains_key(vault)).collect();
         let mut all_tried = due.len() <= VAULTS_A_ROUND_MAX && done.problems.is_empty();
         due.truncate(VAULTS_A_ROUND_MAX);
-        for (one, result) in self.follow_each(&due) {
+        // One that fails does not hold up the others.
+        let rewrapped = a_few_at_once(VAULTS_AT_ONCE, &due, |one| self.rewrap_as_platform(&one.0));
+        for (one, result) in rewrapped {
             match result {
                 Ok(()) => done.vaults += 1,
                 // Something else is being done to the vault: the next round looks again.
@@ -107,30 +109,6 @@ impl Platform {
         state.look_again = again.unwrap_or(latest).min(latest);
         state.seen = all_tried.then_some(counters);
         Ok(())
-    }
-
-    /// Rewraps these, a few at once; one that fails does not hold up the others.
-    fn follow_each<'b>(
-        self: &Arc<Self>,
-        due: &[&'b Behind],
-    ) -> Vec<(&'b Behind, Result<(), Refusal>)> {
-        let left = Mutex::new(due.iter());
-        let results = Mutex::new(Vec::with_capacity(due.len()));
-        let work = || {
-            loop {
-                let next = left.lock().unwrap_or_else(PoisonError::into_inner).next().copied();
-                let Some(one) = next else { return };
-                let result = self.rewrap_as_platform(&one.0);
-                results.lock().unwrap_or_else(PoisonError::into_inner).push((one, result));
-            }
-        };
-        thread::scope(|scope| {
-            for _ in 1..VAULTS_AT_ONCE.min(due.len()) {
-                scope.spawn(work);
-            }
-            work();
-        });
-        results.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn rewrap_as_platform(self: &Arc<Self>, vault: &ResourceId) -> Result<(), Refusal> {
@@ -171,26 +149,32 @@ impl Platform {
                 behind.push((vault.record.id, None));
                 continue;
             }
-            let key = vault.status.applied.as_ref().and_then(|applied| applied.key());
-            let Some(key) = key.filter(|key| rules::follows_newest_version(key)) else { continue };
-            if !newest.contains_key(key) {
-                // A key that cannot be looked at does not hold up the others.
-                let version = self.newest_active_version(key).unwrap_or_else(|problem| {
-                    problems.push(problem);
-                    None
-                });
-                newest.insert(key.clone(), version);
+            let keys = vault.status.applied.iter().flat_map(|applied| applied.addressed_keys());
+            let mut lacking = None;
+            for key in keys.map(|key| &key.key_uri).filter(|key| rules::follows_newest_version(key))
+            {
+                if !newest.contains_key(key) {
+                    // A key that cannot be looked at does not hold up the others.
+                    let version = self.newest_active_version(key).unwrap_or_else(|problem| {
+                        problems.push(problem);
+                        None
+                    });
+                    newest.insert(key.clone(), version);
+                }
+                let version = newest.get(key).cloned().flatten();
+                let is_wrap =
+                    |version: &KeyVersionUri| vault.status.wraps().any(|wrap| wrap == version);
+                lacking = lacking.or(version.filter(|version| !is_wrap(version)));
             }
-            let version = newest.get(key).cloned().flatten();
-            let Some(version) = version else { continue };
-            if !vault.status.wraps().any(|wrap| *wrap == version) {
-                behind.push((vault.record.id, Some(version)));
-            }
+            behind.extend(lacking.map(|version| (vault.record.id, Some(version))));
         }
         Ok(behind)
     }
 
-    /// The newest version of a key, if it may be used now. The platform asks its own key store which
+    /// The newest version of a key, if it may be used now. One that is disabled or not valid yet is
+    /// not passed over for one before it: a key without a version means its newest one (rules 86
+    /// and 88), whose owner took it out of use, and not one that he has replaced. Until it is enabled the
+    /// vault stays as it is wrapped, and its key health says so. The platform asks its own key store which
     /// that is: no key is used, and whether a vault may use it is proven by the rewrap that follows.
     fn newest_active_version(&self, key: &KeyUri) -> Result<Option<KeyVersionUri>, Refusal> {
         let Some(facts) = self.key_holder(key)? else { return Ok(None) };

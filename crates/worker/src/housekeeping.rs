@@ -1,5 +1,5 @@
 //! What falls due by itself: the purge of what was soft-deleted long enough ago, rotations, vaults
-//! that follow their keys, and the signature under the ledger.
+//! that follow their keys, probes of keys, and the signature under the ledger.
 
 use std::sync::Arc;
 
@@ -28,6 +28,8 @@ pub struct Housekeeping {
     pub key_events: Vec<KeyEvent>,
     /// Vaults that were rewrapped by their key's newest version.
     pub followed: usize,
+    /// Vaults whose keys were probed.
+    pub probed: usize,
     /// What could not be done; the next round tries again.
     pub problems: Vec<Refusal>,
 }
@@ -50,6 +52,8 @@ impl Platform {
     /// Does what is due by now. One thing that fails does not keep the others from being done.
     pub fn housekeep(self: &Arc<Self>) -> Housekeeping {
         let mut done = Housekeeping::default();
+        // First of all: a key that a drill left disabled keeps jobs from their data.
+        done.problems.extend(self.end_abandoned_drills());
         let key_vaults =
             [self.purge_due::<DeletedKeyVaultKind>(), self.purge_due::<DeletedManagedHsmKind>()];
         let vaults = [
@@ -69,6 +73,12 @@ impl Platform {
         // After the rotations, so that these are followed at once. What a vault's own job says to
         // who reads jobs is no problem of this round.
         done.followed = self.follow_keys().vaults;
+        // After the rewraps, so that what is probed is what is in force. That a key is lost is no
+        // problem of this round either: it is the vault's alert.
+        match self.probe_keys() {
+            Ok(count) => done.probed = count,
+            Err(refusal) => done.problems.push(refusal),
+        }
         if let Err(error) = self.ledger.sign_head() {
             done.problems.push(Refusal::new(500, error.code(), error.to_string()));
         }
@@ -160,7 +170,7 @@ impl Platform {
         })
     }
 
-    fn mint_correlation(&self) -> Result<CorrelationId, Refusal> {
+    pub(crate) fn mint_correlation(&self) -> Result<CorrelationId, Refusal> {
         CorrelationId::mint(self.entropy.as_ref()).map_err(|error| Refusal::bug(error.to_string()))
     }
 }

@@ -57,11 +57,7 @@ impl<'p> Job<'p> {
 
     /// What ties requests to the key vault to this job.
     pub(crate) fn cause(&self) -> Cause {
-        Cause {
-            correlation: self.operation.correlation,
-            job: Some(self.operation.id),
-            trusted: false,
-        }
+        Cause { job: Some(self.operation.id), ..Cause::of(self.operation.correlation) }
     }
 
     /// The vault that the job works on: its resource, or the vault of the item that is.

@@ -1,6 +1,6 @@
 //! The port to key encryption keys, spoken as a vault's identity to the embedded key vault.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use custody_backup_vaults::{
     EncryptionSettings, IdentityType, KeyVaultProperties, Vault, VaultStatus,
 };
 use custody_envelope::{
-    KekError, KekFault, KekKind, KekState, KeyEncryptionKeys, SecretBytes, WrapAlgorithm,
+    Failover, KekError, KekFault, KekKind, KekState, KeyEncryptionKeys, SecretBytes, WrapAlgorithm,
 };
 use custody_key_vault::{KeyAnswer, KeyOperation, KeyShape, KeyVaultError, NewKey, RsaSize};
 use custody_names::{ClientId, KeyUri, KeyVersionUri, Location, PrincipalId, VaultGuid};
@@ -104,14 +104,17 @@ impl VaultKeks {
     /// Refuses a vault whose ring is wrapped by a key that is disabled or outside its time window:
     /// rule 17, read before the job touches anything else.
     pub(crate) fn require_usable(&self, status: &VaultStatus) -> Result<(), KekError> {
-        let mut seen = BTreeSet::new();
-        for version in status.wraps() {
-            if seen.insert(version) {
-                let state = self.describe(&version.pinned())?;
-                state_is_active(&state, self.platform.clock.now())?;
+        let now = self.platform.clock.now();
+        let mut keys: BTreeMap<KeyUri, Result<(), KekError>> = BTreeMap::new();
+        let versions: BTreeSet<&KeyVersionUri> = status.wraps().collect();
+        for version in versions {
+            let answer = keys.entry(version.versionless()).or_insert(Ok(()));
+            if answer.is_ok() {
+                let state = self.describe(&version.pinned());
+                *answer = state.and_then(|state| state_is_active(&state, now));
             }
         }
-        Ok(())
+        require_enough(keys.into_values(), failover_of(status.applied.as_ref()))
     }
 
     /// Rules 19 and 20: a key may be assigned only if its key vault lets a deletion be undone and
@@ -366,12 +369,63 @@ pub(crate) fn second_layer_key(guid: VaultGuid) -> Result<KeyUri, Refusal> {
     platform_key(&format!("layer-{guid}"))
 }
 
+/// The keys that wrap a vault's data keys under these settings: the first one, then the standby.
+pub(crate) fn wrapping_keys(
+    settings: Option<&EncryptionSettings>,
+    guid: VaultGuid,
+) -> Result<Vec<KeyUri>, Refusal> {
+    let standby = settings.and_then(EncryptionSettings::standby).map(|key| key.key_uri.clone());
+    Ok([key_of(settings, guid)?].into_iter().chain(standby).collect())
+}
+
 /// Every key that may open a vault under these settings.
 pub(crate) fn keys_of(
     settings: Option<&EncryptionSettings>,
     guid: VaultGuid,
 ) -> Result<Vec<KeyUri>, Refusal> {
-    Ok(vec![key_of(settings, guid)?, second_layer_key(guid)?])
+    let mut all = wrapping_keys(settings, guid)?;
+    all.push(second_layer_key(guid)?);
+    Ok(all)
+}
+
+/// Whether every key of `applied` is one of `wanted` as well.
+pub(crate) fn all_stay(
+    applied: Option<&EncryptionSettings>,
+    wanted: Option<&EncryptionSettings>,
+    guid: VaultGuid,
+) -> Result<bool, Refusal> {
+    let wanted = wrapping_keys(wanted, guid)?;
+    let stays = |key: &KeyUri| wanted.iter().any(|new| new.versionless() == key.versionless());
+    Ok(wrapping_keys(applied, guid)?.iter().all(stays))
+}
+
+/// What a refusal of one of several keys means under these settings.
+pub(crate) fn failover_of(settings: Option<&EncryptionSettings>) -> Failover {
+    match settings.map(|settings| settings.failover) {
+        Some(custody_backup_vaults::Failover::Any) => Failover::Any,
+        Some(custody_backup_vaults::Failover::Stop) | None => Failover::Stop,
+    }
+}
+
+/// The failover rule (DESIGN §5) on what each key of a vault answered: a definite refusal stops it,
+/// unless any key is enough; no answer does only if no key answers.
+pub(crate) fn require_enough(
+    answers: impl Iterator<Item = Result<(), KekError>>,
+    failover: Failover,
+) -> Result<(), KekError> {
+    let (mut usable, mut silent, mut refused) = (false, None, None);
+    for answer in answers {
+        match answer {
+            Ok(()) => usable = true,
+            Err(error) if error.fault == KekFault::Unreachable => silent = silent.or(Some(error)),
+            Err(error) => refused = refused.or(Some(error)),
+        }
+    }
+    match (refused, silent) {
+        (Some(refused), _) if failover == Failover::Stop || !usable => Err(refused),
+        (_, Some(silent)) if !usable => Err(silent),
+        _ => Ok(()),
+    }
 }
 
 fn platform_key(name: &str) -> Result<KeyUri, Refusal> {
@@ -488,9 +542,41 @@ fn unexpected() -> KekError {
 
 #[cfg(test)]
 mod tests {
+    use custody_test_world::keks::Behaviour::{self, Disabled, Unreachable, Works};
     use custody_test_world::keks::MemoryKeks;
 
     use super::*;
+
+    /// DESIGN §5, row by row: two keys, and what they answer.
+    #[test]
+    fn what_two_keys_say_is_enough_or_not() {
+        let keks = MemoryKeks::new();
+        let check = |failover, answers: [Behaviour; 2], expected: Option<&str>| {
+            let asked = answers.map(|behaviour| {
+                let version = keks.add_version("kv1", "k");
+                keks.set(&version, behaviour);
+                let state = keks.describe(&version.pinned())?;
+                state_is_active(&state, custody_ambient::Timestamp::UNIX_EPOCH)
+            });
+            let code = require_enough(asked.into_iter(), failover).err().map(|error| error.code);
+            assert_eq!(code, expected, "{failover:?} {answers:?}");
+        };
+        let [refused, silent] = ["UserErrorCMKKeyDisabled", "KeyVaultUnreachable"].map(Some);
+        for (answers, stop, any) in [
+            ([Works, Works], None, None),
+            ([Works, Unreachable], None, None),
+            ([Unreachable, Works], None, None),
+            ([Unreachable, Unreachable], silent, silent),
+            ([Works, Disabled], refused, None),
+            ([Disabled, Works], refused, None),
+            ([Disabled, Unreachable], refused, refused),
+            ([Unreachable, Disabled], refused, refused),
+            ([Disabled, Disabled], refused, refused),
+        ] {
+            check(Failover::Stop, answers, stop);
+            check(Failover::Any, answers, any);
+        }
+    }
 
     /// Rules 12 to 15, with sizes that the embedded key vault does not make.
     #[test]

@@ -6,8 +6,8 @@ use custody_access::{Grants, Principal, PrincipalKind, RoleAssignment};
 use custody_directory::grants_for;
 use custody_key_vault::{
     KeyAnswer, KeyOperation, KeyVaultError, KeyVaultKind, KeyVaultRef, ManagedHsmKind,
-    NetworkRules, RequestContext, SOFT_DELETE_DAYS_MAX, Strictness, key_vault_claim, key_vault_ref,
-    local_grants, managed_hsm_ref,
+    NetworkRules, Purpose, RequestContext, SOFT_DELETE_DAYS_MAX, Strictness, key_vault_claim,
+    key_vault_ref, local_grants, managed_hsm_ref,
 };
 use custody_names::{
     ClientId, CorrelationId, KeyName, KeyUri, KeyVaultName, Location, OperationId, PrincipalId,
@@ -43,9 +43,18 @@ pub struct Cause {
     pub correlation: CorrelationId,
     /// The job that needs the key.
     pub job: Option<OperationId>,
+    /// Why, where it is neither a caller's nor a job's own need.
+    pub purpose: Option<Purpose>,
     /// Whether a vault asks as its system-assigned identity: a trusted service to the key vault's
     /// network rules.
     pub trusted: bool,
+}
+
+impl Cause {
+    /// What a request asks for itself.
+    pub fn of(correlation: CorrelationId) -> Self {
+        Self { correlation, job: None, purpose: None, trusted: false }
+    }
 }
 
 impl Platform {
@@ -162,6 +171,7 @@ impl Platform {
     ) -> Result<KeyAnswer, KeyVaultError> {
         let context = RequestContext {
             job: cause.job,
+            purpose: cause.purpose,
             trusted: cause.trusted,
             ..RequestContext::begun(self.clock.as_ref(), cause.correlation)
         };

@@ -3,8 +3,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use custody_backup_vaults::{
-    ApplyEncryption, KeyAlert, TASK_APPLY_ENCRYPTION, TASK_PRUNE, TASK_REPAIR, TASK_VERIFY, Vault,
+    ApplyEncryption, Finding, KeyAlert, TASK_APPLY_ENCRYPTION, TASK_PRUNE, TASK_REPAIR,
+    TASK_VERIFY, Vault,
 };
+use custody_names::ResourceId;
 use custody_protection::{TASK_BACKUP, TASK_RESTORE};
 use custody_resources::{Operation, Refusal};
 use serde::Deserialize as _;
@@ -35,6 +37,34 @@ impl KeyFailures {
 }
 
 impl Platform {
+    /// Notes with the vault what a probe found: the same alert that a job would raise, before one has
+    /// to, or that its cause is gone.
+    pub(crate) fn note_key_probe(
+        &self,
+        vault: &ResourceId,
+        failure: Option<&Refusal>,
+    ) -> Result<(), Refusal> {
+        let now = self.clock.now();
+        let mut raised = false;
+        let noted = self.records.apply(&mut |world| {
+            raised = false;
+            let Some(record) = world.record(vault)? else { return Ok(Vec::new()) };
+            let mut found = Vault::read(record)?;
+            let alerts = &mut found.status.key_alerts;
+            let changed = match failure {
+                None => KeyAlert::resolve(alerts, now),
+                Some(error) => {
+                    raised = KeyAlert::raise(alerts, error, Finding::Probe, now);
+                    true
+                }
+            };
+            if changed { Ok(vec![found.into_write()?]) } else { Ok(Vec::new()) }
+        });
+        noted.map_err(fault::of_apply)?;
+        self.key_failures.alerts.fetch_add(u64::from(raised), Ordering::Relaxed);
+        Ok(())
+    }
+
     /// Notes with the vault how an operation ends, as far as its key is concerned (rules 62–64): one
     /// alert a cause, resolved by the next success. `failure` is none if it succeeded.
     pub(crate) fn note_key_use(
@@ -58,7 +88,7 @@ impl Platform {
                 // A key that is asked for and not taken is no key that was lost.
                 Some(_) if asks_for_another_key(operation, record)? => false,
                 Some(error) => {
-                    raised = KeyAlert::raise(alerts, error, now);
+                    raised = KeyAlert::raise(alerts, error, Finding::Job, now);
                     true
                 }
             };

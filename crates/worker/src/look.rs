@@ -6,7 +6,6 @@ use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use custody_entries::{Content, Entry, EntryKind, Flow, Sink, Source as _, Warning, display_path};
-use custody_names::OperationId;
 use custody_protection::{FolderSource, ForgetRequest, Item, SourcePath};
 use custody_repository::{PointId, PointSelector, Repository};
 use custody_resources::{Refusal, Request};
@@ -125,9 +124,7 @@ fn open(
 ) -> Result<(Item, VaultSession, Repository), Refusal> {
     let item = platform.item_of(&request.id)?;
     let vault = platform.vault_of(&request.id)?;
-    let cause =
-        Cause { correlation: request.correlation, job: None::<OperationId>, trusted: false };
-    let session = VaultSession::open(platform, &vault, cause)?;
+    let session = VaultSession::open(platform, &vault, Cause::of(request.correlation))?;
     let repository = session.repository(platform, &vault)?;
     Ok((item, session, repository))
 }

@@ -88,7 +88,7 @@ fn agree_with_log(platform: &Platform, resource: &ResourceId) {
 }
 
 /// Whether the process is provably gone: another boot of this machine, or no such process.
-fn is_dead(owner: &str) -> bool {
+pub(crate) fn is_dead(owner: &str) -> bool {
     let Some(facts) = facts_of(owner) else { return false };
     let rebooted = ProcHost.own_facts().is_ok_and(|own| own.boot_id != facts.boot_id);
     rebooted || ProcHost.liveness(&facts) == Liveness::Dead

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use custody_backup_vaults::{DeletedVaultView, Vault, items_of, rules};
+use custody_backup_vaults::{DeletedVaultView, KeyAlert, Vault, items_of, rules};
 use custody_directory::principal_of;
 use custody_key_vault::{KeyAnswer, KeyItem, KeyOperation, Page};
-use custody_names::{CorrelationId, KeyUri, ResourceId};
+use custody_names::{CorrelationId, KeyUri, KeyVersionUri, ResourceId};
 use custody_protection::Point;
 use custody_record_store::OperationFilter;
 use custody_resources::{OperationState, ProvisioningState, Refusal, Stop, World};
@@ -96,7 +96,7 @@ pub fn dependants(
         Refusal::new(404, "VaultNotFound", text)
     })?;
     let caller = principal_of(&platform.administrator());
-    let cause = Cause { correlation, job: None, trusted: false };
+    let cause = Cause::of(correlation);
     let whole = KeyOperation::ListVersions { name: &key.key, page: Page::WHOLE };
     let answer = platform
         .ask_key_vault(&caller, &facts, &whole, cause)
@@ -172,10 +172,11 @@ fn vault_status(
         }));
     }
     for alert in vault.status.key_alerts.iter().filter(|alert| alert.is_open()) {
-        let (jobs, since) = (alert.jobs, alert.since);
+        let KeyAlert { jobs, probes, since, message, .. } = alert;
+        let met = format!("{jobs} job(s) and {probes} probe(s) failed since {since}");
         warnings.push(json!({
             "code": alert.code,
-            "message": format!("vault {name}: {jobs} job(s) failed since {since}: {}", alert.message),
+            "message": format!("vault {name}: {met}: {message}"),
             "fix": alert.fix,
         }));
     }
@@ -188,9 +189,12 @@ fn vault_status(
     }
     let ring = vault.status.keyring.as_ref();
     let generations = ring.map(|ring| ring.generations.as_slice()).unwrap_or_default();
-    let version = generations.last().and_then(|newest| newest.wraps.first());
     let applied = vault.status.applied.as_ref();
     let key = applied.and_then(|applied| applied.key());
+    let wraps = generations.last().map(|newest| newest.wraps.as_slice()).unwrap_or_default();
+    let of_key =
+        |wrap: &&KeyVersionUri| key.is_none_or(|key| key.versionless() == wrap.versionless());
+    let version = wraps.iter().find(of_key);
     let older: Vec<u32> =
         generations.iter().rev().skip(1).map(|generation| generation.generation).collect();
     Ok(json!({
@@ -205,6 +209,8 @@ fn vault_status(
                 let key = key.clone();
                 if key.in_managed_hsm { key.key_uri.in_managed_hsm() } else { key.key_uri.to_string() }
             }),
+            "standbyKeyUri": applied.and_then(|applied| applied.standby()).map(ToString::to_string),
+            "failover": applied.filter(|applied| applied.standby().is_some()).map(|applied| applied.failover),
             "keyVersion": version,
             "followsNewestVersion": key.map(rules::follows_newest_version),
             "state": vault.record.state,

@@ -40,6 +40,7 @@ use crate::following::Following;
 use crate::installation::{DataFolder, Installation};
 use crate::key_access::{Asked, KeyVaultFacts};
 use crate::key_alerts::KeyFailures;
+use crate::key_probes::Probing;
 use crate::key_vault_link::KeyVaultLink;
 use crate::sign_in::TokenDesk;
 use crate::{fault, orphans, rescue};
@@ -135,6 +136,8 @@ pub struct Platform {
     pub key_failures: KeyFailures,
     pub(crate) following: Following,
     pub(crate) key_vault_link: OnceLock<Arc<dyn KeyVaultLink>>,
+    /// The probes of vaults' keys.
+    pub(crate) probing: Probing,
     threads: Mutex<Vec<JoinHandle<()>>>,
     warnings: Mutex<HashMap<OperationId, Vec<Value>>>,
     changed: (Mutex<u64>, Condvar),
@@ -148,6 +151,8 @@ impl Platform {
             SqliteRecords::open(&folder.records()).map_err(|error| part(error.code(), &error))?;
         let platform = Self::over(folder, records, options)?;
         orphans::wind_up(&platform)?;
+        // What cannot be mended now is tried again by housekeeping, which says so.
+        let _ = platform.end_abandoned_drills();
         Ok(platform)
     }
 
@@ -201,6 +206,7 @@ impl Platform {
             key_failures: KeyFailures::default(),
             following: Following::default(),
             key_vault_link: OnceLock::new(),
+            probing: Probing::default(),
             threads: Mutex::default(),
             warnings: Mutex::default(),
             changed: (Mutex::new(0), Condvar::new()),

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use custody_backup_vaults::{
-    BackupVault, BackupVaultSpec, EncryptionSettings, EncryptionState, IdentityType,
+    BackupVault, BackupVaultSpec, EncryptionSettings, EncryptionState, Failover, IdentityType,
     InfrastructureEncryption, KekIdentity, KeyVaultProperties, VaultStatus,
 };
 use custody_blob_store::{BlobStore, DiskStore};
@@ -233,6 +233,8 @@ fn vault_record(
             Some(_) => InfrastructureEncryption::Enabled,
             None => InfrastructureEncryption::Disabled,
         },
+        standby_key_properties: None,
+        failover: Failover::Stop,
     });
     // A repository in the data folder moves with it; any other stays where it is.
     let own = platform.folder.repository(marker.vault);
@@ -259,8 +261,7 @@ fn take_in_points(platform: &Arc<Platform>, vault_id: &ResourceId) -> Result<(),
     let vault = platform.vault(vault_id)?;
     let correlation = CorrelationId::mint(platform.entropy.as_ref())
         .map_err(|error| Refusal::bug(error.to_string()))?;
-    let session =
-        VaultSession::open(platform, &vault, Cause { correlation, job: None, trusted: false })?;
+    let session = VaultSession::open(platform, &vault, Cause::of(correlation))?;
     let repository = session.repository(platform, &vault)?;
     let view = PointsView::read(&repository).map_err(|error| fault::of_task(&error))?;
     let mut writes = Vec::new();

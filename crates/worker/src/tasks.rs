@@ -5,6 +5,7 @@ mod backup;
 mod configure;
 mod delete_group;
 mod delete_vault;
+mod drill_revoke;
 mod forget;
 mod make_repository;
 mod prune;
@@ -13,8 +14,8 @@ mod restore;
 mod verify;
 
 use custody_backup_vaults::{
-    TASK_APPLY_ENCRYPTION, TASK_DELETE_VAULT, TASK_PRUNE, TASK_PURGE_VAULT, TASK_REPAIR,
-    TASK_UNDELETE_VAULT, TASK_VERIFY, Vault,
+    TASK_APPLY_ENCRYPTION, TASK_DELETE_VAULT, TASK_DRILL_REVOKE, TASK_PRUNE, TASK_PURGE_VAULT,
+    TASK_REPAIR, TASK_UNDELETE_VAULT, TASK_VERIFY, Vault,
 };
 use custody_directory::TASK_DELETE_GROUP;
 use custody_key_vault::TASK_PURGE_KEY_VAULT;
@@ -45,6 +46,7 @@ pub(crate) fn run(job: &Job<'_>) -> Result<Outcome, TaskError> {
         TASK_DELETE_VAULT => delete_vault::run(job),
         TASK_UNDELETE_VAULT => delete_vault::undelete(job),
         TASK_PURGE_VAULT => delete_vault::purge(job),
+        TASK_DRILL_REVOKE => drill_revoke::run(job),
         TASK_PURGE_KEY_VAULT => delete_vault::purge_key_vault(job),
         TASK_DELETE_GROUP => delete_group::run(job),
         other => Err(TaskError::Failed(Refusal::bug(format!("no task is called {other}")))),

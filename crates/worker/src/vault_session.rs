@@ -106,7 +106,7 @@ impl VaultSession {
     }
 
     /// Opens a vault whose settings are to change. Under the same key the identity that is wanted opens
-    /// it, so that one that was lost is replaced (rules 59, 66, 67); to change the key, the identity in
+    /// it, so that one that was lost is replaced (rules 59, 66, 67), or the settings of before come back (rule 68); to change the key, the identity in
     /// force must still be able to use the old one (rule 58).
     pub(crate) fn open_to_change(
         platform: &Arc<Platform>,
@@ -115,10 +115,9 @@ impl VaultSession {
         cause: Cause,
     ) -> Result<Self, Refusal> {
         let applied = vault.status.applied.as_ref();
-        let key = |settings: Option<&EncryptionSettings>| {
-            settings.and_then(EncryptionSettings::key).map(KeyUri::versionless)
-        };
-        let speaks = if key(applied) == key(wanted) { wanted } else { applied };
+        let guid = vault.status.vault_guid.ok_or_else(|| Refusal::bug("the vault has no GUID"))?;
+        let same = applied.is_some() && keks::all_stay(applied, wanted, guid)?;
+        let speaks = if same { wanted } else { applied };
         Self::open_as(platform, vault, speaks, cause)
     }
 

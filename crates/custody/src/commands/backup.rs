@@ -8,6 +8,7 @@ use crate::output::Outcome;
 
 mod deleted_vault;
 mod encryption;
+mod key_health;
 mod vault;
 
 /// Backup vaults and their encryption

@@ -11,8 +11,8 @@ use crate::exit_code::ExitCode;
 use crate::output::{Column, Outcome};
 use crate::terminal;
 
-/// Longest head file, in bytes.
-const HEAD_BYTES_MAX: u64 = 1 << 20;
+/// Longest file with a head or a report in it, in bytes.
+const FILE_BYTES_MAX: u64 = 64 << 20;
 
 /// The record of every use of every key
 #[derive(Debug, Args)]
@@ -29,7 +29,8 @@ enum Verb {
     Show(Show),
     /// Prove that the ledger is what was written
     #[command(
-        after_help = "Examples:\n  custody ledger verify --head head.json\n\nWithout a head \
+        after_help = "Examples:\n  custody ledger verify --head head.json\n  custody ledger \
+        verify --report drill.json\n\nWithout a head \
         kept elsewhere it cannot be told whether the end was cut off; the answer says so.\n\nExit \
         codes: 0 nothing is wrong, 9 it was changed or cut; the others are in docs/exit-codes.md."
     )]
@@ -63,6 +64,9 @@ struct Verify {
     /// A head kept elsewhere
     #[arg(long, value_name = "FILE")]
     head: Option<PathBuf>,
+    /// The report of a drill, with the head in it: whether it is as it was written then
+    #[arg(long, value_name = "FILE", conflicts_with = "head")]
+    report: Option<PathBuf>,
 }
 
 const COLUMNS: &[Column] = &[
@@ -88,29 +92,38 @@ pub(crate) fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, C
 }
 
 fn run_verify(options: &Verify, context: &Context<'_>) -> Result<Outcome, CliError> {
-    let body = match &options.head {
-        Some(path) => json!({ "head": read_head(context, path)? }),
-        None => json!({}),
+    let body = match (&options.head, &options.report) {
+        (Some(path), _) => json!({ "head": read_file(context, path, "head")? }),
+        (None, Some(path)) => {
+            let report = read_file(context, path, "report")?;
+            json!({ "head": report.pointer("/ledger/head"), "drill": report })
+        }
+        (None, None) => json!({}),
     };
     let report = context.client()?.post("/custody/ledger/verify", &body)?;
     let sound = report.get("ok").and_then(Value::as_bool).unwrap_or_default();
     let statement = report.get("statement").and_then(Value::as_str).unwrap_or_default();
-    let verdict = if sound { "the ledger is sound" } else { "the ledger was changed or cut" };
+    let drill = report.pointer("/drill/problem").and_then(Value::as_str);
+    let verdict = match (sound, drill) {
+        (true, _) => "the ledger is sound".to_owned(),
+        (false, None) => "the ledger was changed or cut".to_owned(),
+        (false, Some(problem)) => format!("the report does not hold: {}", terminal::line(problem)),
+    };
     let text = format!("{verdict}: {}\n", terminal::line(statement));
     let exit = if sound { ExitCode::Success } else { ExitCode::Damaged };
     Ok(Outcome::data(report).with_text(text).ending(exit))
 }
 
-fn read_head(context: &Context<'_>, path: &std::path::Path) -> Result<Value, CliError> {
+fn read_file(context: &Context<'_>, path: &std::path::Path, what: &str) -> Result<Value, CliError> {
     let path = context.absolute(path);
     let shown = terminal::path(path.as_os_str().as_encoded_bytes());
     let failed = |reason| CliError::Path { path: shown.clone(), reason };
-    if std::fs::metadata(&path).map_err(failed)?.len() > HEAD_BYTES_MAX {
-        return Err(CliError::Usage(format!("{shown} is no head: it is too long")));
+    if std::fs::metadata(&path).map_err(failed)?.len() > FILE_BYTES_MAX {
+        return Err(CliError::Usage(format!("{shown} is no {what}: it is too long")));
     }
     let text = std::fs::read(&path).map_err(failed)?;
     serde_json::from_slice(&text)
-        .map_err(|error| CliError::Usage(format!("{shown} is no head: {error}")))
+        .map_err(|error| CliError::Usage(format!("{shown} is no {what}: {error}")))
 }
 
 fn query(show: &Show) -> String {

@@ -1,7 +1,5 @@
 //! `custody recovery-kit`: one file that opens everything on an empty machine.
 
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -12,6 +10,7 @@ use zeroize::Zeroizing;
 use crate::commands::restore::read_kit;
 use crate::context::Context;
 use crate::error::CliError;
+use crate::new_file::{exists, write_new};
 use crate::output::Outcome;
 use crate::terminal;
 
@@ -143,24 +142,4 @@ fn new_passphrase(context: &Context<'_>) -> Result<Zeroizing<String>, CliError> 
         }
     }
     Ok(first)
-}
-
-/// Writes a file that must not be there yet, for its owner alone, and makes sure that it lasts.
-fn write_new(path: &Path, bytes: &[u8], shown: &str) -> Result<(), CliError> {
-    let opened = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    match opened {
-        Ok(mut file) => {
-            file.write_all(bytes).and_then(|()| file.sync_all()).map_err(CliError::Output)
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Err(exists(shown)),
-        Err(error) => Err(CliError::Output(error)),
-    }
-}
-
-fn exists(shown: &str) -> CliError {
-    CliError::Conflict {
-        code: "FileExists",
-        message: format!("{shown} exists already and is not overwritten"),
-        fix: "name another file".to_owned(),
-    }
 }

@@ -217,15 +217,15 @@ fn there_is_no_way_back_to_the_platform_key() {
 
 /// An own key vault with a key, for tests that arrange the grants themselves: the vault's name, its
 /// resource id, the key's URI and the identity's resource id and principal.
-struct Arranged {
-    vault: &'static str,
+pub(crate) struct Arranged {
+    pub(crate) vault: &'static str,
     scope: String,
     key_uri: String,
     identity: String,
-    principal: String,
+    pub(crate) principal: String,
 }
 
-fn arrange(site: &Site, vault: &'static str, extra: &[&str]) -> Arranged {
+pub(crate) fn arrange(site: &Site, vault: &'static str, extra: &[&str]) -> Arranged {
     site.write("letter.txt", b"the only copy");
     site.ok(&["init"]);
     // Without it no key is taken (rule 19).
@@ -244,18 +244,18 @@ fn arrange(site: &Site, vault: &'static str, extra: &[&str]) -> Arranged {
 }
 
 impl Arranged {
-    fn make_key(&self, site: &Site) {
+    pub(crate) fn make_key(&self, site: &Site) {
         site.ok(&["keyvault", "key", "create", "--vault-name", self.vault, "--name", "backup"]);
     }
 
-    fn grant(&self, site: &Site, who: &str, role: &str) {
+    pub(crate) fn grant(&self, site: &Site, who: &str, role: &str) {
         let grant = ["role", "assignment", "create", "--assignee", who, "--role", role];
         let mut grant = grant.to_vec();
         grant.extend(["--scope", &self.scope]);
         site.ok(&grant);
     }
 
-    fn create_vault<'a>(&'a self, extra: &[&'a str]) -> Vec<&'a str> {
+    pub(crate) fn create_vault<'a>(&'a self, extra: &[&'a str]) -> Vec<&'a str> {
         let mut create = vec!["backup", "vault", "create", "--vault-name", "own"];
         create.extend(["--encryption-key-id", &self.key_uri]);
         create.extend(["--mi-user-assigned", &self.identity]);

@@ -9,6 +9,7 @@
 )]
 
 mod bad_input;
+mod drills;
 mod keys;
 mod processes;
 mod release;

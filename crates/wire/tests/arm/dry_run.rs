@@ -76,7 +76,8 @@ fn what_passes_goes_through() {
     for number in 1..=2 {
         let key_vault = format!("{GROUP}/Microsoft.KeyVault/vaults/kv-dry{number}");
         let properties = json!({ "enableRbacAuthorization": true, "enablePurgeProtection": true });
-        world.make(&key_vault, json!({ "location": "eastus", "properties": properties }));
+        // Another region than the vault's (rule 24).
+        world.make(&key_vault, json!({ "location": "westeurope", "properties": properties }));
         let key = json!({ "properties": { "kty": "RSA" } });
         let key = world.make(&format!("{key_vault}/keys/k1"), key)["properties"]["keyUri"].take();
         keys.push((key, world.grant(&key_vault, SERVICE_ROLE, principal, number)));

@@ -214,3 +214,5 @@ pub(crate) fn end(job: &Value) -> (&str, &str) {
 pub(crate) const COMPLETED: (&str, &str) = ("Completed", "");
 pub(crate) const LOST: (&str, &str) = ("Failed", MISSING);
 pub(crate) const KEY: &str = "https://kv1.vault.custody.localhost/keys/k";
+/// The site's clock as it begins, `2027-01-15T08:00:00Z`.
+pub(crate) const NOW: u64 = 1_800_000_000;

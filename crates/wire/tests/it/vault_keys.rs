@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::desk::{
-    AUTH_FAILURE, BACKUP, COMPLETED, Desk, ENCRYPTION_USER, KEY, LOST, MISSING, RECOVERY, Speaker,
-    end,
+    AUTH_FAILURE, BACKUP, COMPLETED, Desk, ENCRYPTION_USER, KEY, LOST, MISSING, NOW, RECOVERY,
+    Speaker, end,
 };
 use crate::site::MAIN;
 
@@ -17,8 +17,6 @@ const HSM_CRYPTO_USER: &str = "21dbd100-6940-42c2-9190-5d6cb909625b";
 const MISSING_ACTION: &str = "Ensure that the managed identity that you use for encryption settings \
                               has the required permissions and the key is an RSA type. Then retry \
                               the operation.";
-/// The site's clock as it begins, `2027-01-15T08:00:00Z`.
-const NOW: u64 = 1_800_000_000;
 
 /// Rules 12, 13, 14, 17, 18, 48 and 57: which keys are taken, by both kinds of vault, and which code
 /// says what is missing.

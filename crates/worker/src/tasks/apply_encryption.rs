@@ -8,7 +8,7 @@ use custody_backup_vaults::{
     ApplyEncryption, EncryptionSettings, InfrastructureEncryption, Vault, rules,
 };
 use custody_envelope::{
-    KeyEncryptionKeys as _, KeyTarget, RewrapStep, Ring, Trust, WrapAlgorithm, WrapKey,
+    KekError, KeyEncryptionKeys as _, KeyTarget, RewrapStep, Ring, Trust, WrapAlgorithm, WrapKey,
     begin_rewrap, finish_key_change, finish_rewrap, prove_wraps, rewrap_step, unwrap,
 };
 use custody_names::{KeyUri, KeyVersionUri, ResourceId, VaultGuid};
@@ -108,8 +108,8 @@ fn change_ring(
     changed
 }
 
-/// The same key's newest version keeps the data keys, another key also begins a new generation
-/// wrapped by that key alone (DESIGN §5).
+/// The same key's newest version, and a standby beside it, keep the data keys; without a key of
+/// before, a new generation begins that it never wrapped (DESIGN §5).
 fn change_ring_once(
     job: &Job<'_>,
     vault: &Vault,
@@ -124,10 +124,11 @@ fn change_ring_once(
     way.allowed = Arc::new(allowed);
     let applied = vault.status.applied.as_ref();
     let target = target(job, vault, (wanted, applied), guid, &way.keks)?;
-    let old_key = keks::key_of(vault.status.applied.as_ref(), guid)?;
-    let new_key = keks::key_of(wanted, guid)?;
-    let same_key = old_key.versionless() == new_key.versionless();
-    let change = Change { vault: &vault.record.id, target: &target, wanted, same_key };
+    // A key that goes away knows the data keys so far; one that comes beside another does not.
+    let keeps_data_keys = keks::all_stay(applied, wanted, guid)?;
+    let vault_id = &vault.record.id;
+    let settings = (applied != wanted).then_some(wanted).flatten();
+    let change = Change { vault: vault_id, target: &target, settings, keeps_data_keys };
     let ring = rewrap(platform, &session, &way, &change)?;
     let head = KeyringHead { number: ring.number(), hash: EntryHash::from_bytes(ring.hash()) };
     let repository = session.repository(platform, vault)?;
@@ -143,18 +144,28 @@ fn change_ring_once(
 pub(crate) fn follow_newest(job: &Job<'_>, vault: Vault) -> Result<Vault, TaskError> {
     let status = &vault.status;
     let guid = status.vault_guid.ok_or_else(|| Refusal::bug("the vault has no GUID"))?;
-    let key = keks::key_of(status.applied.as_ref(), guid)?;
-    if !rules::follows_newest_version(&key) {
+    let mut keys = keks::wrapping_keys(status.applied.as_ref(), guid)?;
+    let several = keys.len() > 1;
+    keys.retain(rules::follows_newest_version);
+    if keys.is_empty() {
         return Ok(vault);
     }
     let keks = VaultKeks::new(job.platform, &vault, status.applied.as_ref(), job.cause())?;
-    let newest = keks.describe(&key).map_err(|error| fault::of_key(&error))?;
-    let mut of_key = status.wraps().filter(|version| version.versionless() == key.versionless());
     let now = job.platform.clock.now();
-    let is_followed = of_key.any(|version| *version == newest.version);
-    drop(of_key);
-    let is_behind = !is_followed || status.is_inconsistent;
-    if !is_behind || keks::state_is_active(&newest, now).is_err() {
+    let mut behind = status.is_inconsistent;
+    for key in &keys {
+        match keks.describe(key) {
+            Ok(newest) => {
+                let followed = status.wraps().any(|version| *version == newest.version);
+                behind |= !followed && keks::state_is_active(&newest, now).is_ok();
+            }
+            // A rewrap takes all keys. Whether the job can go on without this one is decided where
+            // the vault is opened.
+            Err(_) if several => return Ok(vault),
+            Err(error) => return Err(fault::of_key(&error).into()),
+        }
+    }
+    if !behind {
         return Ok(vault);
     }
     job.phase("rewrap")?;
@@ -182,9 +193,9 @@ fn overtaken() -> Refusal {
 struct Change<'c> {
     vault: &'c ResourceId,
     target: &'c KeyTarget,
-    wanted: Option<&'c EncryptionSettings>,
-    /// Whether only the version changes.
-    same_key: bool,
+    /// The settings that come into force with it, if others than before.
+    settings: Option<&'c EncryptionSettings>,
+    keeps_data_keys: bool,
 }
 
 /// The steps of a rewrap, each stored before the next, after which every old recovery point stays
@@ -209,7 +220,7 @@ fn rewrap(
             }
             RewrapStep::Finish => way.with(platform, |access| {
                 let proven = prove_wraps(&ring, keys, target, access)?;
-                if change.same_key {
+                if change.keeps_data_keys {
                     finish_rewrap(&ring, keys, &proven, access)
                 } else {
                     finish_key_change(&ring, keys, &proven, access, platform.entropy.as_ref())
@@ -251,8 +262,8 @@ fn put_in_force(platform: &Platform, change: &Change<'_>, ring: &Ring) -> Result
         note_ring(status, ring);
         status.is_inconsistent = true;
         status.applied_at = Some(now);
-        if !change.same_key {
-            status.applied = change.wanted.cloned();
+        if let Some(settings) = change.settings {
+            status.applied = Some(settings.clone());
         }
         Ok(vec![found.into_write()?])
     });
@@ -272,7 +283,7 @@ pub(super) fn way(
 /// What the ring is to be wrapped by: the version that the settings mean now, proven to be an RSA
 /// key of a size that serves (rules 12–15), enabled and in its time window (rules 5, 17, 18, 85, 86). That the identity may wrap and unwrap with it is
 /// proven by doing both. A key other than the `applied` one is assigned, which takes more of its key
-/// vault (rule 19) than following it does.
+/// vault (rule 19) than following it does, but of Backup vaults no region (rule 24).
 pub(super) fn target(
     job: &Job<'_>,
     vault: &Vault,
@@ -280,23 +291,24 @@ pub(super) fn target(
     guid: VaultGuid,
     keks: &VaultKeks,
 ) -> Result<KeyTarget, TaskError> {
-    let key = keks::key_of(wanted, guid)?;
     if wanted.is_none() {
+        let key = keks::key_of(None, guid)?;
         keks.ensure_platform_key(&key).map_err(|error| fault::of_key(&error))?;
     }
-    if let Some(key) = wanted.and_then(EncryptionSettings::addressed_key) {
+    for key in wanted.iter().flat_map(|wanted| wanted.addressed_keys()) {
         keks.require_holder(key).map_err(|error| fault::of_key(&error))?;
     }
-    let version = usable_version(job, keks, &key)?;
-    let assigned = wanted.and_then(EncryptionSettings::key);
-    if assigned.is_some() && assigned != applied.and_then(EncryptionSettings::key) {
-        keks.require_recoverable(&key).map_err(|error| fault::of_key(&error))?;
-        if vault.is_recovery_services() {
-            let place = vault.record.location.as_ref();
-            keks.require_region(&key, place).map_err(|error| fault::of_key(&error))?;
+    let mut keys = Vec::new();
+    for key in keks::wrapping_keys(wanted, guid)? {
+        let version = usable_version(job, keks, &key)?;
+        let mut known = applied.iter().flat_map(|applied| applied.addressed_keys());
+        if wanted.is_some() && !known.any(|known| known.key_uri == key) {
+            fit_to_be_assigned(vault, &key, keks).map_err(|error| fault::of_key(&error))?;
         }
+        keys.push(WrapKey { key: version, algorithm: WrapAlgorithm::RsaOaep256 });
     }
-    let mut target = KeyTarget::one_key(version, WrapAlgorithm::RsaOaep256);
+    let failover = keks::failover_of(wanted);
+    let mut target = KeyTarget { keys, infrastructure: Vec::new(), failover };
     let layered = wanted.is_some_and(|wanted| {
         wanted.infrastructure_encryption == InfrastructureEncryption::Enabled
     });
@@ -307,6 +319,15 @@ pub(super) fn target(
         target.infrastructure = vec![WrapKey { key, algorithm: WrapAlgorithm::RsaOaep256 }];
     }
     Ok(target)
+}
+
+/// What is asked of a key's key vault when the key is assigned.
+fn fit_to_be_assigned(vault: &Vault, key: &KeyUri, keks: &VaultKeks) -> Result<(), KekError> {
+    keks.require_recoverable(key)?;
+    if vault.is_recovery_services() {
+        keks.require_region(key, vault.record.location.as_ref())?;
+    }
+    Ok(())
 }
 
 /// Rule 57: permission to read the key, the key itself, and its state come before its assignment.

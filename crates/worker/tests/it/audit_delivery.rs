@@ -51,11 +51,7 @@ pub(crate) fn audited(syslog: &str) -> (Site, KeyVaultName) {
 pub(crate) fn ask(site: &Site, vault: &KeyVaultName) {
     let key: KeyName = "absent".parse().unwrap();
     let facts = site.platform.key_vault(vault, Some(&key)).unwrap().unwrap();
-    let cause = Cause {
-        correlation: CorrelationId::mint(site.platform.entropy.as_ref()).unwrap(),
-        job: None,
-        trusted: false,
-    };
+    let cause = Cause::of(CorrelationId::mint(site.platform.entropy.as_ref()).unwrap());
     let caller = principal_of(&site.platform.administrator());
     let asked = KeyOperation::Get { name: &key, version: None };
     assert!(site.platform.ask_key_vault(&caller, &facts, &asked, cause).is_err());

@@ -53,7 +53,7 @@ impl Site {
             scope: facts.vault.resource.clone(),
         });
         let correlation = CorrelationId::mint(self.platform.entropy.as_ref()).unwrap();
-        let cause = Cause { correlation, job: None, trusted: false };
+        let cause = Cause::of(correlation);
         match self.platform.ask_key_vault(&caller, &facts, operation, cause) {
             Ok(answer) => answer,
             Err(error) => panic!("{error}"),

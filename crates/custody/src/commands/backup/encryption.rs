@@ -25,9 +25,12 @@ enum Verb {
     #[command(after_help = "Examples:\n  custody backup vault encryption update -n main \
         --encryption-key-id https://my-keys.vault.custody.localhost/keys/backup\n  custody backup \
         vault encryption update -n main --mi-user-assigned other-identity\n  custody backup vault \
-        encryption update -n main --encryption-key-id URI --dry-run\n\nA key URI without a \
+        encryption update -n main --encryption-key-id URI --dry-run\n  custody backup vault \
+        encryption update -n main --standby-key \
+        https://other-keys.vault.custody.localhost/keys/backup\n\nA key URI without a \
         version follows the newest version. Key and identity are changed one at a time. A customer \
-        key cannot be given up for the platform's again.\n\nExit codes: 0 done, 4 not allowed, 6 a \
+        key cannot be given up for the platform's again. A standby opens the vault while the first \
+        key's key vault gives no answer; a refusal of either stops it, unless --failover Any.\n\nExit codes: 0 done, 4 not allowed, 6 a \
         rule forbids the change, 7 the key cannot be used by the identity; the others are in \
         docs/exit-codes.md.")]
     Update(Update),
@@ -63,9 +66,26 @@ pub(super) struct EncryptionOptions {
     /// Use this identity: its name or resource id
     #[arg(long, value_name = "IDENTITY")]
     mi_user_assigned: Option<String>,
+    /// A second key, in another key vault, that wraps the same data keys; `none` gives it up
+    #[arg(long, value_name = "URI")]
+    standby_key: Option<String>,
+    /// Whether a refusal of one of two keys stops the vault, or any key is enough [default: Stop]
+    #[arg(long, value_enum, ignore_case = true, value_name = "RULE")]
+    failover: Option<FailoverRule>,
     /// A second layer of encryption under another key; only when the customer key is first set
     #[arg(long, value_enum, ignore_case = true, value_name = "STATE")]
     infrastructure_encryption: Option<Switch>,
+}
+
+/// What a refusal of one of two keys means.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum FailoverRule {
+    /// It stops the vault.
+    #[value(name = "Stop")]
+    Stop,
+    /// Disabling one key alone does not revoke.
+    #[value(name = "Any")]
+    Any,
 }
 
 /// On or off, in ARM's words.
@@ -84,6 +104,7 @@ const COLUMNS: &[Column] = &[
     ("Key", "/keyVaultProperties/keyUri"),
     ("Identity", "/kekIdentity/identityType"),
     ("InfrastructureEncryption", "/infrastructureEncryption"),
+    ("Standby", "/standbyKeyProperties/keyUri"),
 ];
 
 /// Carries out a verb.
@@ -162,6 +183,17 @@ impl EncryptionOptions {
         if let Some(identity) = self.user_identity(context, group)? {
             let identity = json!({ "identityType": "UserAssigned", "identityId": identity });
             settings.insert("kekIdentity".to_owned(), identity);
+        }
+        if let Some(uri) = &self.standby_key {
+            let named = match uri.as_str() {
+                "none" => Value::Null,
+                uri => json!({ "keyUri": uri.parse::<KeyUri>()? }),
+            };
+            settings.insert("standbyKeyProperties".to_owned(), named);
+        }
+        if let Some(rule) = self.failover {
+            let rule = rule.to_possible_value().map(|value| value.get_name().to_owned());
+            settings.insert("failover".to_owned(), json!(rule));
         }
         if let Some(switch) = self.infrastructure_encryption {
             let state = switch.to_possible_value().map(|value| value.get_name().to_owned());

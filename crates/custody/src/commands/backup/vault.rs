@@ -8,6 +8,7 @@ use custody_names::ResourceId;
 use serde_json::{Map, Value, json};
 
 use super::encryption::{self, EncryptionOptions};
+use super::key_health;
 use crate::arguments::GroupOption;
 use crate::commands::{group, tags};
 use crate::confirm::confirm;
@@ -55,6 +56,14 @@ enum Verb {
     )]
     Delete(Delete),
     Encryption(encryption::Options),
+    /// Show how the keys of a vault stand: age, expiry, rotation, what wraps what, and its probes
+    #[command(
+        after_help = "Examples:\n  custody backup vault key-health -n main\n  custody backup vault \
+        key-health -n main --probe -o json\n\nA running server probes each vault under a customer \
+        key once an hour.\n\nExit codes: 0 done, 3 something needs attention, 5 no such vault, 7 the \
+        key cannot be used; the others are in docs/exit-codes.md."
+    )]
+    KeyHealth(key_health::Options),
 }
 
 #[derive(Clone, Debug, Args)]
@@ -142,6 +151,7 @@ pub(super) fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, C
         }
         Verb::Delete(options) => return delete(options, context),
         Verb::Encryption(options) => return encryption::run(options, context),
+        Verb::KeyHealth(options) => return key_health::run(options, context),
     };
     Ok(Outcome::data(value).with_columns(COLUMNS))
 }
