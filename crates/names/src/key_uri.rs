@@ -124,7 +124,11 @@ impl FromStr for KeyUri {
         if host.contains('@') || text.contains(['?', '#', '%', '\\']) {
             return Err(wrong("only scheme, host and path may stand in it"));
         }
-        let host = host.split_once(':').map_or(host, |(name, _port)| name);
+        let host = match host.split_once(':') {
+            Some((name, port)) if port.parse::<u16>().is_ok() => name,
+            Some(_) => return Err(wrong("what follows the host must be a port")),
+            None => host,
+        };
         let (vault, suffix) =
             host.split_once('.').ok_or_else(|| wrong("the host must be NAME.vault.SUFFIX"))?;
         let suffix = suffix.to_ascii_lowercase();
@@ -229,6 +233,7 @@ mod tests {
         check("https://kv1.vault.azure.net", Err("/keys/NAME is missing"));
         check("https://u@kv1.vault.azure.net/keys/k1", Err("only scheme"));
         check("https://169.254.169.254/keys/k1", Err("NAME.vault.SUFFIX"));
+        check("https://kv1.vault.azure.net:1.evil.example/keys/k1", Err("must be a port"));
         check("https://kv1.vault.azure.net/secrets/k1", Err("/keys/NAME"));
         check("https://kv1.vault.azure.net/keys/k_1", Err("letters, digits"));
         check("https://kv1.vault.azure.net/keys/k1/abc", Err("too short"));

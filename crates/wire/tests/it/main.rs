@@ -21,6 +21,7 @@ mod limits;
 mod listening;
 mod managed_identities;
 mod portal;
+mod scenarios;
 mod site;
 mod standby;
 mod standing;
