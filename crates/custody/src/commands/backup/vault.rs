@@ -213,11 +213,16 @@ fn soft_delete(options: &Create) -> Option<Value> {
 
 fn delete(options: &Delete, context: &Context<'_>) -> Result<Outcome, CliError> {
     let id = options.named.id(context)?;
-    context.client()?.get(id.as_str())?;
+    let vault = context.client()?.get(id.as_str())?;
     let items = human::count(items::items_of(context, &id)?.len() as u64, "item");
     let name = id.name().unwrap_or_default();
     let consequence = format!("The Backup vault {name} ({items}) will be deleted.");
     confirm(context, options.yes, &consequence, name)?;
     context.client()?.delete(id.as_str())?;
+    let state = vault.pointer("/properties/securitySettings/softDeleteSettings/state");
+    if state != Some(&json!(SoftDeleteState::Off.word())) {
+        let back = format!("custody backup deleted-vault undelete -n {name}");
+        context.say(&format!("deleted; for a while it can be brought back: {back}"));
+    }
     Ok(Outcome::nothing())
 }
