@@ -46,7 +46,7 @@ pub use recovery_services_vault::{
     CmkKekIdentity, ENCRYPTION_CONFIG, RecoveryServicesSpec, RecoveryServicesVault,
     VaultEncryption, encryption_config,
 };
-pub use resource_guard::{NoStatus, ResourceGuard, ResourceGuardSpec};
+pub use resource_guard::{NoStatus, ResourceGuard, ResourceGuardSpec, guard_requests};
 pub use soft_delete::{SOFT_DELETE_DAYS_MAX, SOFT_DELETE_DAYS_MIN, SoftDelete, SoftDeleteState};
 pub use status::{GenerationSummary, KeyringSummary, VaultStatus};
 pub use vault::{Store, VAULT_TYPES, Vault, items_of};

@@ -107,6 +107,11 @@ pub(crate) const CRITICAL_OPERATIONS: [CriticalOperation; 10] = [
     BV_DELETE_PROXY,
 ];
 
+/// The sorts of requests below a guard.
+pub fn guard_requests() -> impl Iterator<Item = &'static str> {
+    CRITICAL_OPERATIONS.into_iter().map(|operation| operation.requests)
+}
+
 impl CriticalOperation {
     /// The permission that it takes on the guard.
     pub(crate) fn permission(self) -> String {

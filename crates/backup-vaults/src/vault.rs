@@ -170,7 +170,8 @@ impl Vault {
         }
     }
 
-    /// Whether a request asks for another key or identity than is in force.
+    /// Whether a request asks for other encryption settings than are in force. What cannot be
+    /// understood is refused by the vault itself.
     pub(crate) fn changes_encryption(&self, request: &Request<'_>) -> bool {
         let asked = match &self.spec {
             Spec::Backup(spec) => {
@@ -183,17 +184,10 @@ impl Vault {
                     .and_then(|asked| asked.try_map(EncryptionSettings::try_from))
             }
         };
-        let key_and_identity = |settings: Option<&EncryptionSettings>| {
-            let settings = settings.filter(|settings| settings.key().is_some());
-            settings.map(|one| (one.key().cloned(), one.kek_identity.clone()))
-        };
-        let applied = key_and_identity(self.status.applied.as_ref());
-        match asked {
-            // What cannot be read is refused by the vault itself.
-            Ok(Asked::Nothing) | Err(_) => false,
-            Ok(Asked::Removal) => applied.is_some(),
-            Ok(Asked::Settings(settings, _)) => key_and_identity(Some(&settings)) != applied,
-        }
+        let Ok(asked @ (Asked::Settings(..) | Asked::Removal)) = asked else { return false };
+        let applied = self.status.applied.as_ref();
+        rules::wanted_encryption(&asked, None, applied)
+            .is_ok_and(|wanted| wanted.as_ref() != applied)
     }
 
     /// The record with the present status, one revision on.

@@ -24,6 +24,7 @@ mod exchange;
 mod filter;
 mod form;
 mod graph;
+mod guard_requests;
 mod health;
 mod hsm_authorization;
 mod inventory;

@@ -13,8 +13,8 @@ use serde_json::Value;
 use crate::reply::{self, Body};
 use crate::server::Call;
 use crate::{
-    activity_log, arm, authorization, diagnostics, inventory, management, moves, name_checks,
-    private_links, protected, providers, recovery_services, tags, tenancy,
+    activity_log, arm, authorization, diagnostics, guard_requests, inventory, management, moves,
+    name_checks, private_links, protected, providers, recovery_services, tags, tenancy,
 };
 
 /// A view under way: the platform, the request and the place that it is about.
@@ -92,7 +92,10 @@ pub(crate) fn answer(
         Some(body) => Some(body),
         None => match of_key_holders(call, &words, &at)? {
             Some(body) => Some(body),
-            None => of_providers(call, &words, &at)?,
+            None => match of_guards(call, &words, &at)? {
+                Some(body) => Some(body),
+                None => of_providers(call, &words, &at)?,
+            },
         },
     };
     Ok(body.map(|body| reply::json(200, Some(&body))))
@@ -232,6 +235,22 @@ fn of_key_holders(
         [.., "microsoft.keyvault", "managedhsms", _, "regions"] => private_links::regions(&at(1)?)?,
         _ => return Ok(None),
     }))
+}
+
+/// What resource guards show besides themselves.
+fn of_guards(call: &Call<'_>, words: &[&str], at: &At<'_, '_>) -> Result<Option<Value>, Refusal> {
+    if *call.method != Method::GET {
+        return Ok(None);
+    }
+    match words {
+        [.., "microsoft.dataprotection", "resourceguards", _, requests] => {
+            guard_requests::list(&at(1)?, requests)
+        }
+        [.., "microsoft.dataprotection", "resourceguards", _, requests, name] => {
+            guard_requests::show(&at(2)?, requests, name)
+        }
+        _ => Ok(None),
+    }
 }
 
 /// What single providers show besides their resources.

@@ -8,6 +8,7 @@
 
 mod commands;
 mod confirmation;
+mod deleted_vaults;
 mod documents;
 mod failures;
 mod fake_server;

@@ -189,6 +189,11 @@ fn guards_are_kept_and_shown() {
     for vault in [RSV, BV] {
         assert_eq!(world.names(&format!("{vault}/backupResourceGuardProxies")), ["VaultProxy"]);
     }
+    let requests = format!("{GUARD}/deleteProtectedItemRequests");
+    assert_eq!(world.names(&requests), ["default"]);
+    let one = world.get(&format!("{requests}/default")).body;
+    assert_eq!(one["type"], "Microsoft.DataProtection/resourceGuards/deleteProtectedItemRequests");
+    assert_eq!(world.get(&format!("{GUARD}/otherRequests/default")).status, 404);
     assert_eq!(world.delete(GUARD).error(), (409, "ResourceGuardInUse"));
     assert_eq!(world.delete("S/resourceGroups/safe").status, 202);
     world.settle();

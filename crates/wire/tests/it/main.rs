@@ -9,6 +9,7 @@
 mod audited;
 mod bearers;
 mod canary;
+mod deleted_vaults;
 mod desk;
 mod drills;
 mod faulty_key_vault;
@@ -28,4 +29,6 @@ mod subscribed;
 mod tenants;
 mod throttling;
 mod token_endpoint;
+mod transfers;
+mod updates;
 mod vault_keys;

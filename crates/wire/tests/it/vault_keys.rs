@@ -1,10 +1,6 @@
 //! What happens between a vault and its key: which keys are taken, what becomes of jobs when a key
 //! is lost and comes back, and how vaults follow new versions.
 
-mod deleted_vaults;
-mod transfers;
-mod updates;
-
 use std::time::Duration;
 
 use serde_json::{Value, json};

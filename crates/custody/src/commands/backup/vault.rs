@@ -87,9 +87,37 @@ struct Create {
     store: Option<PathBuf>,
     #[command(flatten)]
     encryption: EncryptionOptions,
+    /// Whether a deleted vault can be brought back [default: On]
+    #[arg(long, value_name = "STATE")]
+    soft_delete_state: Option<SoftDeleteState>,
+    /// For how many days, 14 to 180 [default: 14]
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(14..=180))]
+    retention_duration_in_days: Option<u32>,
     /// Tags, KEY=VALUE …
     #[arg(long, num_args = 0.., value_name = "KEY=VALUE")]
     tags: Option<Vec<String>>,
+}
+
+/// Whether a deleted vault can be brought back, in Azure's words.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+#[value(rename_all = "PascalCase")]
+enum SoftDeleteState {
+    /// It is gone at once
+    Off,
+    /// It can
+    On,
+    /// It can, which is never changed again
+    AlwaysOn,
+}
+
+impl SoftDeleteState {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Off => "Off",
+            Self::On => "On",
+            Self::AlwaysOn => "AlwaysOn",
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -145,10 +173,12 @@ fn create(options: &Create, context: &Context<'_>) -> Result<Value, CliError> {
         "storageSettings".to_owned(),
         json!([{ "datastoreType": "VaultStore", "type": "LocallyRedundant" }]),
     );
+    let mut security = Map::new();
     let settings = options.encryption.settings(context, options.named.group())?;
-    if let Some(settings) = settings {
-        let security = json!({ "encryptionSettings": settings });
-        properties.insert("securitySettings".to_owned(), security);
+    security.extend(settings.map(|settings| ("encryptionSettings".to_owned(), json!(settings))));
+    security.extend(soft_delete(options).map(|one| ("softDeleteSettings".to_owned(), one)));
+    if !security.is_empty() {
+        properties.insert("securitySettings".to_owned(), Value::Object(security));
     }
     if let Some(store) = &options.store {
         let path = SourcePath::from(context.absolute(store).as_path()).to_json();
@@ -169,13 +199,30 @@ fn create(options: &Create, context: &Context<'_>) -> Result<Value, CliError> {
     Ok(context.client()?.put(options.named.id(context)?.as_str(), &body)?)
 }
 
+/// What of soft delete is said.
+fn soft_delete(options: &Create) -> Option<Value> {
+    let mut settings = Map::new();
+    if let Some(state) = options.soft_delete_state {
+        settings.insert("state".to_owned(), state.word().into());
+    }
+    if let Some(days) = options.retention_duration_in_days {
+        settings.insert("retentionDurationInDays".to_owned(), days.into());
+    }
+    (!settings.is_empty()).then_some(Value::Object(settings))
+}
+
 fn delete(options: &Delete, context: &Context<'_>) -> Result<Outcome, CliError> {
     let id = options.named.id(context)?;
-    context.client()?.get(id.as_str())?;
+    let vault = context.client()?.get(id.as_str())?;
     let items = human::count(items::items_of(context, &id)?.len() as u64, "item");
     let name = id.name().unwrap_or_default();
     let consequence = format!("The Backup vault {name} ({items}) will be deleted.");
     confirm(context, options.yes, &consequence, name)?;
     context.client()?.delete(id.as_str())?;
+    let state = vault.pointer("/properties/securitySettings/softDeleteSettings/state");
+    if state != Some(&json!(SoftDeleteState::Off.word())) {
+        let back = format!("custody backup deleted-vault undelete -n {name}");
+        context.say(&format!("deleted; for a while it can be brought back: {back}"));
+    }
     Ok(Outcome::nothing())
 }

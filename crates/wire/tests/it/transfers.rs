@@ -1,8 +1,11 @@
 //! A subscription passes to another tenant (rule 41).
 
-use super::*;
-use crate::desk::CRYPTO_OFFICER;
-use crate::site::{Answer, VAULTS};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::desk::{BACKUP, COMPLETED, CRYPTO_OFFICER, Desk, ENCRYPTION_USER, LOST, end};
+use crate::site::{Answer, MAIN, VAULTS};
 
 /// A tenant of this installation and its administrator.
 struct Tenant {
@@ -154,6 +157,7 @@ fn a_transferred_subscription_needs_its_identities_anew() {
     let done = desk.transfer(&old.subscription, &new.id, false);
     assert_eq!((done.status, &done.body["transferred"]), (200, &json!(true)), "{done:?}");
     assert_eq!(desk.ask_as(&old, "GET", &estate.vault, Value::Null).status, 404);
+    assert_eq!(desk.ask_as(&old, "GET", &estate.key, Value::Null).status, 401);
     let shown = desk.done(&new, "GET", &estate.vault, Value::Null);
     assert_eq!(shown["identity"], Value::Null, "{shown}");
     for (verb, body) in
@@ -179,7 +183,14 @@ fn a_transferred_subscription_needs_its_identities_anew() {
     assert_eq!(desk.transfer(&old.subscription, &new.id, false).status, 200);
     assert_eq!(end(&estate.restore(&new)), COMPLETED);
     // What falls due is done there too.
+    let keep = |state: &str| {
+        let settings = json!({ "softDeleteSettings": { "state": state } });
+        let body = json!({ "properties": { "securitySettings": settings } });
+        desk.done(&new, "PATCH", &estate.vault, body);
+    };
+    keep("Off");
     desk.done(&new, "DELETE", &item, Value::Null);
+    keep("On");
     desk.done(&new, "DELETE", &estate.vault, Value::Null);
     desk.site.clock.advance(Duration::from_hours(24 * 14));
     let round = desk.site.server.housekeep();

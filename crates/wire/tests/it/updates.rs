@@ -5,9 +5,10 @@ use std::thread;
 
 use custody_wire::Server;
 use http::Request;
+use serde_json::{Value, json};
 
-use super::*;
-use crate::site::{Answer, read};
+use crate::desk::{BACKUP, COMPLETED, Desk, KEY, RECOVERY, Speaker, end};
+use crate::site::{Answer, MAIN, read};
 
 /// Rounds of two requests at once.
 const ROUNDS: u32 = 12;
