@@ -2,7 +2,7 @@
 //! their points, and the end of those that were deleted long enough ago. Each is an operation like
 //! one that somebody asked for, so what fails is a failed job and never silent (rule 64, bettered).
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -10,7 +10,7 @@ use custody_ambient::Timestamp;
 use custody_names::{CorrelationId, OperationId, ResourceId};
 use custody_protection::{
     Aging, BackupInput, BackupPolicy, DataProtectionPolicy, ExpireInput, Item, Point, Policy,
-    Protection, TASK_BACKUP, TASK_EXPIRE, TASK_FORGET,
+    Protection, Retention, TASK_BACKUP, TASK_EXPIRE, TASK_FORGET, points_of,
 };
 use custody_resources::{
     ActivityEvent, ActivityStatus, Caller, Kind as _, Operation, OperationState, Progress,
@@ -87,14 +87,18 @@ impl Platform {
             }
             due
         };
-        let mut found = None;
-        let looked = self.records.view(&mut |world| {
-            found = Some(gather(now, looks_at_points, world)?);
-            Ok(())
-        });
-        looked.map_err(fault::of_apply)?;
-        let (due, unreadable) = found.unwrap_or_default();
+        let Gathered { mut due, unreadable, aging } =
+            self.look(|world| gather(now, looks_at_points, world))?;
         problems.extend(unreadable);
+        for (item, retention) in aging {
+            // One item's points at a time: there may be very many in all.
+            let points = self.look(|world| points_of(&item, world))?;
+            let points: Vec<Aging> = points.iter().map(aging_of).collect();
+            let expired = retention.expired(&points, now);
+            if !expired.is_empty() {
+                due.push((item, Due::Expire(expired)));
+            }
+        }
         Ok(due)
     }
 
@@ -175,12 +179,18 @@ impl Platform {
     }
 }
 
-type Gathered = (Vec<(ResourceId, Due)>, Vec<Refusal>);
+/// What a look at all items found.
+struct Gathered {
+    due: Vec<(ResourceId, Due)>,
+    /// Policies that cannot be read.
+    unreadable: Vec<Refusal>,
+    /// Items whose points are to be looked at, and how long each keeps them.
+    aging: Vec<(ResourceId, Retention)>,
+}
 
-/// What every item has due, and which policies cannot be read.
 fn gather(now: Timestamp, looks_at_points: bool, world: &World) -> Result<Gathered, Stop> {
     let root = ResourceId::root();
-    let mut unreadable = Vec::new();
+    let mut found = Gathered { due: Vec::new(), unreadable: Vec::new(), aging: Vec::new() };
     let mut policies = HashMap::new();
     for kind in [BackupPolicy::TYPE, DataProtectionPolicy::TYPE] {
         for record in world.below(&root, kind)? {
@@ -189,29 +199,19 @@ fn gather(now: Timestamp, looks_at_points: bool, world: &World) -> Result<Gather
                     let since = record.system.last_modified_at;
                     policies.insert(record.id.canonical(), (policy, since));
                 }
-                Err(refusal) => unreadable.push(Refusal {
+                Err(refusal) => found.unreadable.push(Refusal {
                     message: format!("{}: {}", record.id, refusal.message),
                     ..refusal
                 }),
             }
         }
     }
-    let mut points: BTreeMap<String, Vec<Aging>> = BTreeMap::new();
-    for point in if looks_at_points { Point::below(&root, world)? } else { Vec::new() } {
-        let Some(item) = point.record.id.parent() else { continue };
-        points.entry(item.canonical()).or_default().push(Aging {
-            id: point.record.id.name().unwrap_or_default().to_owned(),
-            taken: point.status.recovery_point_time,
-            keep_until: point.status.keep_until,
-        });
-    }
-    let mut due = Vec::new();
     for item in Item::below(&root, world)? {
         let status = &item.status;
         let id = item.record.id.clone();
         if let Some(deletion) = &status.deletion {
             if deletion.purge_at <= now {
-                due.push((id, Due::Purge));
+                found.due.push((id, Due::Purge));
             }
             continue;
         }
@@ -219,20 +219,23 @@ fn gather(now: Timestamp, looks_at_points: bool, world: &World) -> Result<Gather
         if let Some((policy, since)) = policy.filter(|_| status.protection == Protection::Active) {
             let from = status.scheduled_until.unwrap_or(item.record.system.created_at);
             if let Some(time) = policy.schedule.due(from.max(*since), now) {
-                due.push((id.clone(), Due::Backup(time)));
+                found.due.push((id.clone(), Due::Backup(time)));
             }
         }
-        let points =
-            points.get(&id.canonical()).filter(|_| status.protection != Protection::Stopped);
-        if let Some(points) = points {
+        if looks_at_points && status.protection != Protection::Stopped {
             let retention = policy.map(|(policy, _)| policy.retention.clone()).unwrap_or_default();
-            let expired = retention.expired(points, now);
-            if !expired.is_empty() {
-                due.push((id, Due::Expire(expired)));
-            }
+            found.aging.push((id, retention));
         }
     }
-    Ok((due, unreadable))
+    Ok(found)
+}
+
+fn aging_of(point: &Point) -> Aging {
+    Aging {
+        id: point.record.id.name().unwrap_or_default().to_owned(),
+        taken: point.status.recovery_point_time,
+        keep_until: point.status.keep_until,
+    }
 }
 
 /// The item as it is when the work has begun; none if there is nothing to begin any more.
@@ -255,6 +258,7 @@ fn taken_on(
             Due::Expire(_) => {
                 let tried = status.expiry_tried_at.replace(now);
                 status.deletion.is_none()
+                    && status.protection != Protection::Stopped
                     && tried.is_none_or(|tried| now.duration_since(tried) >= EXPIRY_EVERY)
             }
             Due::Purge => {

@@ -7,7 +7,7 @@ use custody_key_vault::{
     Deleted, KeyEvent, KeyHolder, KeyVaultKind, ManagedHsmKind, RequestContext,
 };
 use custody_names::{CorrelationId, OperationId, ResourceId};
-use custody_protection::Point;
+use custody_protection::Item;
 use custody_resources::{Kind as _, Refusal, Request, Stored, Verb};
 use serde_json::Value;
 
@@ -65,8 +65,8 @@ impl Platform {
 
     /// Whether any recovery point was made here.
     pub fn holds_recovery_points(&self) -> Result<bool, Refusal> {
-        let points = self.look(|world| Point::below(&ResourceId::root(), world))?;
-        Ok(!points.is_empty())
+        let items = self.look(|world| Item::below(&ResourceId::root(), world))?;
+        Ok(items.iter().any(|item| item.status.newest_point_time.is_some()))
     }
 
     /// Purges what was deleted and whose date has come (rule 125: purge protection ends there).

@@ -279,7 +279,7 @@ fn way(
 /// What the ring is to be wrapped by: the version that the settings mean now, proven to be an RSA
 /// key of a size that serves (rules 12–15), enabled and in its time window (rules 5, 17, 18, 85, 86). That the identity may wrap and unwrap with it is
 /// proven by doing both. A key other than the `applied` one is assigned, which takes more of its key
-/// vault (rule 19) than following it does.
+/// vault (rules 19, 60) than following it does.
 fn target(
     job: &Job<'_>,
     vault: &Vault,
