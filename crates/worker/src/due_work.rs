@@ -9,8 +9,8 @@ use std::thread;
 use custody_ambient::Timestamp;
 use custody_names::{CorrelationId, OperationId, ResourceId};
 use custody_protection::{
-    Aging, BackupInput, BackupPolicy, DataProtectionPolicy, ExpireInput, Item, Point, Policy,
-    Protection, Retention, TASK_BACKUP, TASK_EXPIRE, TASK_FORGET, points_of,
+    Aging, BackupInput, BackupPolicy, DataProtectionPolicy, ExpireInput, Item, ItemStatus, Point,
+    Policy, Protection, Retention, TASK_BACKUP, TASK_EXPIRE, TASK_FORGET, points_of,
 };
 use custody_resources::{
     ActivityEvent, ActivityStatus, Caller, Kind as _, Operation, OperationState, Progress,
@@ -256,17 +256,25 @@ fn taken_on(
                 first && status.takes_backups().is_ok()
             }
             Due::Expire(_) => {
-                let tried = status.expiry_tried_at.replace(now);
                 status.deletion.is_none()
                     && status.protection != Protection::Stopped
-                    && tried.is_none_or(|tried| now.duration_since(tried) >= EXPIRY_EVERY)
+                    && tried_long_ago(status, now)
             }
             Due::Purge => {
                 item.record.state = ProvisioningState::Deleting;
-                status.deletion.as_ref().is_some_and(|deletion| deletion.purge_at <= now)
+                let deletion = status.deletion.as_ref();
+                deletion.is_some_and(|deletion| deletion.purge_at <= now)
+                    && tried_long_ago(status, now)
             }
         };
     Ok(goes_on.then_some(item))
+}
+
+/// Whether points of the item were not to be given up a while ago already, so that what keeps failing
+/// is not tried by every round; from now on they were.
+fn tried_long_ago(status: &mut ItemStatus, now: Timestamp) -> bool {
+    let tried = status.expiry_tried_at.replace(now);
+    tried.is_none_or(|tried| now.duration_since(tried) >= EXPIRY_EVERY)
 }
 
 /// The task, and what the activity log calls it after the type.
