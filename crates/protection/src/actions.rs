@@ -27,7 +27,7 @@ pub(crate) const CONTENT: Action = Action { name: "content", permission: "restor
 /// Gives recovery points up.
 pub(crate) const FORGET: Action = Action { name: "forget", permission: "forget/action" };
 
-/// One of these verbs on an item.
+/// One of these verbs on an item: the same whatever key the vault is under (rule 83).
 pub(crate) fn act(
     action: &str,
     item: &ResourceId,

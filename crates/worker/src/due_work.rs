@@ -2,15 +2,15 @@
 //! their points, and the end of those that were deleted long enough ago. Each is an operation like
 //! one that somebody asked for, so what fails is a failed job and never silent (rule 64, bettered).
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use custody_ambient::Timestamp;
 use custody_names::{CorrelationId, OperationId, ResourceId};
 use custody_protection::{
-    Aging, BackupInput, BackupPolicy, DataProtectionPolicy, ExpireInput, Item, Point, Policy,
-    Protection, TASK_BACKUP, TASK_EXPIRE, TASK_FORGET,
+    Aging, BackupInput, BackupPolicy, DataProtectionPolicy, ExpireInput, Item, ItemStatus, Point,
+    Policy, Protection, Retention, TASK_BACKUP, TASK_EXPIRE, TASK_FORGET, points_of,
 };
 use custody_resources::{
     ActivityEvent, ActivityStatus, Caller, Kind as _, Operation, OperationState, Progress,
@@ -87,14 +87,18 @@ impl Platform {
             }
             due
         };
-        let mut found = None;
-        let looked = self.records.view(&mut |world| {
-            found = Some(gather(now, looks_at_points, world)?);
-            Ok(())
-        });
-        looked.map_err(fault::of_apply)?;
-        let (due, unreadable) = found.unwrap_or_default();
+        let Gathered { mut due, unreadable, aging } =
+            self.look(|world| gather(now, looks_at_points, world))?;
         problems.extend(unreadable);
+        for (item, retention) in aging {
+            // One item's points at a time: there may be very many in all.
+            let points = self.look(|world| points_of(&item, world))?;
+            let points: Vec<Aging> = points.iter().map(aging_of).collect();
+            let expired = retention.expired(&points, now);
+            if !expired.is_empty() {
+                due.push((item, Due::Expire(expired)));
+            }
+        }
         Ok(due)
     }
 
@@ -105,7 +109,8 @@ impl Platform {
         let minted = |error: custody_ambient::EntropyUnavailable| Refusal::bug(error.to_string());
         let id = OperationId::mint(entropy).map_err(minted)?;
         let correlation = CorrelationId::mint(entropy).map_err(minted)?;
-        let caller = Caller { name: PLATFORM_NAME.to_owned(), ..self.administrator() };
+        let tenant = self.tenant_around(item)?;
+        let caller = Caller { name: PLATFORM_NAME.to_owned(), tenant, ..self.administrator() };
         let mut begun = false;
         let applied = self.records.apply(&mut |world| {
             let Some(changed) = taken_on(item, due, now, world)? else {
@@ -175,12 +180,18 @@ impl Platform {
     }
 }
 
-type Gathered = (Vec<(ResourceId, Due)>, Vec<Refusal>);
+/// What a look at all items found.
+struct Gathered {
+    due: Vec<(ResourceId, Due)>,
+    /// Policies that cannot be read.
+    unreadable: Vec<Refusal>,
+    /// Items whose points are to be looked at, and how long each keeps them.
+    aging: Vec<(ResourceId, Retention)>,
+}
 
-/// What every item has due, and which policies cannot be read.
 fn gather(now: Timestamp, looks_at_points: bool, world: &World) -> Result<Gathered, Stop> {
     let root = ResourceId::root();
-    let mut unreadable = Vec::new();
+    let mut found = Gathered { due: Vec::new(), unreadable: Vec::new(), aging: Vec::new() };
     let mut policies = HashMap::new();
     for kind in [BackupPolicy::TYPE, DataProtectionPolicy::TYPE] {
         for record in world.below(&root, kind)? {
@@ -189,29 +200,19 @@ fn gather(now: Timestamp, looks_at_points: bool, world: &World) -> Result<Gather
                     let since = record.system.last_modified_at;
                     policies.insert(record.id.canonical(), (policy, since));
                 }
-                Err(refusal) => unreadable.push(Refusal {
+                Err(refusal) => found.unreadable.push(Refusal {
                     message: format!("{}: {}", record.id, refusal.message),
                     ..refusal
                 }),
             }
         }
     }
-    let mut points: BTreeMap<String, Vec<Aging>> = BTreeMap::new();
-    for point in if looks_at_points { Point::below(&root, world)? } else { Vec::new() } {
-        let Some(item) = point.record.id.parent() else { continue };
-        points.entry(item.canonical()).or_default().push(Aging {
-            id: point.record.id.name().unwrap_or_default().to_owned(),
-            taken: point.status.recovery_point_time,
-            keep_until: point.status.keep_until,
-        });
-    }
-    let mut due = Vec::new();
     for item in Item::below(&root, world)? {
         let status = &item.status;
         let id = item.record.id.clone();
         if let Some(deletion) = &status.deletion {
             if deletion.purge_at <= now {
-                due.push((id, Due::Purge));
+                found.due.push((id, Due::Purge));
             }
             continue;
         }
@@ -219,20 +220,23 @@ fn gather(now: Timestamp, looks_at_points: bool, world: &World) -> Result<Gather
         if let Some((policy, since)) = policy.filter(|_| status.protection == Protection::Active) {
             let from = status.scheduled_until.unwrap_or(item.record.system.created_at);
             if let Some(time) = policy.schedule.due(from.max(*since), now) {
-                due.push((id.clone(), Due::Backup(time)));
+                found.due.push((id.clone(), Due::Backup(time)));
             }
         }
-        let points =
-            points.get(&id.canonical()).filter(|_| status.protection != Protection::Stopped);
-        if let Some(points) = points {
+        if looks_at_points && status.protection != Protection::Stopped {
             let retention = policy.map(|(policy, _)| policy.retention.clone()).unwrap_or_default();
-            let expired = retention.expired(points, now);
-            if !expired.is_empty() {
-                due.push((id, Due::Expire(expired)));
-            }
+            found.aging.push((id, retention));
         }
     }
-    Ok((due, unreadable))
+    Ok(found)
+}
+
+fn aging_of(point: &Point) -> Aging {
+    Aging {
+        id: point.record.id.name().unwrap_or_default().to_owned(),
+        taken: point.status.recovery_point_time,
+        keep_until: point.status.keep_until,
+    }
 }
 
 /// The item as it is when the work has begun; none if there is nothing to begin any more.
@@ -253,16 +257,25 @@ fn taken_on(
                 first && status.takes_backups().is_ok()
             }
             Due::Expire(_) => {
-                let tried = status.expiry_tried_at.replace(now);
                 status.deletion.is_none()
-                    && tried.is_none_or(|tried| now.duration_since(tried) >= EXPIRY_EVERY)
+                    && status.protection != Protection::Stopped
+                    && tried_long_ago(status, now)
             }
             Due::Purge => {
                 item.record.state = ProvisioningState::Deleting;
-                status.deletion.as_ref().is_some_and(|deletion| deletion.purge_at <= now)
+                let deletion = status.deletion.as_ref();
+                deletion.is_some_and(|deletion| deletion.purge_at <= now)
+                    && tried_long_ago(status, now)
             }
         };
     Ok(goes_on.then_some(item))
+}
+
+/// Whether points of the item were not to be given up a while ago already, so that what keeps failing
+/// is not tried by every round; from now on they were.
+fn tried_long_ago(status: &mut ItemStatus, now: Timestamp) -> bool {
+    let tried = status.expiry_tried_at.replace(now);
+    tried.is_none_or(|tried| now.duration_since(tried) >= EXPIRY_EVERY)
 }
 
 /// The task, and what the activity log calls it after the type.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use custody_backup_vaults::{DeletedBackupVault, DeletedRecoveryServicesVault};
 use custody_key_vault::{DeletedKeyVaultKind, DeletedManagedHsmKind, KeyEvent, RequestContext};
 use custody_names::{CorrelationId, OperationId, ResourceId};
-use custody_protection::Point;
+use custody_protection::Item;
 use custody_resources::{Refusal, Request, SoftlyDeleted, Stored, Verb};
 use serde_json::Value;
 
@@ -92,8 +92,8 @@ impl Platform {
 
     /// Whether any recovery point was made here.
     pub fn holds_recovery_points(&self) -> Result<bool, Refusal> {
-        let points = self.look(|world| Point::below(&ResourceId::root(), world))?;
-        Ok(!points.is_empty())
+        let items = self.look(|world| Item::below(&ResourceId::root(), world))?;
+        Ok(items.iter().any(|item| item.status.newest_point_time.is_some()))
     }
 
     /// Purges what was deleted and whose date has come (rule 125: purge protection ends there).

@@ -7,6 +7,8 @@
 )]
 
 mod activity;
+mod another_key_vault;
+
 mod authorization;
 mod conventions;
 mod dry_run;

@@ -12,7 +12,7 @@ use crate::world::{Answer, World};
 const GROUP: &str = "S/resourceGroups/custody/providers";
 const KEY_VAULT: &str = "S/resourceGroups/custody/providers/Microsoft.KeyVault/vaults/kv-customer";
 /// Key Vault Crypto Service Encryption User.
-const ENCRYPTION_USER: &str = "e147488a-f6f5-4113-8e2d-b22465e65bf6";
+pub(crate) const ENCRYPTION_USER: &str = "e147488a-f6f5-4113-8e2d-b22465e65bf6";
 /// The number of the grant to the vault's identity.
 const GRANT: u8 = 7;
 

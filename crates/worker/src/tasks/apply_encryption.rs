@@ -26,8 +26,6 @@ use crate::runner::Outcome;
 use crate::vault_session::{KeyWay, VaultSession, note_ring};
 use crate::{Platform, failover, fault};
 
-/// Somebody else changed the ring meanwhile.
-const KEYRING_CHANGED: &str = "KeyringChanged";
 /// How often a change begins anew because of that.
 const CHANGE_ATTEMPTS_MAX: u32 = 5;
 
@@ -99,7 +97,7 @@ fn change_ring(
     let mut changed = change_ring_once(job, vault, wanted);
     for _ in 1..CHANGE_ATTEMPTS_MAX {
         match &changed {
-            Err(TaskError::Failed(refusal)) if refusal.code == KEYRING_CHANGED => {}
+            Err(TaskError::Failed(refusal)) if *refusal == overtaken() => {}
             _ => break,
         }
         let vault = job.platform.vault(&vault.record.id)?;
@@ -186,7 +184,7 @@ fn note_finished(vault: &mut Vault, ring: &Ring, now: Timestamp) {
 
 fn overtaken() -> Refusal {
     let text = "the vault's keyring was changed by another operation meanwhile";
-    Refusal::new(409, KEYRING_CHANGED, text).with_fix("run the same command again")
+    Refusal::new(409, "KeyringChanged", text).with_fix("run the same command again")
 }
 
 /// A change of what wraps a vault.
@@ -283,7 +281,7 @@ pub(super) fn way(
 /// What the ring is to be wrapped by: the version that the settings mean now, proven to be an RSA
 /// key of a size that serves (rules 12–15), enabled and in its time window (rules 5, 17, 18, 85, 86). That the identity may wrap and unwrap with it is
 /// proven by doing both. A key other than the `applied` one is assigned, which takes more of its key
-/// vault (rule 19) than following it does, but of Backup vaults no region (rule 24).
+/// vault (rules 19, 60) than following it does, but of Backup vaults no region (rule 24).
 pub(super) fn target(
     job: &Job<'_>,
     vault: &Vault,
