@@ -8,6 +8,7 @@ mod engine;
 mod measure;
 mod report;
 pub(crate) mod serve;
+pub(crate) mod vaults;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -25,6 +25,7 @@ mod steps;
 mod stopwatch;
 mod test;
 mod tree;
+mod vault_site;
 
 use std::process::ExitCode;
 
@@ -50,6 +51,8 @@ cargo xtask COMMAND
            [--sizes 2048,3072,4096] [--keys N] [--threads N] [--connections N] [--timed N]
            [--patient] [--bare]: rates and times of the server, beside `openssl speed`;
            --patient obeys Retry-After, --bare leaves openssl out
+  bench vaults
+           [--only follow,rewrap,revoke] [--vaults N] [--points N] [--binary FILE]: changes of keys
   crash    [--keys|--vaults] [--kills N] [--seed N] [--custody FILE] [--work DIR]: kill -9 in every
            phase; with --keys of a server that changes keys, with --vaults what wraps vaults
   flood    [--connections N] [--custody FILE] [--work DIR]: so many idle TLS connections at once
@@ -60,8 +63,10 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let command = arguments.next().unwrap_or_default();
     let mut arguments = arguments.peekable();
-    let is_serve = command == "bench" && arguments.next_if_eq("serve").is_some();
-    let command = if is_serve { "bench serve".to_owned() } else { command };
+    let part = ["serve", "vaults"].into_iter().find(|part| {
+        command == "bench" && arguments.next_if(|argument| argument == part).is_some()
+    });
+    let command = part.map_or(command, |part| format!("bench {part}"));
     match Options::parse(arguments).and_then(|options| run(&command, &options)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -75,6 +80,7 @@ fn run(command: &str, options: &Options) -> Result<(), Failure> {
     match command {
         "bench" => return bench::run(options),
         "bench serve" => return bench::serve::run(options),
+        "bench vaults" => return bench::vaults::run(options),
         "crash" => return crash::run(options),
         "flood" => return flood::run(options),
         "fuzz" => return fuzz::run(options),

@@ -20,10 +20,16 @@ const COVERED: [u32; 91] = [
     88, 89, 90, 91, 92, 93, 104, 118, 119, 120, 123, 124, 125, 126, 127, 143, 144, 145,
 ];
 
+/// Acceptance scenarios that must have a row.
+const SCENARIOS: std::ops::RangeInclusive<u32> = 1..=15;
+
 /// Compares the page with the code.
 pub(crate) fn run() -> Result<(), Failure> {
     let page = fs::read_to_string(root().join(PAGE)).trying(PAGE)?;
-    Failure::unless_empty(problems(&page, &COVERED, &sources::product()?))
+    let files = sources::product()?;
+    let mut all = problems(&page, &COVERED, &files);
+    all.extend(unwalked(&page, &files));
+    Failure::unless_empty(all)
 }
 
 fn problems(page: &str, covered: &[u32], files: &[SourceFile]) -> Vec<String> {
@@ -52,23 +58,42 @@ fn problems(page: &str, covered: &[u32], files: &[SourceFile]) -> Vec<String> {
     problems
 }
 
+/// Scenarios without a row, and tests of scenarios that are not there.
+fn unwalked(page: &str, files: &[SourceFile]) -> Vec<String> {
+    let mut problems = Vec::new();
+    let mut walked = BTreeSet::new();
+    for row in table(page, &["scenario", "what is shown", "test"]) {
+        let [scenario, _, test, ..] = row.as_slice() else { continue };
+        walked.extend(names(scenario).iter().filter_map(|number| number.parse::<u32>().ok()));
+        let absent = names(test).into_iter().filter(|name| !is_test(name, files));
+        problems
+            .extend(absent.map(|name| format!("scenario {scenario}: there is no test {name:?}")));
+    }
+    let missing = SCENARIOS.filter(|number| !walked.contains(number));
+    problems.extend(missing.map(|number| format!("{PAGE}: scenario {number} has no row")));
+    problems
+}
+
+/// The names in a cell, separated by commas.
+fn names(cell: &str) -> Vec<String> {
+    cell.split(',').map(|name| name.trim().trim_matches('`').to_owned()).collect()
+}
+
+fn is_test(name: &str, files: &[SourceFile]) -> bool {
+    let attributed = |item: String| item.contains("#[test]");
+    files.iter().any(|file| items(&file.text, name).any(attributed))
+}
+
 /// What is missing for a rule that is said to be done.
 fn unkept(rule: u32, function: &str, test: &str, files: &[SourceFile]) -> Vec<String> {
     let mut problems = Vec::new();
-    let names = |cell: &str| -> Vec<String> {
-        cell.split(',').map(|name| name.trim().trim_matches('`').to_owned()).collect()
-    };
     for name in names(function) {
         if !files.iter().any(|file| items(&file.text, &name).any(|item| cites(&item, rule))) {
             problems.push(format!("rule {rule}: nothing named {name:?} cites it in its comment"));
         }
     }
-    for name in names(test) {
-        let is_test = |item: String| item.contains("#[test]");
-        if !files.iter().any(|file| items(&file.text, &name).any(is_test)) {
-            problems.push(format!("rule {rule}: there is no test {name:?}"));
-        }
-    }
+    let absent = names(test).into_iter().filter(|name| !is_test(name, files));
+    problems.extend(absent.map(|name| format!("rule {rule}: there is no test {name:?}")));
     problems
 }
 
@@ -130,6 +155,19 @@ mod tests {
         check("/// Rules 85 and 86: pinned or not.", &[85, 86]);
         check("/// rules 1–3, 11 and the rest, see rule 42", &[1, 2, 3, 11, 42]);
         check("/// as a rule it holds in 3 cases", &[]);
+    }
+
+    #[test]
+    fn scenarios_are_held_against_the_tests() {
+        let files = [SourceFile {
+            path: "crates/x/tests/it/main.rs".into(),
+            text: "#[test]\nfn walks() {}\nfn helps() {}\n".to_owned(),
+        }];
+        let page = "| scenario | what is shown | test |\n|--|--|--|\n| 1, 2 | x | `walks` |\n\
+                    | 3 | y | `helps` |\n";
+        let found = unwalked(page, &files);
+        assert_eq!(found.first().unwrap(), "scenario 3: there is no test \"helps\"");
+        assert_eq!(found.len(), 1 + SCENARIOS.count() - 3, "{found:?}");
     }
 
     #[test]

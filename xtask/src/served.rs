@@ -156,5 +156,25 @@ pub(crate) fn hear(mut stream: UnixStream) -> Option<Answered> {
         return None;
     }
     let operation = header("x-custody-operation").map(str::to_owned);
-    Some(Answered { status, operation, body: serde_json::from_slice(body).unwrap_or_default() })
+    let whole = match header("transfer-encoding") {
+        Some(_) => unchunked(body)?,
+        None => body.to_vec(),
+    };
+    Some(Answered { status, operation, body: serde_json::from_slice(&whole).unwrap_or_default() })
+}
+
+/// What was sent in chunks (RFC 9112, section 7.1); none unless the last has come.
+fn unchunked(mut body: &[u8]) -> Option<Vec<u8>> {
+    let mut whole = Vec::new();
+    loop {
+        let end = body.windows(2).position(|two| two == b"\r\n")?;
+        let size = std::str::from_utf8(body.get(..end)?).ok()?;
+        let size = usize::from_str_radix(size.trim(), 16).ok()?;
+        if size == 0 {
+            return Some(whole);
+        }
+        let chunk = body.get(end + 2..)?;
+        whole.extend_from_slice(chunk.get(..size)?);
+        body = chunk.get(size + 2..)?;
+    }
 }

@@ -52,10 +52,10 @@ enum Due {
 }
 
 impl Platform {
-    /// Begins what is due by now. Deleted items are gone when this returns; backups and expiries go
-    /// on after it, a few at once.
-    pub(crate) fn begin_due_work(self: &Arc<Self>, done: &mut Housekeeping) {
-        let due = match self.due_work(&mut done.problems) {
+    /// Begins what is due by now; what gives something up only if the clock is `believed`. Deleted
+    /// items are gone when this returns; backups and expiries go on after it, a few at once.
+    pub(crate) fn begin_due_work(self: &Arc<Self>, believed: bool, done: &mut Housekeeping) {
+        let due = match self.due_work(believed, &mut done.problems) {
             Ok(due) => due,
             Err(problem) => return done.problems.push(problem),
         };
@@ -76,9 +76,13 @@ impl Platform {
         }
     }
 
-    fn due_work(&self, problems: &mut Vec<Refusal>) -> Result<Vec<(ResourceId, Due)>, Refusal> {
+    fn due_work(
+        &self,
+        believed: bool,
+        problems: &mut Vec<Refusal>,
+    ) -> Result<Vec<(ResourceId, Due)>, Refusal> {
         let now = self.clock.now();
-        let looks_at_points = {
+        let looks_at_points = believed && {
             let mut state = self.due_work.state.lock().unwrap_or_else(PoisonError::into_inner);
             let looked = state.expiry_looked_at;
             let due = looked.is_none_or(|looked| now.duration_since(looked) >= EXPIRY_EVERY);
@@ -90,6 +94,7 @@ impl Platform {
         let Gathered { mut due, unreadable, aging } =
             self.look(|world| gather(now, looks_at_points, world))?;
         problems.extend(unreadable);
+        due.retain(|(_, due)| believed || matches!(due, Due::Backup(_)));
         for (item, retention) in aging {
             // One item's points at a time: there may be very many in all.
             let points = self.look(|world| points_of(&item, world))?;

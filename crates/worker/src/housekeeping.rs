@@ -58,17 +58,12 @@ impl Platform {
         let mut done = Housekeeping::default();
         // First of all: a key that a drill left disabled keeps jobs from their data.
         done.problems.extend(self.end_abandoned_drills());
-        let key_vaults =
-            [self.purge_due::<DeletedKeyVaultKind>(), self.purge_due::<DeletedManagedHsmKind>()];
-        let vaults = [
-            self.purge_due::<DeletedBackupVault>(),
-            self.purge_due::<DeletedRecoveryServicesVault>(),
-        ];
-        done.purged_key_vaults = done.total(key_vaults);
-        done.purged_vaults = done.total(vaults);
-        match self.purge_due_keys() {
-            Ok(count) => done.purged_keys = count,
-            Err(refusal) => done.problems.push(refusal),
+        let believed = self.believes_clock().unwrap_or_else(|refusal| {
+            done.problems.push(refusal);
+            false
+        });
+        if believed {
+            self.give_up_what_is_over(&mut done);
         }
         match self.rotate_due_keys() {
             Ok(events) => done.key_events = events,
@@ -83,11 +78,27 @@ impl Platform {
             Ok(count) => done.probed = count,
             Err(refusal) => done.problems.push(refusal),
         }
-        self.begin_due_work(&mut done);
+        self.begin_due_work(believed, &mut done);
         if let Err(error) = self.ledger.sign_head() {
             done.problems.push(Refusal::new(500, error.code(), error.to_string()));
         }
         done
+    }
+
+    /// Removes for good what was deleted and whose time is over.
+    fn give_up_what_is_over(self: &Arc<Self>, done: &mut Housekeeping) {
+        let key_vaults =
+            [self.purge_due::<DeletedKeyVaultKind>(), self.purge_due::<DeletedManagedHsmKind>()];
+        let vaults = [
+            self.purge_due::<DeletedBackupVault>(),
+            self.purge_due::<DeletedRecoveryServicesVault>(),
+        ];
+        done.purged_key_vaults = done.total(key_vaults);
+        done.purged_vaults = done.total(vaults);
+        match self.purge_due_keys() {
+            Ok(count) => done.purged_keys = count,
+            Err(refusal) => done.problems.push(refusal),
+        }
     }
 
     /// Whether any recovery point was made here.

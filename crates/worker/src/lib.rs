@@ -11,6 +11,7 @@ mod applications;
 mod at_once;
 mod audit;
 mod audit_delivery;
+mod clock_watch;
 mod conclusions;
 mod delivery;
 mod dependants;

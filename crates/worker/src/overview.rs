@@ -65,6 +65,10 @@ pub fn status(platform: &Platform) -> Result<Value, Refusal> {
         Ok(())
     });
     looked.map_err(fault::of_apply)?;
+    if let Some(jumped) = platform.clock_doubt()? {
+        let Refusal { code, message, fix, .. } = jumped;
+        warnings.push(json!({ "code": code, "message": message, "fix": fix }));
+    }
     let kit = kits::state(platform)?;
     if kit.get("upToDate") != Some(&Value::Bool(true)) {
         warnings.push(json!({

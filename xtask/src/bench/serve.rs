@@ -4,13 +4,13 @@
 //! The load comes from this process, over loopback alone, and ends after a set time.
 
 mod connection;
-mod figures;
+pub(crate) mod figures;
 mod floor;
 mod http;
 mod load;
 mod measures;
 mod openssl;
-mod outcome;
+pub(crate) mod outcome;
 mod process_stat;
 mod scripts;
 mod server;

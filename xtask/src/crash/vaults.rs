@@ -2,17 +2,15 @@
 //! keyring. After each kill a new server opens the vault with no manual step, everything restores, and
 //! the same request brings it under the key that was wanted.
 
-mod site;
-
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::crash::spread;
-use crate::crash::vaults::site::{KEYS, Site, item_of, key_uri};
 use crate::failure::{Failure, Trying};
 use crate::stopwatch::Stopwatch;
+use crate::vault_site::{KEYS, Site, item_of, key_uri};
 
 /// An act is timed so often before it is shot at; the last time counts.
 const ROUNDS_TIMED: usize = 3;
@@ -168,13 +166,4 @@ fn shoot(site: &mut Site, act: Act, delay: Duration) -> Result<bool, Failure> {
     }
     site.ledger_verifies()?;
     Ok(in_force)
-}
-
-/// The settings of a vault under a key.
-fn encryption(identity: &str, key: &str) -> Value {
-    json!({ "securitySettings": { "encryptionSettings": {
-        "state": "Enabled",
-        "keyVaultProperties": { "keyUri": key_uri(key) },
-        "kekIdentity": { "identityType": "UserAssigned", "identityId": identity },
-    }}})
 }

@@ -9,6 +9,7 @@
 mod audited;
 mod bearers;
 mod canary;
+mod clock_jumps;
 mod deleted_vaults;
 mod desk;
 mod drills;

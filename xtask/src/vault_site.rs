@@ -7,12 +7,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::encryption;
 use crate::failure::{Failure, Trying};
 use crate::served::{Asked, MAIN, Served};
 
 /// The keys: each its key vault and its name.
-pub(super) const KEYS: [&str; 3] = ["crash1/k", "crash2/k", "crash1/followed"];
+pub(crate) const KEYS: [&str; 3] = ["crash1/k", "crash2/k", "crash1/followed"];
 const CRYPTO_OFFICER: &str = "14b46e9e-c2b7-41b4-b07b-48a6ebf60603";
 const ENCRYPTION_USER: &str = "e147488a-f6f5-4113-8e2d-b22465e65bf6";
 const VAULTS_API: &str = "2025-02-01";
@@ -23,7 +22,7 @@ const LOOK: Duration = Duration::from_millis(10);
 const LOOKS_MAX: usize = 6_000;
 
 /// A data folder and the server over it.
-pub(super) struct Site {
+pub(crate) struct Site {
     custody: PathBuf,
     folder: PathBuf,
     served: Option<Served>,
@@ -34,19 +33,19 @@ pub(super) struct Site {
 }
 
 /// The id of the item in a vault.
-pub(super) fn item_of(vault: &str) -> String {
+pub(crate) fn item_of(vault: &str) -> String {
     format!("{vault}/backupInstances/docs")
 }
 
 /// A key's URI, without a version.
-pub(super) fn key_uri(key: &str) -> String {
+pub(crate) fn key_uri(key: &str) -> String {
     let (vault, name) = key.split_once('/').unwrap_or_default();
     format!("https://{vault}.vault.custody.localhost/keys/{name}")
 }
 
 impl Site {
     /// Starts a server and makes key vaults, keys, an identity and its grants.
-    pub(super) fn set_up(custody: &Path, folder: &Path) -> Result<Self, Failure> {
+    pub(crate) fn set_up(custody: &Path, folder: &Path) -> Result<Self, Failure> {
         let source = folder.join("source");
         for made in [&folder.join("home"), &source] {
             fs::create_dir_all(made).trying(made.display())?;
@@ -102,11 +101,11 @@ impl Site {
     }
 
     /// The id of a Backup vault.
-    pub(super) fn vault(&self, name: &str) -> String {
+    pub(crate) fn vault(&self, name: &str) -> String {
         self.resource("Microsoft.DataProtection/backupVaults", name)
     }
 
-    pub(super) fn next_number(&mut self) -> usize {
+    pub(crate) fn next_number(&mut self) -> usize {
         self.number += 1;
         self.number
     }
@@ -120,7 +119,7 @@ impl Site {
     }
 
     /// Kills the server and starts another over the same folder.
-    pub(super) fn kill_and_start(&mut self) -> Result<(), Failure> {
+    pub(crate) fn kill_and_start(&mut self) -> Result<(), Failure> {
         if let Some(served) = self.served.take() {
             served.kill()?;
         }
@@ -128,12 +127,55 @@ impl Site {
         Ok(())
     }
 
-    fn new_version(&self, key: &str) -> Result<Value, Failure> {
-        self.served()?.must(&new_version(key)?)
+    /// Makes a new version of a key; returns its URI.
+    pub(crate) fn new_version(&self, key: &str) -> Result<String, Failure> {
+        let made = self.served()?.must(&new_version(key)?)?;
+        let version = made.pointer("/key/kid").and_then(Value::as_str).map(str::to_owned);
+        version.ok_or_else(|| Failure::new(format!("{key}: {made}")))
+    }
+
+    /// Allows or forbids every use of a key's newest version.
+    pub(crate) fn enable(&self, key: &str, enabled: bool) -> Result<(), Failure> {
+        let Asked { host, .. } = new_version(key)?;
+        let (_, name) = key.split_once('/').unwrap_or_default();
+        let path = format!("/keys/{name}?api-version=7.6");
+        let body = json!({ "attributes": { "enabled": enabled } });
+        self.served()?.must(&Asked { method: "PATCH", host, path, body }).map(drop)
+    }
+
+    /// Adds a file of so many bytes, no two parts of which are alike, to what is protected.
+    pub(crate) fn fill(&self, bytes: usize) -> Result<(), Failure> {
+        let mut content = Vec::with_capacity(bytes);
+        let mut word: u64 = 0x9e37_79b9_7f4a_7c15;
+        while content.len() < bytes {
+            // xorshift64: quick, and nothing that compresses.
+            word ^= word << 13;
+            word ^= word >> 7;
+            word ^= word << 17;
+            content.extend_from_slice(&word.to_le_bytes());
+        }
+        let file = self.folder.join("source/noise");
+        fs::write(&file, content).trying(file.display())
+    }
+
+    /// How many vaults are wrapped by this key version alone.
+    pub(crate) fn vaults_under(&self, version: &str) -> Result<usize, Failure> {
+        let kind = self.vault("");
+        let mut next = Some(format!("{}?api-version={VAULTS_API}", kind.trim_end_matches('/')));
+        let mut count = 0;
+        while let Some(path) = next {
+            let page = self.arm("GET", &path, Value::Null)?;
+            let vaults = page.get("value").and_then(Value::as_array).into_iter().flatten();
+            count +=
+                vaults.filter(|vault| wraps_of(vault).iter().all(|wrap| wrap == version)).count();
+            let link = page.get("nextLink").and_then(Value::as_str).unwrap_or_default();
+            next = link.find("/subscriptions/").and_then(|at| link.get(at..)).map(str::to_owned);
+        }
+        Ok(count)
     }
 
     /// Sends what brings a vault under a key, or makes a new version of the key, without waiting.
-    pub(super) fn send(
+    pub(crate) fn send(
         &self,
         follows: bool,
         vault: &str,
@@ -144,7 +186,7 @@ impl Site {
     }
 
     /// The same, and reads the answer.
-    pub(super) fn begin(&self, follows: bool, vault: &str, key: &str) -> Result<(), Failure> {
+    pub(crate) fn begin(&self, follows: bool, vault: &str, key: &str) -> Result<(), Failure> {
         if follows {
             return self.new_version(key).map(drop);
         }
@@ -160,7 +202,7 @@ impl Site {
     }
 
     /// Makes a vault, and waits until it is there.
-    pub(super) fn put_vault(&self, vault: &str, key: Option<&str>) -> Result<(), Failure> {
+    pub(crate) fn put_vault(&self, vault: &str, key: Option<&str>) -> Result<(), Failure> {
         self.served()?.must(&self.asked(vault, key))?;
         self.settle(vault)
     }
@@ -182,7 +224,7 @@ impl Site {
     }
 
     /// The vault's state and key; none if it is not there or under the platform's key.
-    pub(super) fn settings(&self, vault: &str) -> Result<Option<Value>, Failure> {
+    pub(crate) fn settings(&self, vault: &str) -> Result<Option<Value>, Failure> {
         let path = format!("{vault}?api-version={VAULTS_API}");
         let seen =
             self.served()?.ask(&Asked { method: "GET", host: MAIN, path, body: Value::Null })?;
@@ -194,16 +236,12 @@ impl Site {
     }
 
     /// The key versions that wrap the vault.
-    pub(super) fn wraps(&self, vault: &str) -> Result<Vec<String>, Failure> {
-        let seen = self.get(vault)?;
-        let generations = seen.pointer("/properties/keyring/generations");
-        let generations = generations.and_then(Value::as_array).into_iter().flatten();
-        let wraps = generations.filter_map(|one| one.get("wraps")?.as_array()).flatten();
-        Ok(wraps.filter_map(|wrap| wrap.as_str().map(str::to_owned)).collect())
+    pub(crate) fn wraps(&self, vault: &str) -> Result<Vec<String>, Failure> {
+        Ok(wraps_of(&self.get(vault)?))
     }
 
     /// Waits until nothing is being done to the vault.
-    pub(super) fn settle(&self, vault: &str) -> Result<(), Failure> {
+    pub(crate) fn settle(&self, vault: &str) -> Result<(), Failure> {
         self.wait(|site| {
             let seen = site.get(vault)?;
             let state = seen.pointer("/properties/provisioningState").and_then(Value::as_str);
@@ -212,7 +250,7 @@ impl Site {
     }
 
     /// Protects the folder in a vault and makes a recovery point; the item's id.
-    pub(super) fn protect(&self, vault: &str) -> Result<String, Failure> {
+    pub(crate) fn protect(&self, vault: &str) -> Result<String, Failure> {
         let item = item_of(vault);
         let properties = json!({
             "objectType": "BackupInstance", "friendlyName": "docs",
@@ -229,7 +267,7 @@ impl Site {
     }
 
     /// The newest recovery point restores to what was protected.
-    pub(super) fn restores(&self, vault: &str, item: &str) -> Result<(), Failure> {
+    pub(crate) fn restores(&self, vault: &str, item: &str) -> Result<(), Failure> {
         let into = self.folder.join("restored");
         if into.exists() {
             fs::remove_dir_all(&into).trying(into.display())?;
@@ -242,25 +280,54 @@ impl Site {
     }
 
     /// Runs a job, which must succeed.
-    fn job(&self, vault: &str, of: &str, verb: &str, body: Value) -> Result<(), Failure> {
-        let path = format!("{of}/{verb}?api-version={VAULTS_API}");
-        let begun =
-            self.served()?.granted(&Asked { method: "POST", host: MAIN, path, body })?.operation;
-        let begun = begun.ok_or_else(|| Failure::new(format!("{verb} began no operation")))?;
-        self.wait(|site| {
-            let shown = site.get(&format!("{vault}/backupJobs/{begun}"))?;
-            let job = shown.get("properties").cloned().unwrap_or_default();
-            let status = job.get("status").and_then(Value::as_str).unwrap_or_default();
-            match status {
-                "Completed" => Ok(true),
-                "Queued" | "InProgress" => Ok(false),
-                _ => Err(Failure::new(format!("{verb}: {job}"))),
+    pub(crate) fn job(
+        &self,
+        vault: &str,
+        of: &str,
+        verb: &str,
+        body: Value,
+    ) -> Result<(), Failure> {
+        let begun = self.start(of, verb, body)?;
+        match self.end(vault, &begun)?.as_str() {
+            "Completed" => Ok(()),
+            status => {
+                let job = self.shown(vault, &begun)?;
+                Err(Failure::new(format!("{verb}: {status}: {job}")))
             }
-        })
+        }
+    }
+
+    /// Begins a job; its id.
+    pub(crate) fn start(&self, of: &str, verb: &str, body: Value) -> Result<String, Failure> {
+        let path = format!("{of}/{verb}?api-version={VAULTS_API}");
+        let asked = Asked { method: "POST", host: MAIN, path, body };
+        let begun = self.served()?.granted(&asked)?.operation;
+        begun.ok_or_else(|| Failure::new(format!("{verb} began no operation")))
+    }
+
+    /// Waits until a job has ended; its status.
+    pub(crate) fn end(&self, vault: &str, job: &str) -> Result<String, Failure> {
+        let status = |site: &Self| -> Result<String, Failure> {
+            let shown = site.shown(vault, job)?;
+            Ok(shown.get("status").and_then(Value::as_str).unwrap_or_default().to_owned())
+        };
+        self.wait(|site| Ok(!["Queued", "InProgress"].contains(&status(site)?.as_str())))?;
+        status(self)
+    }
+
+    /// What a job is doing.
+    pub(crate) fn phase(&self, vault: &str, job: &str) -> Result<Option<String>, Failure> {
+        let shown = self.shown(vault, job)?;
+        Ok(shown.pointer("/progress/phase").and_then(Value::as_str).map(str::to_owned))
+    }
+
+    fn shown(&self, vault: &str, job: &str) -> Result<Value, Failure> {
+        let shown = self.get(&format!("{vault}/backupJobs/{job}"))?;
+        Ok(shown.get("properties").cloned().unwrap_or_default())
     }
 
     /// Waits until something has come about.
-    pub(super) fn wait(&self, has: impl Fn(&Self) -> Result<bool, Failure>) -> Result<(), Failure> {
+    pub(crate) fn wait(&self, has: impl Fn(&Self) -> Result<bool, Failure>) -> Result<(), Failure> {
         for _ in 0..LOOKS_MAX {
             if has(self)? {
                 return Ok(());
@@ -270,13 +337,29 @@ impl Site {
         Err(Failure::new("waited a minute for nothing"))
     }
 
-    pub(super) fn ledger_verifies(&self) -> Result<(), Failure> {
+    pub(crate) fn ledger_verifies(&self) -> Result<(), Failure> {
         let report = self.arm("POST", "/custody/ledger/verify", json!({}))?;
         if report.get("ok") == Some(&Value::Bool(true)) {
             return Ok(());
         }
         Err(Failure::new(format!("the ledger does not verify: {report}")))
     }
+}
+
+fn wraps_of(vault: &Value) -> Vec<String> {
+    let generations = vault.pointer("/properties/keyring/generations");
+    let generations = generations.and_then(Value::as_array).into_iter().flatten();
+    let wraps = generations.filter_map(|one| one.get("wraps")?.as_array()).flatten();
+    wraps.filter_map(|wrap| wrap.as_str().map(str::to_owned)).collect()
+}
+
+/// The settings of a vault under a key.
+fn encryption(identity: &str, key: &str) -> Value {
+    json!({ "securitySettings": { "encryptionSettings": {
+        "state": "Enabled",
+        "keyVaultProperties": { "keyUri": key_uri(key) },
+        "kekIdentity": { "identityType": "UserAssigned", "identityId": identity },
+    }}})
 }
 
 fn new_version(key: &str) -> Result<Asked<'static>, Failure> {
