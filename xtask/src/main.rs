@@ -47,7 +47,7 @@ cargo xtask COMMAND
   bench    [--reps N] [--sets tree,large] [--engines custody,restic,borg,rustic] [--seed N]
            [--small] [--work DIR] [--custody FILE]: custody beside its peers
   bench serve
-           [--only floor,unwrap,get,token,pool,list,start] [--seconds N] [--binary FILE]
+           [--only floor,unwrap,get,token,pool,list,vaults,start] [--seconds N] [--binary FILE]
            [--sizes 2048,3072,4096] [--keys N] [--threads N] [--connections N] [--timed N]
            [--patient] [--bare]: rates and times of the server, beside `openssl speed`;
            --patient obeys Retry-After, --bare leaves openssl out

@@ -287,7 +287,8 @@ pub fn softly_deleted(
     let location = location.ok_or_else(|| Refusal::bug(format!("{id} lies nowhere")))?;
     let to = free_place(deleted_id(id, &location, kind)?, vault, world)?;
     let status = DeletedVaultStatus {
-        deleted_at: now,
+        // In whole seconds, as the end is.
+        deleted_at: days_after(now, 0),
         purge_at: days_after(now, days),
         vault: vault.record.clone(),
     };

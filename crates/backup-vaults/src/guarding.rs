@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use crate::guard_proxy::{GuardProxySpec, GuardProxyStatus, PROXY_TYPES, guard_of};
 use crate::resource_guard::{
-    BV_DELETE_ITEM, BV_DELETE_PROXY, BV_ENCRYPTION, BV_SOFT_DELETE, BV_STOP, BV_SUSPEND,
-    CriticalOperation, RSV_DELETE_ITEM, RSV_DELETE_PROXY, RSV_ENCRYPTION, RSV_SOFT_DELETE,
-    ResourceGuard,
+    BV_DELETE_ITEM, BV_DELETE_PROXY, BV_ENCRYPTION, BV_POLICY, BV_SOFT_DELETE, BV_STOP, BV_SUSPEND,
+    BV_UPDATE_ITEM, CriticalOperation, RSV_DELETE_ITEM, RSV_DELETE_PROXY, RSV_ENCRYPTION,
+    RSV_POLICY, RSV_SOFT_DELETE, RSV_UPDATE_ITEM, ResourceGuard,
 };
 use crate::vault::Vault;
 
@@ -95,6 +95,7 @@ fn critical(request: &Request<'_>, before: &Record) -> Result<Vec<CriticalOperat
     let pick = |backup, recovery| if of_backup_vault { backup } else { recovery };
     let item = rest.eq_ignore_ascii_case("backupInstances")
         || rest.eq_ignore_ascii_case("backupFabrics/protectionContainers/protectedItems");
+    let policy = rest.eq_ignore_ascii_case("backupPolicies");
     let proxy = rest.eq_ignore_ascii_case("backupResourceGuardProxies");
     Ok(match &request.verb {
         Verb::Delete if item => vec![pick(BV_DELETE_ITEM, RSV_DELETE_ITEM)],
@@ -107,6 +108,12 @@ fn critical(request: &Request<'_>, before: &Record) -> Result<Vec<CriticalOperat
             let soft_delete = weakens.then(|| pick(BV_SOFT_DELETE, RSV_SOFT_DELETE));
             let encryption = rekeys.then(|| pick(BV_ENCRYPTION, RSV_ENCRYPTION));
             soft_delete.into_iter().chain(encryption).collect()
+        }
+        Verb::Put | Verb::Patch if item && changes_protection(request, before) => {
+            vec![pick(BV_UPDATE_ITEM, RSV_UPDATE_ITEM)]
+        }
+        Verb::Put | Verb::Patch if policy && changes_policy(request, before) => {
+            vec![pick(BV_POLICY, RSV_POLICY)]
         }
         // Points that are forgotten are gone as those of an item that is deleted.
         Verb::Action(name) if item && is_forget(name, &request.body) => {
@@ -125,12 +132,34 @@ fn is_forget(name: &str, body: &Value) -> bool {
     name.eq_ignore_ascii_case("forget") && !only_asks
 }
 
+/// Whether an item comes under another policy, or its backups end or pause. What a request does not
+/// name stays.
+fn changes_protection(request: &Request<'_>, before: &Record) -> bool {
+    let state = request.body.pointer("/properties/protectionState").and_then(Value::as_str);
+    let ends = state.is_some_and(|state| {
+        ["ProtectionStopped", "BackupsSuspended"]
+            .iter()
+            .any(|word| word.eq_ignore_ascii_case(state))
+    });
+    let other_policy = ["/policyInfo/policyId", "/policyId"].iter().any(|place| {
+        let asked = resource(request.body.pointer(&format!("/properties{place}")));
+        asked.is_some() && asked != resource(before.spec.pointer(place))
+    });
+    ends || other_policy
+}
+
+/// Whether a policy would be another one. The same again is none.
+fn changes_policy(request: &Request<'_>, before: &Record) -> bool {
+    request.body.get("properties").is_some_and(|properties| *properties != before.spec)
+}
+
+fn resource(text: Option<&Value>) -> Option<ResourceId> {
+    text.and_then(Value::as_str).and_then(|text| text.parse().ok())
+}
+
 fn names_another_guard(request: &Request<'_>, before: &Record) -> bool {
-    let read = |text: Option<&Value>| {
-        text.and_then(Value::as_str).and_then(|text| text.parse::<ResourceId>().ok())
-    };
-    let asked = read(request.body.pointer("/properties/resourceGuardResourceId"));
-    asked != read(before.spec.get("resourceGuardResourceId"))
+    let asked = resource(request.body.pointer("/properties/resourceGuardResourceId"));
+    asked != resource(before.spec.get("resourceGuardResourceId"))
 }
 
 /// Whether a change of a vault weakens its soft delete, and whether it changes key or identity.

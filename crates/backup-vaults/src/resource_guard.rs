@@ -47,12 +47,22 @@ const fn mandatory(name: &'static str, requests: &'static str) -> CriticalOperat
 const DELETE_PROXY: &str = "deleteResourceGuardProxyRequests";
 const DISABLE_SOFT_DELETE: &str = "disableSoftDeleteRequests";
 const MODIFY_ENCRYPTION: &str = "modifyEncryptionSettingsRequests";
+const UPDATE_POLICY: &str = "updateProtectionPolicyRequests";
+const UPDATE_ITEM: &str = "updateProtectedItemRequests";
 
 /// To end what is protected in a Recovery Services vault, data and all.
 pub(crate) const RSV_DELETE_ITEM: CriticalOperation = optional(
     "Microsoft.RecoveryServices/vaults/backupFabrics/protectionContainers/protectedItems/delete",
     "deleteProtectedItemRequests",
 );
+/// To put what is protected under another policy, or end or pause its backups.
+pub(crate) const RSV_UPDATE_ITEM: CriticalOperation = optional(
+    "Microsoft.RecoveryServices/vaults/backupFabrics/protectionContainers/protectedItems/write",
+    UPDATE_ITEM,
+);
+/// To change a policy: what it keeps no longer expires.
+pub(crate) const RSV_POLICY: CriticalOperation =
+    optional("Microsoft.RecoveryServices/vaults/backupPolicies/write", UPDATE_POLICY);
 /// To change its key or identity.
 pub(crate) const RSV_ENCRYPTION: CriticalOperation =
     optional("Microsoft.RecoveryServices/vaults/write#modifyEncryptionSettings", MODIFY_ENCRYPTION);
@@ -67,6 +77,12 @@ pub(crate) const BV_DELETE_ITEM: CriticalOperation = optional(
     "Microsoft.DataProtection/backupVaults/backupInstances/delete",
     "deleteBackupInstanceRequests",
 );
+/// To put what is protected under another policy. custody's own name, as the next.
+pub(crate) const BV_UPDATE_ITEM: CriticalOperation =
+    optional("Microsoft.DataProtection/backupVaults/backupInstances/write", UPDATE_ITEM);
+/// To change a policy: what it keeps no longer expires.
+pub(crate) const BV_POLICY: CriticalOperation =
+    optional("Microsoft.DataProtection/backupVaults/backupPolicies/write", UPDATE_POLICY);
 /// To end its backups, data kept.
 pub(crate) const BV_STOP: CriticalOperation = optional(
     "Microsoft.DataProtection/backupVaults/backupInstances/stopProtection/action",
@@ -94,12 +110,16 @@ pub(crate) const BV_DELETE_PROXY: CriticalOperation = mandatory(
 );
 
 /// All of them.
-pub(crate) const CRITICAL_OPERATIONS: [CriticalOperation; 10] = [
+pub(crate) const CRITICAL_OPERATIONS: [CriticalOperation; 14] = [
     RSV_DELETE_ITEM,
+    RSV_UPDATE_ITEM,
+    RSV_POLICY,
     RSV_ENCRYPTION,
     RSV_SOFT_DELETE,
     RSV_DELETE_PROXY,
     BV_DELETE_ITEM,
+    BV_UPDATE_ITEM,
+    BV_POLICY,
     BV_STOP,
     BV_SUSPEND,
     BV_ENCRYPTION,

@@ -119,7 +119,10 @@ pub(crate) fn check_recovery_services_vault(
     wanted: &EncryptionSettings,
 ) -> Result<(), Refusal> {
     let first = change.applied().is_none();
-    if first {
+    // One whose making failed has no key to keep (rule 56): the request that was to make it may be
+    // repeated, whatever was tried in it meanwhile.
+    let was_made = change.status.keyring.is_some();
+    if first && was_made {
         nothing_was_ever_protected(change.status)?;
     }
     key_lies_in_a_key_vault(wanted)?;

@@ -80,9 +80,11 @@ impl Retention {
 
     /// The points of one item that nothing keeps at `now`. A point is kept as long as any rule that
     /// it meets says; one that meets none, as long as the shortest of them. The newest never
-    /// expires: there is always something to restore.
+    /// expires: there is always something to restore. A point from the future, taken while the clock
+    /// was wrong, is not it, and does not expire either.
     pub fn expired(&self, points: &[Aging], now: Timestamp) -> Vec<String> {
-        let mut oldest_first: Vec<&Aging> = points.iter().collect();
+        let mut oldest_first: Vec<&Aging> =
+            points.iter().filter(|point| point.taken <= now).collect();
         oldest_first.sort_by_key(|point| point.taken);
         let Some((_newest, older)) = oldest_first.split_last() else { return Vec::new() };
         let mut seen: Vec<BTreeSet<String>> = vec![BTreeSet::new(); self.rules.len()];

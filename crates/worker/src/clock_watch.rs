@@ -93,33 +93,41 @@ impl Platform {
         let boot = self.owner.split(':').next().unwrap_or_default().to_owned();
         let since_boot_ms = u64::try_from(self.clock.since_boot().as_millis()).unwrap_or(u64::MAX);
         let now = Moment { wall: self.clock.now(), boot, since_boot_ms };
-        let (mut noticed, mut doubt) = (false, None);
-        let changed = self.records.change_setting(MARK, &mut |kept| {
-            let before: Option<Mark> =
-                kept.and_then(|kept| serde_json::from_value(kept.clone()).ok());
-            let after = look(before.as_ref(), now.clone());
-            doubt.clone_from(&after.doubt);
-            let known = before.as_ref().and_then(|before| before.doubt.as_ref());
-            noticed = doubt.is_some() && known.is_none();
-            let is_fresh = before.is_some_and(|before| {
-                let age = now.wall.duration_since(before.seen.wall);
-                before.doubt == after.doubt && (SignedDuration::ZERO..MARKED_EVERY).contains(&age)
-            });
-            if is_fresh { None } else { serde_json::to_value(&after).ok() }
+        let kept = self.clock_mark()?;
+        let mut after = look(kept.as_ref(), now.clone());
+        if kept.is_some_and(|kept| is_fresh(&kept, &after)) {
+            return Ok(after.doubt.is_none());
+        }
+        // Several processes may look at once: the mark that counts is the one that is there now.
+        let mut was_known = false;
+        let stored = self.records.change_setting(MARK, &mut |kept| {
+            let before = kept.and_then(|kept| serde_json::from_value::<Mark>(kept).ok());
+            after = look(before.as_ref(), now.clone());
+            was_known = before.is_some_and(|before| before.doubt.is_some());
+            serde_json::to_value(&after).ok()
         });
-        changed.map_err(|error| fault::of_store(&error))?;
-        match doubt {
-            Some(doubt) if noticed => Err(jumped(&doubt)),
+        stored.map_err(|error| fault::of_store(&error))?;
+        match after.doubt {
+            Some(doubt) if !was_known => Err(jumped(&doubt)),
             doubt => Ok(doubt.is_none()),
         }
     }
 
+    fn clock_mark(&self) -> Result<Option<Mark>, Refusal> {
+        let kept = self.records.setting(MARK).map_err(|error| fault::of_store(&error))?;
+        Ok(kept.and_then(|kept| serde_json::from_value(kept).ok()))
+    }
+
     /// What keeps the clock from being believed, for whoever looks after the server.
     pub(crate) fn clock_doubt(&self) -> Result<Option<Refusal>, Refusal> {
-        let kept = self.records.setting(MARK).map_err(|error| fault::of_store(&error))?;
-        let mark: Option<Mark> = kept.and_then(|kept| serde_json::from_value(kept).ok());
-        Ok(mark.and_then(|mark| mark.doubt).map(|doubt| jumped(&doubt)))
+        Ok(self.clock_mark()?.and_then(|mark| mark.doubt).map(|doubt| jumped(&doubt)))
     }
+}
+
+/// Whether the mark that is kept will do: it says the same and is not old.
+fn is_fresh(kept: &Mark, after: &Mark) -> bool {
+    let age = after.seen.wall.duration_since(kept.seen.wall);
+    kept.doubt == after.doubt && (SignedDuration::ZERO..MARKED_EVERY).contains(&age)
 }
 
 fn jumped(doubt: &Doubt) -> Refusal {

@@ -17,6 +17,7 @@ mod server;
 mod set_up;
 mod settings;
 mod starts;
+mod vaults;
 
 use std::fs;
 use std::path::PathBuf;
@@ -102,6 +103,9 @@ fn served(
     }
     if settings.wants("list") {
         subject.list(figures)?;
+    }
+    if settings.wants("vaults") {
+        subject.vaults(site.folder(), figures)?;
     }
     Ok(())
 }

@@ -132,3 +132,13 @@ fn the_newest_stays_and_what_was_asked_for_counts() {
     assert_eq!(kept(BACKUP, &weekly, &points, "2026-01-28T00:00:00Z").len(), 7);
     assert_eq!(kept(BACKUP, &weekly, &points, "2026-03-01T00:00:00Z").len(), 1);
 }
+
+/// Whatever a wrong clock wrote, the newest real point stays, and so does what lies ahead.
+#[test]
+fn a_point_from_the_future_is_not_the_newest() {
+    let week = rules(&[], &[], &[("Default", "P7D")]);
+    let mut points = daily("2026-01-01", 3);
+    points.extend(daily("2099-01-01", 1));
+    let left = kept(BACKUP, &week, &points, "2026-12-01T00:00:00Z");
+    assert_eq!(left, ["2026-01-03", "2099-01-01"]);
+}

@@ -141,6 +141,39 @@ fn what_weakens_a_guarded_vault_takes_the_guard() {
     assert_eq!(guarded.ask(Method::DELETE, &proxy(BV), Value::Null).status, 200);
 }
 
+/// A policy that changes may let points go, and so may another policy: both take the guard. A new
+/// policy and the same again do not.
+#[test]
+fn policies_of_a_guarded_vault_take_the_guard() {
+    let guarded = Guarded::new();
+    let put = |path: &str, properties: &Value| {
+        guarded.ask(Method::PUT, path, json!({ "properties": properties }))
+    };
+    let daily = format!("{BV}/backupPolicies/daily");
+    let kept = json!({
+        "objectType": "BackupPolicy", "datasourceTypes": ["Custody.Sources/folders"],
+        "policyRules": [],
+    });
+    for _ in 0..2 {
+        let written = put(&daily, &kept);
+        assert!(written.status < 300, "{written:?}");
+    }
+    let mut shorter = kept.clone();
+    shorter["policyRules"] = json!([{ "objectType": "AzureRetentionRule", "name": "Default" }]);
+    assert_eq!(put(&daily, &shorter).error(), LOCKED);
+    let item = guarded.protect();
+    let folder = json!({ "paths": [guarded.source.path()] });
+    let under = |policy: &str| json!({ "folder": folder, "policyInfo": { "policyId": guarded.id(policy) } });
+    assert_eq!(put(&item, &under(&daily)).error(), LOCKED);
+    assert!(put(&item, &json!({ "folder": folder })).status < 300, "the same item");
+    let default = format!("{RSV}/backupPolicies/DefaultPolicy");
+    let changed =
+        json!({ "backupManagementType": "AzureWorkload", "workLoadType": "SAPHanaDatabase" });
+    assert_eq!(put(&default, &changed).error(), LOCKED);
+    guarded.world.grant(GUARD, MUA_OPERATOR, &guarded.keeper.object, 4);
+    assert!(put(&item, &under(&daily)).status < 300);
+}
+
 /// Whoever may on the guard unlocks a deletion for a while; then who keeps the vault deletes.
 #[test]
 fn a_deletion_is_unlocked_for_a_while() {

@@ -33,7 +33,7 @@ const WARM_UP: Duration = Duration::from_secs(1);
 /// Bytes of a token, about those of the server's.
 const TOKEN_BYTES: usize = 1000;
 /// How long making the keys of the list may take.
-const MAKING_TIME: Duration = Duration::from_mins(10);
+pub(crate) const MAKING_TIME: Duration = Duration::from_mins(10);
 
 /// A server, what it holds, and how it is to be measured.
 pub(crate) struct Subject<'s> {
@@ -52,7 +52,7 @@ impl Subject<'_> {
     }
 
     /// The load of a few connections, each with a thread of its own so that times are exact.
-    fn timed(&self) -> Load<'_> {
+    pub(crate) fn timed(&self) -> Load<'_> {
         Load { threads: self.settings.timed, connections: 1, ..self.load() }
     }
 
@@ -230,7 +230,7 @@ pub(crate) fn floor(
 }
 
 /// The load, after a short one of the same kind that is not counted.
-fn warm<S: Script>(
+pub(crate) fn warm<S: Script>(
     load: Load<'_>,
     watched: &Watched,
     script: impl Fn() -> S + Sync,
@@ -240,7 +240,7 @@ fn warm<S: Script>(
 }
 
 /// Adds requests per second, median and p99.
-fn rate(name: &str, mut outcome: Outcome, load: &Load<'_>, figures: &mut Figures) {
+pub(crate) fn rate(name: &str, mut outcome: Outcome, load: &Load<'_>, figures: &mut Figures) {
     figures.note(name, &outcome);
     let times = if load.connections == 1 {
         let (median, p99) = (outcome.percentile_ms(50), outcome.percentile_ms(99));

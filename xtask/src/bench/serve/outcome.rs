@@ -6,7 +6,7 @@ use std::time::Duration;
 /// Answers counted and timed.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
-    /// Answers of status 200.
+    /// Answers of status 200, 201 and 202.
     pub(crate) done: u64,
     /// Answers of status 429: the caller was over its share.
     pub(crate) throttled: u64,
@@ -26,7 +26,7 @@ impl Outcome {
     /// Counts one answer.
     pub(crate) fn add(&mut self, status: u16, retry_after_s: Option<u64>, took: Duration) {
         match status {
-            200 => {
+            200..=202 => {
                 self.done += 1;
                 self.times_us.push(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
             }

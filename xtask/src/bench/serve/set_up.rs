@@ -40,6 +40,7 @@ pub(crate) struct World {
     pub(crate) vault_host: String,
     pub(crate) vault: String,
     tenant: String,
+    group: String,
     pub(crate) officer: Caller,
     /// Two that may use keys, so that one can load the server while the other works.
     pub(crate) users: [Caller; 2],
@@ -96,9 +97,19 @@ impl World {
             main,
             vault_host,
             tenant,
+            group,
             officer,
             users,
         })
+    }
+
+    /// The administrator's way to the main host.
+    pub(crate) fn arm(&self) -> Result<Arm<'_>, Failure> {
+        let mut connection = Connection::open(&self.address, &self.main_host)?;
+        let resource = format!("https://{}", self.main);
+        let request = self.officer.token_request(&self.main, &self.tenant, &resource);
+        let token = text(&succeed(&mut connection, &request)?, "/access_token")?;
+        Ok(Arm { world: self, group: &self.group, token })
     }
 
     /// The request by which a caller gets a token for the key vault.
@@ -178,6 +189,71 @@ impl Caller {
     }
 }
 
+/// The administrator, asking ARM.
+pub(crate) struct Arm<'w> {
+    world: &'w World,
+    /// The group that everything lies in.
+    pub(crate) group: &'w str,
+    token: String,
+}
+
+impl Arm<'_> {
+    /// A request.
+    pub(crate) fn request(&self, method: &str, target: &str, body: Option<&Value>) -> Arc<[u8]> {
+        let body = body.map(Value::to_string);
+        let body = body.as_deref().map(|body| (JSON, body));
+        let (authority, token) = (self.world.main.as_str(), Some(self.token.as_str()));
+        Request { method, authority, target, token, body }.bytes().into()
+    }
+
+    /// Sends a request that must succeed.
+    pub(crate) fn ask(&self, method: &str, target: &str, body: &Value) -> Result<Value, Failure> {
+        self.send(&self.request(method, target, Some(body)))
+    }
+
+    pub(crate) fn get(&self, target: &str) -> Result<Value, Failure> {
+        self.send(&self.request("GET", target, None))
+    }
+
+    fn send(&self, request: &[u8]) -> Result<Value, Failure> {
+        let mut connection = Connection::open(&self.world.address, &self.world.main_host)?;
+        succeed(&mut connection, request)
+    }
+
+    /// Makes a user-assigned identity; its id.
+    pub(crate) fn identity(&self, name: &str) -> Result<String, Failure> {
+        let kind = "Microsoft.ManagedIdentity/userAssignedIdentities";
+        let id = format!("{}/providers/{kind}/{name}", self.group);
+        let target = format!("{id}?api-version=2024-11-30");
+        self.ask("PUT", &target, &json!({"location": "local"}))?;
+        Ok(id)
+    }
+
+    pub(crate) fn grant(
+        &self,
+        scope: &str,
+        role: &str,
+        to: &Caller,
+        number: u8,
+    ) -> Result<(), Failure> {
+        let (target, body) = assignment(scope, role, to, number);
+        self.ask("PUT", &target, &body).map(drop)
+    }
+}
+
+/// Path and body of a role assignment.
+fn assignment(scope: &str, role: &str, to: &Caller, number: u8) -> (String, Value) {
+    let name = format!("00000000-0000-0000-0000-0000000000{number:02}");
+    let assignment = format!("{scope}/providers/Microsoft.Authorization/roleAssignments/{name}");
+    let definition = format!("/providers/Microsoft.Authorization/roleDefinitions/{role}");
+    let properties = json!({
+        "roleDefinitionId": definition,
+        "principalId": to.object_id,
+        "principalType": "ServicePrincipal",
+    });
+    (format!("{assignment}?api-version=2022-04-01"), json!({"properties": properties}))
+}
+
 /// The administrator at work on the main host.
 struct Preparing {
     connection: Connection,
@@ -213,17 +289,8 @@ impl Preparing {
     }
 
     fn grant(&mut self, scope: &str, role: &str, to: &Caller, number: u8) -> Result<(), Failure> {
-        let name = format!("00000000-0000-0000-0000-0000000000{number:02}");
-        let assignment =
-            format!("{scope}/providers/Microsoft.Authorization/roleAssignments/{name}");
-        let definition = format!("/providers/Microsoft.Authorization/roleDefinitions/{role}");
-        let properties = json!({
-            "roleDefinitionId": definition,
-            "principalId": to.object_id,
-            "principalType": "ServicePrincipal",
-        });
-        let target = format!("{assignment}?api-version=2022-04-01");
-        self.ask("PUT", &target, &json!({"properties": properties})).map(drop)
+        let (target, body) = assignment(scope, role, to, number);
+        self.ask("PUT", &target, &body).map(drop)
     }
 }
 

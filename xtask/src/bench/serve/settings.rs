@@ -4,7 +4,8 @@ use crate::failure::{Failure, Trying};
 use crate::options::Options;
 
 /// The measurements, in the order in which they are made.
-pub(crate) const MEASURES: [&str; 7] = ["floor", "unwrap", "get", "token", "pool", "list", "start"];
+pub(crate) const MEASURES: [&str; 8] =
+    ["floor", "unwrap", "get", "token", "pool", "list", "vaults", "start"];
 
 /// What the command line says.
 pub(crate) struct Settings {
@@ -18,7 +19,7 @@ pub(crate) struct Settings {
     pub(crate) timed: usize,
     /// Sizes of RSA keys in bits.
     pub(crate) sizes: Vec<u32>,
-    /// Keys of the list that is walked.
+    /// Keys, and vaults, of the lists that are walked.
     pub(crate) keys: u32,
     /// Whether a caller that is throttled waits as long as it was told.
     pub(crate) is_patient: bool,
