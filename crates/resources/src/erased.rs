@@ -414,6 +414,7 @@ fn attached(
     Ok(all)
 }
 
+/// Identities that a request attaches: whoever does needs the right to each (rule 50).
 fn newly_attached(after: &Record, before: Option<&Record>) -> Vec<(String, ResourceId)> {
     let known = before.and_then(|record| record.identity.as_ref());
     let attached = after.identity.iter().flat_map(|identity| &identity.user_assigned);

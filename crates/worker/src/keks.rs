@@ -118,7 +118,7 @@ impl VaultKeks {
         require_enough(keys.into_values(), failover_of(status.applied.as_ref()))
     }
 
-    /// Rules 19 and 20: a key may be assigned only if its key vault lets a deletion be undone and
+    /// Rules 19, 20 and 21: a key may be assigned only if its key vault lets a deletion be undone and
     /// refuses to purge before the time. Which of the two is missing says the code, by its name: the
     /// document's texts under the two codes are swapped.
     pub(crate) fn require_recoverable(&self, key: &KeyUri) -> Result<(), KekError> {

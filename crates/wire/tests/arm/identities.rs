@@ -1,8 +1,9 @@
 //! Managed identities, and the vaults that speak as them.
 
+use http::Method;
 use serde_json::{Value, json};
 
-use crate::world::World;
+use crate::world::{MAIN, World};
 
 const GROUP: &str = "S/resourceGroups/custody/providers";
 const CRYPTO_SERVICE_ENCRYPTION_USER: &str = "e147488a-f6f5-4113-8e2d-b22465e65bf6";
@@ -125,4 +126,35 @@ fn a_new_identity_is_answered_with_where_it_lies() {
     assert_eq!(world.get(place).body, made.body);
     let again = world.put(&path, json!({ "location": "eastus" }));
     assert_eq!((again.status, again.headers.get("location")), (200, None));
+}
+
+/// Rule 50: whoever lets a vault act as an identity has rights on both.
+#[test]
+fn who_attaches_an_identity_has_rights_on_it() {
+    const CONTRIBUTOR: &str = "b24988ac-6180-42a0-ab88-20f7382dd24c";
+    const IDENTITY_OPERATOR: &str = "f1a07417-d97a-45cb-824c-7a7467783830";
+    let world = World::new();
+    world.make("S/resourceGroups/safe", json!({ "location": "local" }));
+    let identity =
+        "S/resourceGroups/safe/providers/Microsoft.ManagedIdentity/userAssignedIdentities/one";
+    world.make(identity, json!({ "location": "local" }));
+    let keeper = world.application("keeper");
+    world.grant("S/resourceGroups/custody", CONTRIBUTOR, &keeper.object, 1);
+    let vault = "S/resourceGroups/custody/providers/Microsoft.DataProtection/backupVaults/v";
+    let id = identity.replacen('S', &world.subscription, 1);
+    let attached = json!({ "type": "UserAssigned", "userAssignedIdentities": { id: {} } });
+    let body = json!({ "location": "local", "identity": attached, "properties": {} });
+    let put = |body: &Value| {
+        let token = world.token(&keeper, MAIN);
+        let answer = world.send_as(Some(&token), Method::PUT, vault, Some(body.clone()));
+        world.settle();
+        answer.status
+    };
+    assert_eq!(put(&body), 403);
+    assert_eq!(world.get(vault).status, 404, "nothing was made");
+    let grant = world.grant(identity, IDENTITY_OPERATOR, &keeper.object, 2);
+    assert_eq!(put(&body), 201);
+    // Who keeps it attached needs no right on it again.
+    assert_eq!(world.delete(&grant).status, 200);
+    assert!(put(&body) < 300);
 }
