@@ -142,7 +142,7 @@ fn revocations(site: &Site, figures: &mut Figures) -> Result<(), Failure> {
     let mut ended_before = 0;
     for _ in 0..STOPS {
         let job = site.start(&vault, "verify", json!({ "readData": true }))?;
-        site.wait(|site| Ok(site.phase(&vault, &job)?.as_deref() == Some("read")))?;
+        site.wait(|site| Ok(site.phase(&vault, &job)?.as_deref() == Some("check")))?;
         site.enable(KEYS[0], false)?;
         let watch = Stopwatch::start();
         let status = site.end(&vault, &job)?;

@@ -210,7 +210,9 @@ impl<S: Script> Line<S> {
         outcome.add(answer.status, answer.retry_after_s, now.saturating_sub(asked));
         self.script.answered(&answer)?;
         let wait = match answer.retry_after_s {
-            Some(seconds) if load.is_patient => Duration::from_secs(seconds).min(PATIENCE),
+            Some(seconds) if load.is_patient && answer.status == 429 => {
+                Duration::from_secs(seconds).min(PATIENCE)
+            }
             _ => Duration::ZERO,
         };
         self.state = State::Ready(now + wait);
