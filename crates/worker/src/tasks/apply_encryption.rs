@@ -26,7 +26,7 @@ use crate::runner::Outcome;
 use crate::vault_session::{KeyWay, VaultSession, note_ring};
 use crate::{Platform, failover, fault};
 
-/// How often a change begins anew because of that.
+/// How often a change begins anew because somebody else changed the ring meanwhile.
 const CHANGE_ATTEMPTS_MAX: u32 = 5;
 
 pub(super) fn run(job: &Job<'_>) -> Result<Outcome, TaskError> {
@@ -128,10 +128,14 @@ fn change_ring_once(
     let settings = (applied != wanted).then_some(wanted).flatten();
     let change = Change { vault: vault_id, target: &target, settings, keeps_data_keys };
     let ring = rewrap(platform, &session, &way, &change)?;
+    if ring.number() == session.ring.number() && !vault.status.is_inconsistent {
+        // The log knows this ring: it is not read for nothing.
+        return Ok(ring);
+    }
     let head = KeyringHead { number: ring.number(), hash: EntryHash::from_bytes(ring.hash()) };
     let repository = session.repository(platform, vault)?;
     match repository.log()?.keyring_changed(head) {
-        // Nothing was changed, or somebody else has told it.
+        // Somebody else has told it, or an attempt before this one.
         Err(LogError::Refused { reason: VoidReason::KeyringOlder, .. }) | Ok(_) => Ok(ring),
         Err(error) => Err(RepositoryError::from(error).into()),
     }
