@@ -100,13 +100,12 @@ impl Vault {
 
     /// Every vault below a place.
     pub fn below(place: &ResourceId, world: &World) -> Result<Vec<Self>, Stop> {
-        let mut all = Vec::new();
+        // Both are asked for before either is read: a plan begins again after each answer.
+        let mut found = Vec::new();
         for kind in VAULT_TYPES {
-            for record in world.below(place, kind)? {
-                all.push(Self::read(record)?);
-            }
+            found.push(world.below(place, kind)?);
         }
-        Ok(all)
+        found.into_iter().flatten().map(Self::read).collect::<Result<_, _>>().map_err(Stop::from)
     }
 
     /// The vaults among these records.

@@ -2,6 +2,7 @@
 
 mod load;
 mod queue;
+mod readers;
 mod schema;
 mod write;
 
@@ -13,6 +14,7 @@ use custody_resources::{ActivityEvent, Stop, World};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 use serde_json::Value;
 
+use self::readers::Readers;
 use crate::{
     Advance, ApplyError, ChangeSetting, Decide, Look, OperationFilter, ROUNDS_MAX, RecordStore,
     StoreError, TrackedOperation,
@@ -20,7 +22,7 @@ use crate::{
 
 /// Records in an SQLite file, or in memory.
 ///
-/// Readers have a connection of their own, so that nobody who reads waits for a writer, and so have
+/// Readers have connections of their own, so that nobody who reads waits for a writer, and so have
 /// looks at counters, which wait for no reader either.
 pub struct SqliteRecords {
     writer: Mutex<Connection>,
@@ -28,7 +30,7 @@ pub struct SqliteRecords {
 }
 
 struct FileReaders {
-    reader: Mutex<Connection>,
+    readers: Readers,
     watch: Mutex<Connection>,
 }
 
@@ -36,8 +38,9 @@ impl SqliteRecords {
     /// Opens the file, and makes it if there is none. A newer format, or another program's
     /// database, is refused before anything is written.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let [writer, reader, watch] = schema::open(path)?.map(Mutex::new);
-        Ok(Self { writer, file: Some(FileReaders { reader, watch }) })
+        let [writer, watch, readers @ ..] = schema::open(path)?.map(Mutex::new);
+        let file = FileReaders { readers: Readers::new(readers), watch };
+        Ok(Self { writer, file: Some(file) })
     }
 
     /// An empty store that lives as long as this value.
@@ -46,7 +49,7 @@ impl SqliteRecords {
     }
 
     fn reader(&self) -> MutexGuard<'_, Connection> {
-        lock(self.file.as_ref().map_or(&self.writer, |file| &file.reader))
+        self.file.as_ref().map_or_else(|| lock(&self.writer), |file| file.readers.free())
     }
 
     /// A counter, without waiting for who reads or writes. One that was never raised may be absent.

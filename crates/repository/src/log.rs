@@ -190,6 +190,24 @@ impl Log {
         self.append(&mut |_| Ok(Body::KeyringHead(ring.clone())))
     }
 
+    /// Records the keyring in force behind a head that was seen before. What stands before that head
+    /// is not read: this takes as long however many points there are.
+    ///
+    /// # Errors
+    /// [`LogError::RolledBack`] if the log does not hold that head, and those of appending.
+    pub fn tell_keyring(
+        parts: LogParts,
+        seen: HeadPin,
+        ring: KeyringHead,
+    ) -> Result<HeadPin, LogError> {
+        let log = Self { parts, state: Mutex::default() };
+        log.check_pin(seen)?;
+        // A history without its past judges of rings alone what every reader does; one that is
+        // older than another that stands before the head is void for them and harms nobody.
+        Arc::make_mut(&mut log.state().history).skip_to(seen.number + 1, seen.hash);
+        log.keyring_changed(ring)
+    }
+
     /// Writes a checkpoint; its pin, kept by the caller, lets [`Log::open`] begin there.
     pub fn checkpoint(&self) -> Result<HeadPin, LogError> {
         self.append(&mut |history| history.to_checkpoint().map(Body::Checkpoint))

@@ -48,6 +48,19 @@ pub struct RepositoryParts {
     pub entropy: Arc<dyn Entropy>,
 }
 
+impl RepositoryParts {
+    /// What its log needs of them.
+    pub fn log(&self) -> LogParts {
+        LogParts {
+            store: Arc::clone(&self.store),
+            vault: self.keys.vault(),
+            authenticator: Arc::clone(&self.authenticator),
+            clock: Arc::clone(&self.clock),
+            entropy: Arc::clone(&self.entropy),
+        }
+    }
+}
+
 /// A vault's repository. Threads may share it; every operation reads the log first, so several
 /// processes may work on one store.
 pub struct Repository {
@@ -85,7 +98,7 @@ impl Repository {
         clear_dead_attempt(&*parts.store)?;
         Rings::new(&*parts.store).create(1, ring)?;
         let chunkers = vec![Chunker::ContentDefined.number(), Chunker::Fixed.number()];
-        let log = Log::create(log_parts(&parts), Genesis { fingerprint, chunkers })?;
+        let log = Log::create(parts.log(), Genesis { fingerprint, chunkers })?;
         let marker = Marker { vault: parts.keys.vault(), created: begun(&log)? };
         marker.write(&*parts.store)?;
         let knife = Knife::new(&parts.keys)?;
@@ -106,7 +119,7 @@ impl Repository {
             return Err(RepositoryError::ForeignVault { found: marker.vault, expected });
         }
         let knife = Knife::new(&parts.keys)?;
-        let log = match Log::open(log_parts(&parts), None) {
+        let log = match Log::open(parts.log(), None) {
             Ok(log) => match pin.map_or(Ok(()), |pin| log.check_pin(pin)) {
                 Ok(()) => LogAccess::Sound(Arc::new(log)),
                 Err(error @ LogError::RolledBack { .. }) => {
@@ -122,7 +135,7 @@ impl Repository {
                 | LogError::Absent
                 | LogError::Store(StoreError::Device(_))),
             ) => {
-                let found = survey(&log_parts(&parts))?;
+                let found = survey(&parts.log())?;
                 LogAccess::Damaged(Arc::new(found.history), error)
             }
             Err(error) => return Err(error.into()),
@@ -338,16 +351,6 @@ fn decode_bad(plain: &[u8], marks: &mut BadMarks) -> Result<(), Malformed> {
         }
     }
     end(&cbor)
-}
-
-pub(crate) fn log_parts(parts: &RepositoryParts) -> LogParts {
-    LogParts {
-        store: Arc::clone(&parts.store),
-        vault: parts.keys.vault(),
-        authenticator: Arc::clone(&parts.authenticator),
-        clock: Arc::clone(&parts.clock),
-        entropy: Arc::clone(&parts.entropy),
-    }
 }
 
 /// When a log was begun.

@@ -18,12 +18,15 @@ pub type Body = Box<dyn Read + Send>;
 
 /// A JSON answer; `None` is an empty body.
 pub(crate) fn json(status: u16, body: Option<&Value>) -> Response<Body> {
-    let text = body.map(Value::to_string).unwrap_or_default();
-    let mut response = Response::new(Box::new(Cursor::new(text.into_bytes())) as Body);
+    let text = body.map(Value::to_string).unwrap_or_default().into_bytes();
+    let length = text.len();
+    let mut response = Response::new(Box::new(Cursor::new(text)) as Body);
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
     if body.is_some() {
         let kind = header::HeaderValue::from_static("application/json; charset=utf-8");
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        // However it is sent, a client may know how much there is.
+        response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
     }
     response
 }

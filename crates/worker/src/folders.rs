@@ -6,17 +6,14 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use custody_backup_vaults::{DeletedVaultView, Vault};
 use custody_entries::SourceError;
-use custody_names::ResourceId;
 use custody_protection::{self as protection, RestoreRequest, SourcePath};
 use custody_resources::Refusal;
 use custody_sources::{
     FolderOptions, FolderSource, FolderTarget, Marker, Overwrite, OwnerPolicy, TargetOptions,
 };
 
-use crate::vault_repository::store_place;
-use crate::{Platform, fault};
+use crate::Platform;
 
 /// What every repository begins with (docs/formats/repository.md, "Marker").
 const REPOSITORY_MARKER: (&str, &[u8]) = ("custody-repository", b"custody repository\n");
@@ -34,7 +31,7 @@ pub(crate) fn source(
         include: folder.include.clone(),
         one_file_system: folder.one_file_system,
         exclude_caches: folder.exclude_caches,
-        always_excluded: own_places(platform)?,
+        always_excluded: own_places(platform),
         own_markers: vec![
             Marker {
                 file_name: REPOSITORY_MARKER.0.to_owned(),
@@ -81,21 +78,10 @@ pub(crate) fn to_path(path: &SourcePath) -> Result<PathBuf, Refusal> {
     Ok(PathBuf::from(OsString::from_vec(path.bytes()?)))
 }
 
-/// Device and inode of custody's own places, wherever links may lead to them from.
-fn own_places(platform: &Platform) -> Result<Vec<(u64, u64)>, Refusal> {
-    let mut places = vec![platform.folder.root().to_owned(), platform.seal_place.clone()];
-    let looked = platform.records.view(&mut |world| {
-        places.truncate(2);
-        for vault in Vault::below(&ResourceId::root(), world)? {
-            places.extend(store_place(platform, &vault.status).ok());
-        }
-        for deleted in DeletedVaultView::below(&ResourceId::root(), world)? {
-            places.extend(store_place(platform, &deleted.vault.status).ok());
-        }
-        Ok(())
-    });
-    looked.map_err(fault::of_apply)?;
-    Ok(places.iter().filter_map(|place| identity(place)).collect())
+/// Device and inode of custody's own places, wherever links may lead to them from. A repository says
+/// itself that it is one, wherever it lies: it is known by its marker.
+fn own_places(platform: &Platform) -> Vec<(u64, u64)> {
+    [platform.folder.root(), &platform.seal_place].into_iter().filter_map(identity).collect()
 }
 
 fn identity(place: &Path) -> Option<(u64, u64)> {

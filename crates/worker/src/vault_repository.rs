@@ -6,11 +6,11 @@ use std::sync::Arc;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use custody_backup_vaults::{Vault, VaultStatus};
 use custody_blob_store::{BlobStore, DiskStore};
-use custody_envelope::VaultKeys;
+use custody_envelope::{Ring, VaultKeys};
 use custody_names::ItemId;
 use custody_repository::log::{
-    EntryHash, HeadPin, ItemGuid, KeyholderAuthenticator, Log, LogParts, ProcHost,
-    ServerAuthenticator, TrustedServers,
+    EntryHash, HeadPin, ItemGuid, KeyholderAuthenticator, KeyringHead, Log, LogError, LogParts,
+    ProcHost, ServerAuthenticator, TrustedServers, VoidReason,
 };
 use custody_repository::{Repository, RepositoryParts};
 use custody_resources::Refusal;
@@ -29,6 +29,27 @@ impl VaultSession {
     ) -> Result<Repository, Refusal> {
         let parts = parts(platform, Arc::clone(&self.store), self.keys.clone())?;
         Repository::open(parts, pin(&vault.status)).map_err(|error| fault::of_repository(&error))
+    }
+
+    /// Tells the log which ring is in force. Behind the newest head on record nothing has to be read
+    /// for that, so that a rewrap takes as long however many points there are.
+    pub(crate) fn tell_ring(
+        &self,
+        platform: &Platform,
+        vault: &Vault,
+        ring: &Ring,
+    ) -> Result<(), Refusal> {
+        let head = KeyringHead { number: ring.number(), hash: EntryHash::from_bytes(ring.hash()) };
+        let parts = parts(platform, Arc::clone(&self.store), self.keys.clone())?;
+        let told = match pin(&vault.status) {
+            Some(seen) => Log::tell_keyring(parts.log(), seen, head),
+            None => Log::open(parts.log(), None).and_then(|log| log.keyring_changed(head)),
+        };
+        match told {
+            // Somebody else has told it, or an attempt before this one.
+            Err(LogError::Refused { reason: VoidReason::KeyringOlder, .. }) | Ok(_) => Ok(()),
+            Err(error) => Err(fault::of_repository(&error.into())),
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use std::path::Path;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, TransactionBehavior};
 
+use super::readers::READERS;
 use crate::{BUSY_TIMEOUT, StoreError};
 
 /// `crec`, in the file's header.
@@ -71,11 +72,16 @@ CREATE TABLE counters (name TEXT NOT NULL PRIMARY KEY, value INTEGER NOT NULL) S
 INSERT INTO counters (name, value) VALUES ('revocation', 0);
 ";
 
-/// Three connections to the file, which is made if it is not there.
-pub(super) fn open(path: &Path) -> Result<[Connection; 3], StoreError> {
+/// A connection that writes, one that looks at counters and those that read, to the file, which is
+/// made if it is not there.
+pub(super) fn open(path: &Path) -> Result<[Connection; 2 + READERS], StoreError> {
     // SQLite waits for nobody while a file changes to write-ahead logging: one opens at a time.
     let _turn = turn(path)?;
-    Ok([connect(path)?, connect(path)?, connect(path)?])
+    let mut connections = Vec::with_capacity(2 + READERS);
+    while connections.len() < 2 + READERS {
+        connections.push(connect(path)?);
+    }
+    connections.try_into().map_err(|_| StoreError::Unavailable(path.display().to_string()))
 }
 
 /// Until the format is known to be ours, nothing is written through this connection, not even when

@@ -16,7 +16,7 @@ use crate::object::{self, Family};
 use crate::point::PointId;
 use crate::progress::{Phase, Progress, Status};
 use crate::read::ChunkReader;
-use crate::repository::{Repository, log_parts};
+use crate::repository::Repository;
 use crate::rings::Rings;
 
 /// A check in progress.
@@ -114,7 +114,7 @@ impl<'r> Inspection<'r> {
     }
 
     pub(super) fn log(&mut self) -> Result<(), RepositoryError> {
-        let survey = survey(&log_parts(&self.repository.parts))?;
+        let survey = survey(&self.repository.parts.log())?;
         for (number, fault) in survey.faults {
             self.problem(&format!("log/{number:010}"), &fault);
         }

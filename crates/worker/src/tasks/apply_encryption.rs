@@ -12,7 +12,6 @@ use custody_envelope::{
     begin_rewrap, finish_key_change, finish_rewrap, prove_wraps, rewrap_step, unwrap,
 };
 use custody_names::{KeyUri, KeyVersionUri, ResourceId, VaultGuid};
-use custody_repository::log::{EntryHash, KeyringHead, LogError, VoidReason};
 use custody_repository::{RepositoryError, Rings};
 use custody_resources::{Operation, ProvisioningState, Refusal};
 use serde::Deserialize as _;
@@ -132,13 +131,8 @@ fn change_ring_once(
         // The log knows this ring: it is not read for nothing.
         return Ok(ring);
     }
-    let head = KeyringHead { number: ring.number(), hash: EntryHash::from_bytes(ring.hash()) };
-    let repository = session.repository(platform, vault)?;
-    match repository.log()?.keyring_changed(head) {
-        // Somebody else has told it, or an attempt before this one.
-        Err(LogError::Refused { reason: VoidReason::KeyringOlder, .. }) | Ok(_) => Ok(ring),
-        Err(error) => Err(RepositoryError::from(error).into()),
-    }
+    session.tell_ring(platform, vault, &ring)?;
+    Ok(ring)
 }
 
 /// Before a job: if the vault follows the newest version of its key and there is a newer one, the

@@ -32,7 +32,7 @@ impl Subject<'_> {
         let vaults = Vaults { subject: self, arm: &arm };
         let count = self.settings.keys;
         vaults.make(count, figures)?;
-        for number in 0..ASSIGNMENTS {
+        for number in 0..ASSIGNMENTS.min(count) {
             let scope = vaults.id(&format!("listed-{number:05}"));
             arm.grant(&scope, READER, &self.world.officer, 1)?;
         }
@@ -178,12 +178,12 @@ impl Vaults<'_> {
     fn list(&self, count: u32, figures: &mut Figures) -> Result<(), Failure> {
         let walked = AtomicU32::new(0);
         let first =
-            format!("{}?api-version={VAULTS_API}&$top=25", self.id("").trim_end_matches('/'));
+            format!("{}?api-version={VAULTS_API}&$top=100", self.id("").trim_end_matches('/'));
         let make = |target: &str| self.arm.request("GET", target, None).to_vec();
         let load = self.load();
         let script = || Pages::new(&first, make, &walked);
         let outcome = warm(load, &self.subject.server.watched, script)?;
-        rate(&format!("a page of 25 of a list of {count} vaults"), outcome, &load, figures);
+        rate(&format!("a page of 100 of a list of {count} vaults"), outcome, &load, figures);
         if walked.into_inner() < count {
             figures.problem("the list was not walked to its end: --seconds more");
         }

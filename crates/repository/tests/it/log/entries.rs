@@ -66,6 +66,49 @@ fn reading_begins_at_a_checkpoint() {
 }
 
 #[test]
+fn a_ring_is_told_behind_a_head_that_was_seen() {
+    let world = World::new();
+    let log = world.open();
+    log.keyring_changed(ring(2)).unwrap();
+    let seen = log.history().head().unwrap();
+    let session = begin(&log);
+    session.commit(&point(1, &[1, 2]), &|_| false).unwrap();
+
+    // What lies before is not read, what lies behind is.
+    let before = world.store.read(&entry_name(1)).unwrap().unwrap();
+    world.store.delete(&entry_name(1)).unwrap();
+    let told = Log::tell_keyring(world.parts(), seen, ring(3)).unwrap();
+    let again = Log::tell_keyring(world.parts(), seen, ring(3));
+    assert_eq!(code(again), "RepositoryKeyringOlder");
+    world.store.create(&entry_name(1), &before).unwrap();
+    let history = world.open().history();
+    assert_eq!((history.head(), history.points().len()), (Some(told), 1));
+    // Behind that entry its sender does not see that there is a newer ring: everyone else does.
+    let late = Log::tell_keyring(world.parts(), told, ring(2)).unwrap();
+    let open = world.open().history();
+    assert_eq!((open.head(), open.keyring()), (Some(late), Some(&ring(3))));
+    let other = HeadPin { number: 1, ..seen };
+    assert_eq!(code(Log::tell_keyring(world.parts(), other, ring(4))), "RepositoryRolledBack");
+}
+
+#[test]
+fn telling_a_ring_costs_the_same_however_many_points_there_are() {
+    let cost = |points: u8| {
+        let world = World::new();
+        let log = world.open();
+        let session = begin(&log);
+        for number in 1..=points {
+            session.commit(&point(number, &[number]), &|_| false).unwrap();
+        }
+        let seen = log.history().head().unwrap();
+        let store = Arc::new(FaultyStore::new(world.store.clone()));
+        Log::tell_keyring(world.parts_over(store.clone()), seen, ring(2)).unwrap();
+        store.calls()
+    };
+    assert_eq!(cost(1), cost(200));
+}
+
+#[test]
 fn an_unclear_answer_makes_no_second_entry() {
     let unavailable = StoreError::Unavailable("reset".to_owned());
     let full = StoreError::Full("no room".to_owned());
