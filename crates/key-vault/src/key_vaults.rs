@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use custody_access::{Grant, Grants, Principal};
 use custody_ambient::{Clock, Entropy};
-use custody_names::{KeyName, KeyUri, TenantId};
+use custody_names::{KeyName, TenantId};
 
 use crate::answer::KeyAnswer;
 use crate::audit::{AuditSink, RequestContext};
@@ -19,17 +19,19 @@ use crate::erase::PurgedKey;
 use crate::error::{BarredCall, KeyVaultError, Result};
 use crate::key::KeyOrigin;
 use crate::key_event::KeyEvent;
-use crate::key_rows::Birth;
 use crate::key_store::KeyStore;
 use crate::opened_keys::OpenedKeys;
 use crate::operation::KeyOperation;
 use crate::private_key_pool::{Applicant, PrivateKeyPool};
 use crate::request_record::Request;
 use crate::rotation::due_rotations;
-use crate::rotation_policy::RotationPolicy;
 use crate::session::Session;
 use crate::using::applicant;
 use crate::vault::KeyVaultRef;
+
+mod in_store;
+
+use in_store::{change, changes, read, reads};
 
 /// The key vaults of one installation.
 pub struct KeyVaults {
@@ -390,112 +392,4 @@ impl KeyVaults {
     ) -> Result<()> {
         Ok(self.audit.record(&request.ended(granted, outcome, self.since_boot()))?)
     }
-}
-
-/// Whether a request changes the store.
-fn changes(operation: &KeyOperation<'_>) -> bool {
-    matches!(
-        operation,
-        KeyOperation::Create { .. }
-            | KeyOperation::CreateIfAbsent { .. }
-            | KeyOperation::Delete { .. }
-            | KeyOperation::Import { .. }
-            | KeyOperation::Purge { .. }
-            | KeyOperation::Recover { .. }
-            | KeyOperation::Restore { .. }
-            | KeyOperation::Rotate { .. }
-            | KeyOperation::SetRotationPolicy { .. }
-            | KeyOperation::Update { .. }
-    )
-}
-
-/// Whether a request only reads what the store knows of keys.
-fn reads(operation: &KeyOperation<'_>) -> bool {
-    matches!(
-        operation,
-        KeyOperation::GetDeleted { .. }
-            | KeyOperation::GetRotationPolicy { .. }
-            | KeyOperation::List { .. }
-            | KeyOperation::ListDeleted { .. }
-            | KeyOperation::ListVersions { .. }
-    )
-}
-
-fn read(
-    session: &Session<'_>,
-    vault: &KeyVaultRef,
-    operation: &KeyOperation<'_>,
-) -> Result<KeyAnswer> {
-    match operation {
-        KeyOperation::GetDeleted { name } => {
-            session.deleted_key(vault, name).map(KeyAnswer::DeletedKey)
-        }
-        KeyOperation::GetRotationPolicy { name } => {
-            let policy = session.rotation_policy(vault, name)?;
-            let policy = policy.unwrap_or_else(RotationPolicy::unset);
-            Ok(KeyAnswer::RotationPolicy { key: key_uri(vault, name), policy })
-        }
-        KeyOperation::List { page } => {
-            let (keys, next) = session.keys(vault, *page)?;
-            Ok(KeyAnswer::Keys { keys, next })
-        }
-        KeyOperation::ListDeleted { page } => {
-            let (keys, next) = session.deleted_keys(vault, *page)?;
-            Ok(KeyAnswer::DeletedKeys { keys, next })
-        }
-        KeyOperation::ListVersions { name, page } => {
-            let (keys, next) = session.versions(vault, name, *page)?;
-            Ok(KeyAnswer::Versions { keys, next })
-        }
-        _ => Err(KeyVaultError::Bug("a change was asked for as a question")),
-    }
-}
-
-fn change(
-    session: &Session<'_>,
-    vault: &KeyVaultRef,
-    operation: &KeyOperation<'_>,
-    pair: Option<&KeyPair>,
-    context: &RequestContext,
-) -> Result<KeyAnswer> {
-    let now = context.now;
-    if vault.strictness.guards_dependants && context.dependants > 0 && operation.takes_out_of_use()
-    {
-        return Err(KeyVaultError::KeyHasDependants(context.dependants));
-    }
-    match (operation, pair) {
-        (KeyOperation::Create { name, key }, Some(pair)) => {
-            session.create(vault, name, key, pair, Birth::made(now)).map(KeyAnswer::Key)
-        }
-        (KeyOperation::CreateIfAbsent { name, key, policy }, pair) => {
-            session.create_if_absent(vault, name, key, (pair, *policy), now).map(KeyAnswer::Key)
-        }
-        (KeyOperation::Import { name, key, material }, Some(pair)) => {
-            let born = Birth::imported(now, material);
-            session.create(vault, name, key, pair, born).map(KeyAnswer::Key)
-        }
-        (KeyOperation::Rotate { name }, Some(pair)) => {
-            session.rotate(vault, name, pair, now).map(KeyAnswer::Key)
-        }
-        (KeyOperation::Update { name, version, change }, _) => {
-            session.update(vault, name, *version, change, now).map(KeyAnswer::Key)
-        }
-        (KeyOperation::Delete { name }, _) => {
-            session.delete(vault, name, now).map(KeyAnswer::DeletedKey)
-        }
-        (KeyOperation::Recover { name }, _) => session.recover(vault, name).map(KeyAnswer::Key),
-        (KeyOperation::Restore { blob }, _) => session.restore(vault, blob).map(KeyAnswer::Key),
-        (KeyOperation::SetRotationPolicy { name, policy }, _) => {
-            let policy = session.set_rotation_policy(vault, name, policy, now)?;
-            Ok(KeyAnswer::RotationPolicy { key: key_uri(vault, name), policy })
-        }
-        (KeyOperation::Purge { name }, _) => {
-            session.purge(vault, name).map(|kits| KeyAnswer::Purged { kits })
-        }
-        _ => Err(KeyVaultError::Bug("a question was asked as a change")),
-    }
-}
-
-fn key_uri(vault: &KeyVaultRef, name: &KeyName) -> KeyUri {
-    KeyUri { vault: vault.vault.clone(), key: name.clone(), version: None }
 }

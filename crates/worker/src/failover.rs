@@ -1,31 +1,7 @@
-//! Several keys around one vault: which they are, and the rule for when one is lost (DESIGN §5).
+//! Several keys around one vault: the rule for when one is lost (DESIGN §5).
 
 use custody_backup_vaults::EncryptionSettings;
 use custody_envelope::{Failover, KekError, KekFault};
-use custody_names::{KeyUri, VaultGuid};
-use custody_resources::Refusal;
-
-use crate::keks::key_of;
-
-/// The keys that wrap a vault's data keys under these settings: the first one, then the standby.
-pub(crate) fn wrapping_keys(
-    settings: Option<&EncryptionSettings>,
-    guid: VaultGuid,
-) -> Result<Vec<KeyUri>, Refusal> {
-    let standby = settings.and_then(EncryptionSettings::standby).map(|key| key.key_uri.clone());
-    Ok([key_of(settings, guid)?].into_iter().chain(standby).collect())
-}
-
-/// Whether every key of `applied` is one of `wanted` as well.
-pub(crate) fn all_stay(
-    applied: Option<&EncryptionSettings>,
-    wanted: Option<&EncryptionSettings>,
-    guid: VaultGuid,
-) -> Result<bool, Refusal> {
-    let wanted = wrapping_keys(wanted, guid)?;
-    let stays = |key: &KeyUri| wanted.iter().any(|new| new.versionless() == key.versionless());
-    Ok(wrapping_keys(applied, guid)?.iter().all(stays))
-}
 
 /// What a refusal of one of several keys means under these settings.
 pub(crate) fn failover_of(settings: Option<&EncryptionSettings>) -> Failover {

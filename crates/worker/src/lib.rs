@@ -51,6 +51,7 @@ mod sign_in;
 mod tasks;
 mod transfer;
 mod unsent;
+mod vault_keys;
 mod vault_repository;
 mod vault_session;
 mod view;

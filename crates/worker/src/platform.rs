@@ -1,42 +1,27 @@
 //! One process's hold on an installation: its stores, its key vault, its ledger, its engine.
 
 use std::collections::HashMap;
-use std::fs;
-use std::num::NonZeroUsize;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::thread::{JoinHandle, available_parallelism};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
-use custody_activity::{AuditDestination, DiagnosticSetting, EventSubscription, Ledger, Signer};
+use custody_activity::Ledger;
 use custody_ambient::{Clock, Entropy};
-use custody_backup_vaults::{
-    BackupVault, DeletedBackupVault, DeletedRecoveryServicesVault, GuardProxy,
-    RecoveryServicesVault, ResourceGuard, ResourceGuards, Vault,
-};
-use custody_directory::{self as directory, Locations, Region};
+use custody_backup_vaults::Vault;
+use custody_directory::Locations;
 use custody_envelope::SecretBytes;
-use custody_key_vault::{
-    DeletedKeyVaultKind, DeletedManagedHsmKind, FileSeal, KeyStore, KeyVaultKind, KeyVaults,
-    LocalRoleDefinitionKind, LocalRoleKind, ManagedHsmKind, PassphraseSeal, ReleaseAuthority, Seal,
-};
-use custody_names::{CorrelationId, OperationId, ResourceId};
-use custody_protection::{
-    BackupInstance, BackupPolicy, DataProtectionPolicy, DeletedBackupInstance, DeletedPoint, Item,
-    ProtectedItem, ProtectionContainer, RecoveryPoint, WorkloadPoint,
-};
-use custody_record_store::{RecordStore, SqliteRecords, TrackedOperation};
-use custody_resources::{
-    Answer, Caller, Decided, Engine, Kind, Refusal, Registry, Request, Stored, Verb,
-};
+use custody_key_vault::KeyVaults;
+use custody_names::{OperationId, ResourceId};
+use custody_protection::Item;
+use custody_record_store::{RecordStore, TrackedOperation};
+use custody_resources::{Answer, Caller, Decided, Engine, Kind, Refusal, Request, Stored, Verb};
 use serde_json::Value;
 
-use crate::audit::LedgerSink;
 use crate::conclusions::Conclusions;
 use crate::due_work::DueWork;
-use crate::error::{StartError, part};
+use crate::fault;
 use crate::following::Following;
 use crate::installation::{DataFolder, Installation};
 use crate::key_access::{Asked, KeyVaultFacts};
@@ -44,63 +29,18 @@ use crate::key_alerts::KeyFailures;
 use crate::key_probes::Probing;
 use crate::key_vault_link::KeyVaultLink;
 use crate::sign_in::TokenDesk;
-use crate::{fault, orphans, rescue};
+
+mod opening;
+mod seal_choice;
+
+pub use opening::PlatformOptions;
+pub use seal_choice::SealChoice;
+pub(crate) use seal_choice::open_seal;
 
 /// How long a waiter sleeps before it looks for changes that another process made.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// The setting that says that keys were made, so that a missing keys.db is noticed.
-const SETTING_KEYS_MADE: &str = "keys-made";
 /// The group that resources lie in unless told otherwise.
 pub(crate) const DEFAULT_GROUP: &str = "custody";
-/// The name of the secret that signs the ledger's heads and the log entries made without a key.
-const SIGNING_SECRET: &str = "signing";
-
-/// How the root key of the embedded key vault is kept.
-pub enum SealChoice {
-    /// A file (0600) in this folder, named after the installation.
-    File {
-        /// A folder outside the data folder.
-        folder: PathBuf,
-    },
-    /// The same, sealed under a passphrase.
-    Passphrase {
-        /// A folder outside the data folder.
-        folder: PathBuf,
-        /// The passphrase.
-        passphrase: SecretBytes,
-    },
-}
-
-impl SealChoice {
-    /// The same choice once more.
-    pub(crate) fn again(&self) -> Self {
-        match self {
-            Self::File { folder } => Self::File { folder: folder.clone() },
-            Self::Passphrase { folder, passphrase } => Self::Passphrase {
-                folder: folder.clone(),
-                passphrase: SecretBytes::new(passphrase.expose().to_vec()),
-            },
-        }
-    }
-}
-
-/// What a platform is opened with.
-pub struct PlatformOptions {
-    /// The data folder.
-    pub data_folder: PathBuf,
-    /// The seal.
-    pub seal: SealChoice,
-    /// The clock.
-    pub clock: Arc<dyn Clock>,
-    /// Randomness for keys.
-    pub entropy: Arc<dyn Entropy>,
-    /// The operating system's name of the user, for the ledger.
-    pub os_user: String,
-    /// Whose word counts for the release of keys.
-    pub release_authorities: Vec<ReleaseAuthority>,
-    /// Places besides Azure's regions and the installation's own.
-    pub locations: Vec<Region>,
-}
 
 /// One process's hold on an installation.
 pub struct Platform {
@@ -146,78 +86,6 @@ pub struct Platform {
 }
 
 impl Platform {
-    /// Opens a data folder, setting it up if it is empty, and winds up what dead processes left.
-    pub fn open(options: PlatformOptions) -> Result<Arc<Self>, StartError> {
-        let folder = DataFolder::open_or_create(&options.data_folder)?;
-        let records =
-            SqliteRecords::open(&folder.records()).map_err(|error| part(error.code(), &error))?;
-        let platform = Self::over(folder, records, options)?;
-        orphans::wind_up(&platform)?;
-        // What cannot be mended now is tried again by housekeeping, which says so.
-        let _ = platform.end_abandoned_drills();
-        Ok(platform)
-    }
-
-    /// The same over records that may be made up for the occasion.
-    pub(crate) fn over(
-        folder: DataFolder,
-        records: SqliteRecords,
-        options: PlatformOptions,
-    ) -> Result<Arc<Self>, StartError> {
-        let PlatformOptions {
-            seal, clock, entropy, os_user, locations, release_authorities, ..
-        } = options;
-        let installation = match folder.installation()? {
-            Some(installation) => installation,
-            None => folder.install(&Installation::mint(entropy.as_ref(), clock.now())?)?,
-        };
-        let seal_kind = match &seal {
-            SealChoice::File { .. } => "file",
-            SealChoice::Passphrase { .. } => "passphrase",
-        };
-        let (seal, seal_place) = open_seal(seal, &folder, &installation, &entropy)?;
-        let keys = Arc::new(open_keys(&folder, &records, seal, &entropy)?);
-        let signing_seed =
-            keys.server_secret(SIGNING_SECRET).map_err(|error| part(error.code(), &error))?;
-        let ledger = Arc::new(open_ledger(&folder, &signing_seed, &clock)?);
-        let locations = Locations::new(&installation.location, locations);
-        let sink = Arc::new(LedgerSink::new(Arc::clone(&ledger)));
-        let cores = available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        let platform = Arc::new(Self {
-            key_vaults: KeyVaults::new(keys, sink, Arc::clone(&clock))
-                .with_cores(cores)
-                .with_release_authorities(release_authorities),
-            engine: Engine::new(registry(), Box::new(directory::RoleAuthorizer))
-                .with_admission(Box::new(ResourceGuards))
-                .with_locations(locations.names()),
-            locations,
-            owner: orphans::this_process().map_err(|error| part("HostUnreadable", &error))?,
-            records: Arc::new(records),
-            folder,
-            installation,
-            ledger,
-            clock,
-            entropy,
-            os_user,
-            seal_place,
-            seal_kind,
-            signing_seed,
-            tokens: TokenDesk::default(),
-            events_dropped: AtomicU64::new(0),
-            key_vault_facts: Conclusions::default(),
-            key_failures: KeyFailures::default(),
-            following: Following::default(),
-            key_vault_link: OnceLock::new(),
-            probing: Probing::default(),
-            due_work: DueWork::default(),
-            threads: Mutex::default(),
-            warnings: Mutex::default(),
-            changed: (Mutex::new(0), Condvar::new()),
-        });
-        platform.bootstrap()?;
-        Ok(platform)
-    }
-
     /// The name of this machine.
     pub fn host_name(&self) -> String {
         rustix::system::uname().nodename().to_string_lossy().into_owned()
@@ -345,134 +213,6 @@ impl Platform {
         *lock(count) += 1;
         condition.notify_all();
     }
-
-    /// The records that every installation has; made again if the record store was lost.
-    fn bootstrap(&self) -> Result<(), StartError> {
-        let subscription_id = self.installation.subscription_id;
-        let group = DEFAULT_GROUP.parse().map_err(|_| StartError::Bug("the group is a name"))?;
-        let group = ResourceId::resource_group(subscription_id, &group);
-        // Every later start only looks: it takes no write lock.
-        if self.stored::<directory::ResourceGroup>(&group).is_ok() {
-            return Ok(());
-        }
-        let subscription = ResourceId::subscription(subscription_id);
-        let facts = directory::Founding {
-            tenant: self.installation.tenant_id,
-            subscription: subscription_id,
-            subscription_name: "custody".to_owned(),
-            administrator: self.installation.administrator_id,
-            administrator_name: self.os_user.clone(),
-            now: self.clock.now(),
-            correlation: CorrelationId::mint(self.entropy.as_ref())?,
-        };
-        let founded = self.records.apply(&mut |world| {
-            if world.record(&subscription)?.is_some() {
-                return Ok(Vec::new());
-            }
-            Ok(directory::found(&facts)?)
-        });
-        founded.map_err(|error| StartError::refused(&fault::of_apply(error)))?;
-        let body = serde_json::json!({ "location": self.installation.location });
-        rescue::put(self, &group, body).map_err(|refusal| StartError::refused(&refusal))?;
-        Ok(())
-    }
-}
-
-/// Every kind of resource the platform serves.
-fn registry() -> Registry {
-    directory::register(Registry::new())
-        .with::<KeyVaultKind>()
-        .with::<DeletedKeyVaultKind>()
-        .with::<ManagedHsmKind>()
-        .with::<DeletedManagedHsmKind>()
-        .with::<LocalRoleKind>()
-        .with::<LocalRoleDefinitionKind>()
-        .with::<RecoveryServicesVault>()
-        .with::<DeletedRecoveryServicesVault>()
-        .with::<BackupPolicy>()
-        .with::<GuardProxy<RecoveryServicesVault>>()
-        .with::<BackupVault>()
-        .with::<GuardProxy<BackupVault>>()
-        .with::<ResourceGuard>()
-        .with::<DeletedBackupVault>()
-        .with::<DataProtectionPolicy>()
-        .with::<BackupInstance>()
-        .with::<RecoveryPoint>()
-        .with::<DeletedBackupInstance>()
-        .with::<DeletedPoint>()
-        .with::<ProtectionContainer>()
-        .with::<ProtectedItem>()
-        .with::<WorkloadPoint>()
-        .with::<AuditDestination>()
-        .with::<DiagnosticSetting>()
-        .with::<EventSubscription>()
-}
-
-pub(crate) fn open_seal(
-    choice: SealChoice,
-    folder: &DataFolder,
-    installation: &Installation,
-    entropy: &Arc<dyn Entropy>,
-) -> Result<(Arc<dyn Seal>, PathBuf), StartError> {
-    let name = format!("{}.seal", installation.installation_id);
-    let (SealChoice::File { folder: place } | SealChoice::Passphrase { folder: place, .. }) =
-        &choice;
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(place)
-        .map_err(|error| StartError::folder(place, &error))?;
-    let opened: Result<(Arc<dyn Seal>, PathBuf), _> = match choice {
-        SealChoice::File { folder: place } => {
-            let path = place.join(name);
-            FileSeal::at(&path, folder.root()).map(|seal| (Arc::new(seal) as Arc<dyn Seal>, path))
-        }
-        SealChoice::Passphrase { folder: place, passphrase } => {
-            let path = place.join(name);
-            PassphraseSeal::at(&path, folder.root(), passphrase, Arc::clone(entropy))
-                .map(|seal| (Arc::new(seal) as Arc<dyn Seal>, path))
-        }
-    };
-    opened.map_err(|error| part(error.code(), &error))
-}
-
-/// Opens keys.db, or makes it for a new installation; a lost one is never replaced in silence.
-fn open_keys(
-    folder: &DataFolder,
-    records: &SqliteRecords,
-    seal: Arc<dyn Seal>,
-    entropy: &Arc<dyn Entropy>,
-) -> Result<KeyStore, StartError> {
-    let path = folder.keys();
-    let made =
-        records.setting(SETTING_KEYS_MADE).map_err(|error| part(error.code(), &error))?.is_some();
-    if made && !path.exists() {
-        return Err(StartError::KeysMissing(folder.root().to_owned()));
-    }
-    let opened = if made {
-        KeyStore::open(&path, seal, Arc::clone(entropy))
-    } else {
-        KeyStore::create(&path, seal, Arc::clone(entropy))
-    };
-    let keys = opened.map_err(|error| part(error.code(), &error))?;
-    if !made {
-        records
-            .set_setting(SETTING_KEYS_MADE, &Value::Bool(true))
-            .map_err(|error| part(error.code(), &error))?;
-    }
-    Ok(keys)
-}
-
-fn open_ledger(
-    folder: &DataFolder,
-    seed: &SecretBytes,
-    clock: &Arc<dyn Clock>,
-) -> Result<Ledger, StartError> {
-    let seed: &[u8; 32] =
-        seed.expose().try_into().map_err(|_| StartError::Bug("a server secret has 32 bytes"))?;
-    let signer = Signer::from_seed(seed).map_err(|error| part(error.code(), &error))?;
-    Ledger::open(&folder.ledger(), Some(signer), Arc::clone(clock))
-        .map_err(|error| part(error.code(), &error))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

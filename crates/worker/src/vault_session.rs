@@ -19,10 +19,10 @@ use custody_resources::Refusal;
 use data_encoding::{BASE64, HEXLOWER};
 
 use crate::error::TaskError;
-use crate::keks::{self, VaultKeks};
+use crate::keks::VaultKeks;
 use crate::key_access::Cause;
 use crate::vault_repository::open_store;
-use crate::{Platform, failover, fault};
+use crate::{Platform, fault, vault_keys};
 
 /// How often a lease holder looks whether something changed that may revoke: the bound of
 /// revocation for running jobs (rule 119, DESIGN §5).
@@ -95,7 +95,7 @@ impl VaultSession {
         let known = known_ring(status)?;
         let keks = VaultKeks::new(platform, vault, settings, cause)?;
         let store = open_store(platform, status)?;
-        let allowed = Arc::new(keks::keys_of(status.applied.as_ref(), known.vault)?);
+        let allowed = Arc::new(vault_keys::keys_of(status.applied.as_ref(), known.vault)?);
         let way = KeyWay { keks, allowed };
         way.keks.require_usable(status).map_err(|error| fault::of_key(&error))?;
         let unlocked = Self::unlock_newest(platform, store.as_ref(), &known, status, &way);
@@ -116,7 +116,7 @@ impl VaultSession {
     ) -> Result<Self, Refusal> {
         let applied = vault.status.applied.as_ref();
         let guid = vault.status.vault_guid.ok_or_else(|| Refusal::bug("the vault has no GUID"))?;
-        let same = applied.is_some() && failover::all_stay(applied, wanted, guid)?;
+        let same = applied.is_some() && vault_keys::all_stay(applied, wanted, guid)?;
         let speaks = if same { wanted } else { applied };
         Self::open_as(platform, vault, speaks, cause)
     }

@@ -23,7 +23,7 @@ use crate::job::Job;
 use crate::keks::{self, VaultKeks};
 use crate::runner::Outcome;
 use crate::vault_session::{KeyWay, VaultSession, note_ring};
-use crate::{Platform, failover, fault};
+use crate::{Platform, failover, fault, vault_keys};
 
 /// How often a change begins anew because somebody else changed the ring meanwhile.
 const CHANGE_ATTEMPTS_MAX: u32 = 5;
@@ -122,7 +122,7 @@ fn change_ring_once(
     let applied = vault.status.applied.as_ref();
     let target = target(job, vault, (wanted, applied), guid, &way.keks)?;
     // A key that goes away knows the data keys so far; one that comes beside another does not.
-    let keeps_data_keys = failover::all_stay(applied, wanted, guid)?;
+    let keeps_data_keys = vault_keys::all_stay(applied, wanted, guid)?;
     let vault_id = &vault.record.id;
     let settings = (applied != wanted).then_some(wanted).flatten();
     let change = Change { vault: vault_id, target: &target, settings, keeps_data_keys };
@@ -140,7 +140,7 @@ fn change_ring_once(
 pub(crate) fn follow_newest(job: &Job<'_>, vault: Vault) -> Result<Vault, TaskError> {
     let status = &vault.status;
     let guid = status.vault_guid.ok_or_else(|| Refusal::bug("the vault has no GUID"))?;
-    let mut keys = failover::wrapping_keys(status.applied.as_ref(), guid)?;
+    let mut keys = vault_keys::wrapping_keys(status.applied.as_ref(), guid)?;
     let several = keys.len() > 1;
     keys.retain(rules::follows_newest_version);
     if keys.is_empty() {
@@ -273,7 +273,7 @@ pub(super) fn way(
     guid: VaultGuid,
 ) -> Result<KeyWay, TaskError> {
     let keks = VaultKeks::new(job.platform, vault, wanted, job.cause())?;
-    Ok(KeyWay { keks, allowed: Arc::new(keks::keys_of(wanted, guid)?) })
+    Ok(KeyWay { keks, allowed: Arc::new(vault_keys::keys_of(wanted, guid)?) })
 }
 
 /// What the ring is to be wrapped by: the version that the settings mean now, proven to be an RSA
@@ -288,14 +288,14 @@ pub(super) fn target(
     keks: &VaultKeks,
 ) -> Result<KeyTarget, TaskError> {
     if wanted.is_none() {
-        let key = keks::key_of(None, guid)?;
+        let key = vault_keys::key_of(None, guid)?;
         keks.ensure_platform_key(&key).map_err(|error| fault::of_key(&error))?;
     }
     for key in wanted.iter().flat_map(|wanted| wanted.addressed_keys()) {
         keks.require_holder(key).map_err(|error| fault::of_key(&error))?;
     }
     let mut keys = Vec::new();
-    for key in failover::wrapping_keys(wanted, guid)? {
+    for key in vault_keys::wrapping_keys(wanted, guid)? {
         let version = usable_version(job, keks, &key)?;
         let mut known = applied.iter().flat_map(|applied| applied.addressed_keys());
         if wanted.is_some() && !known.any(|known| known.key_uri == key) {
@@ -309,7 +309,7 @@ pub(super) fn target(
         wanted.infrastructure_encryption == InfrastructureEncryption::Enabled
     });
     if layered {
-        let layer = keks::second_layer_key(guid)?;
+        let layer = vault_keys::second_layer_key(guid)?;
         keks.ensure_platform_key(&layer).map_err(|error| fault::of_key(&error))?;
         let key = usable_version(job, keks, &layer)?;
         target.infrastructure = vec![WrapKey { key, algorithm: WrapAlgorithm::RsaOaep256 }];
