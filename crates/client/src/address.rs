@@ -12,6 +12,8 @@ pub mod kinds {
     pub const MANAGED_HSM: &str = "Microsoft.KeyVault/managedHSMs";
     /// Backup vaults.
     pub const BACKUP_VAULT: &str = "Microsoft.DataProtection/backupVaults";
+    /// Recovery Services vaults.
+    pub const RECOVERY_SERVICES_VAULT: &str = "Microsoft.RecoveryServices/vaults";
     /// Destinations of audit records.
     pub const AUDIT_DESTINATION: &str = "Custody.Audit/destinations";
     /// Diagnostic settings.
@@ -58,6 +60,12 @@ impl Addresses {
     /// A protected item of a Backup vault.
     pub fn item(vault: &ResourceId, item: &str) -> Result<ResourceId, InvalidName> {
         Ok(vault.child("backupInstances", &item.parse()?))
+    }
+
+    /// A container of a Recovery Services vault.
+    pub fn container(vault: &ResourceId, name: &str) -> Result<ResourceId, InvalidName> {
+        let fabric = vault.child("backupFabrics", &"Azure".parse()?);
+        Ok(fabric.child("protectionContainers", &name.parse()?))
     }
 
     /// The path of all resources of `kind` below `scope`, for listing and for extensions.

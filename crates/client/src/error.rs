@@ -73,6 +73,19 @@ impl ClientError {
         error
     }
 
+    /// Reads a job's error of either kind of vault: `{code, message, recommendedAction?}` or
+    /// `{errorTitle, errorString, recommendations?}`, whose text begins with the code.
+    pub(crate) fn from_job(error: &Value) -> Option<Self> {
+        let text = |name: &str| error.get(name).and_then(Value::as_str);
+        let Some(code) = text("errorTitle") else { return Self::from_value(error) };
+        let message = text("errorString").unwrap_or_default();
+        let message = message.strip_prefix(code).and_then(|rest| rest.strip_prefix(": "));
+        let mut read = Self::new(code, message.or(text("errorString")).unwrap_or_default());
+        let advice = error.pointer("/recommendations/0").and_then(Value::as_str);
+        read.fix = advice.map(str::to_owned);
+        Some(read)
+    }
+
     /// Reads `{code, message, details?, innererror?, additionalInfo?}`.
     pub(crate) fn from_value(error: &Value) -> Option<Self> {
         let text = |value: &Value| value.as_str().map(str::to_owned);

@@ -106,7 +106,7 @@ impl Job {
     }
 
     fn failure(&self) -> ClientError {
-        let first = self.error_details.first().and_then(ClientError::from_value);
+        let first = self.error_details.first().and_then(ClientError::from_job);
         first.unwrap_or_else(|| {
             ClientError::new(JOB_FAILED, format!("the {} job failed", self.operation))
         })

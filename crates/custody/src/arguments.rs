@@ -117,10 +117,11 @@ pub(crate) struct GroupOption {
     pub resource_group: Option<String>,
 }
 
-/// In which Backup vault.
+/// In which vault.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct VaultOption {
-    /// Backup vault [default: the installation's, or the only one that has the item]
+    /// Vault, by its name or resource id [default: the installation's, or the only one that has the
+    /// item]
     #[arg(long, alias = "vault-name", value_name = "NAME")]
     pub vault: Option<String>,
     /// The vault's resource group.

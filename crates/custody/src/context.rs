@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use custody_client::{Addresses, Client, Installation};
 use custody_names::ResourceGroupName;
+use serde_json::Value;
 use zeroize::Zeroizing;
 
-use crate::arguments::{Arguments, Command, Global};
+use crate::arguments::{Arguments, Command, Global, GroupOption};
 use crate::commands;
 use crate::config::Config;
 use crate::error::CliError;
@@ -109,6 +110,19 @@ impl<'w> Context<'w> {
             Some(name) => Ok(name.parse()?),
             None => Ok(self.installation()?.defaults.resource_group.clone()),
         }
+    }
+
+    /// The resources of a kind: those of the named group, or all.
+    pub(crate) fn resources(
+        &self,
+        group: &GroupOption,
+        kind: &str,
+    ) -> Result<Vec<Value>, CliError> {
+        let scope = match &group.resource_group {
+            Some(group) => self.addresses()?.group(&group.parse()?),
+            None => self.addresses()?.subscription(),
+        };
+        Ok(self.client()?.list(&Addresses::collection(&scope, kind))?)
     }
 
     /// What the server takes from the machine.

@@ -6,6 +6,7 @@
 //! [`ExitCode`](exit_code::ExitCode) is from a documented table (`docs/exit-codes.md`).
 
 mod administrator;
+mod answers;
 mod arguments;
 mod commands;
 mod config;
@@ -30,6 +31,7 @@ mod serving;
 mod set_up;
 mod surroundings;
 mod terminal;
+mod vaults;
 mod verbose;
 mod virtual_clock;
 

@@ -145,6 +145,7 @@ impl Kind for ProtectedItem {
             },
             "isScheduledForDeferredDelete": deletion.map(|_| true),
             "deferredDeleteTimeInUTC": deletion.map(|deletion| deletion.deleted_at),
+            "scheduledPurgeTime": deletion.map(|deletion| deletion.purge_at),
             "protectedItemHealthStatus": if newest.is_some() { "Healthy" } else { "IRPending" },
             "protectionStatus": "Healthy",
             "lastBackupStatus": if newest.is_some() { "Healthy" } else { "IRPending" },

@@ -160,12 +160,8 @@ fn destination(verb: &Destination, context: &Context<'_>) -> Result<Outcome, Cli
             )
         }
         Destination::List(group) => {
-            let scope = match &group.resource_group {
-                Some(group) => context.addresses()?.group(&group.parse()?),
-                None => context.addresses()?.subscription(),
-            };
-            let path = Addresses::collection(&scope, kinds::AUDIT_DESTINATION);
-            client.list(&path)?.into_iter().map(flat).collect()
+            let listed = context.resources(group, kinds::AUDIT_DESTINATION)?;
+            listed.into_iter().map(flat).collect()
         }
         Destination::Delete(named) => {
             client.delete(id(&named.name, &named.group, context)?.as_str())?;

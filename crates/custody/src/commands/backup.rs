@@ -1,4 +1,4 @@
-//! `custody backup`: Backup vaults.
+//! `custody backup`: vaults and what is protected in them.
 
 use clap::{Args, Subcommand};
 
@@ -6,12 +6,14 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::output::Outcome;
 
+mod deleted_item;
 mod deleted_vault;
 mod encryption;
+mod item;
 mod key_health;
 mod vault;
 
-/// Backup vaults and their encryption
+/// Vaults of both kinds, their encryption, and the items in them
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     #[command(subcommand)]
@@ -22,6 +24,8 @@ pub(crate) struct Options {
 enum Noun {
     Vault(vault::Options),
     DeletedVault(deleted_vault::Options),
+    Item(item::Options),
+    DeletedItem(deleted_item::Options),
 }
 
 /// Carries out a verb.
@@ -29,5 +33,7 @@ pub(crate) fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, C
     match &options.noun {
         Noun::Vault(options) => vault::run(options, context),
         Noun::DeletedVault(options) => deleted_vault::run(options, context),
+        Noun::Item(options) => item::run(options, context),
+        Noun::DeletedItem(options) => deleted_item::run(options, context),
     }
 }

@@ -3,18 +3,18 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use custody_client::{Addresses, kinds};
 use custody_names::{KeyName, KeyVaultName, KeyVersion};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
+use crate::answers::{list, word};
 use crate::arguments::GroupOption;
 use crate::confirm::confirm;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit_code::ExitCode;
 use crate::output::Outcome;
-use crate::{human, jobs, terminal};
+use crate::{human, jobs, vaults};
 
 mod report;
 
@@ -57,7 +57,7 @@ struct Revoke {
     /// Really disable the key version of this vault, measure, and enable it again
     #[arg(long, requires = "vault")]
     live: bool,
-    /// Backup vault to make a live drill on
+    /// Vault to make a live drill on: its name, whichever kind it is of, or its resource id
     #[arg(long, value_name = "NAME", requires = "live")]
     vault: Option<String>,
     #[command(flatten)]
@@ -104,11 +104,12 @@ pub(crate) fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, C
 /// Takes the key of a vault away for a moment.
 fn live(revoke: &Revoke, vault: &str, context: &Context<'_>) -> Result<Outcome, CliError> {
     let group = context.group(revoke.group.resource_group.as_deref())?;
-    let id = context.addresses()?.resource(&group, kinds::BACKUP_VAULT, vault)?;
+    let id = vaults::find(context, &group, vault)?;
+    let name = id.name().unwrap_or_default();
     let consequence = format!(
-        "The key version that wraps {vault} will be disabled for a moment: every job under it fails."
+        "The key version that wraps {name} will be disabled for a moment: every job under it fails."
     );
-    confirm(context, revoke.yes, &consequence, vault)?;
+    confirm(context, revoke.yes, &consequence, name)?;
     let body = json!({ "live": true, "itemsMax": revoke.items_max });
     let done = jobs::run(context, &id, &format!("{id}/drillRevoke"), &body)?;
     let sealed = done.job.result.clone();
@@ -142,19 +143,19 @@ pub(crate) fn what_breaks(
 /// The same for all keys of a key vault.
 pub(crate) fn what_key_vault_breaks(context: &Context<'_>, name: &str) -> Result<String, CliError> {
     let vault: KeyVaultName = name.parse()?;
-    let scope = context.addresses()?.subscription();
-    let vaults = context.client()?.list(&Addresses::collection(&scope, kinds::BACKUP_VAULT))?;
     let host = format!("https://{vault}.").to_ascii_lowercase();
-    let under_it = |resource: &&Value| {
-        let uri = "/properties/securitySettings/encryptionSettings/keyVaultProperties/keyUri";
-        let uri = resource.pointer(uri).and_then(Value::as_str);
-        uri.is_some_and(|uri| uri.to_ascii_lowercase().starts_with(&host))
-    };
-    let lines = vaults
-        .iter()
-        .filter(under_it)
-        .map(|resource| format!("  Backup vault {}\n", word(resource, "name")));
-    Ok(lines.collect())
+    let mut lines = String::new();
+    for (kind, resource) in vaults::resources(context, &GroupOption::default())? {
+        let names_it = |key: &str| {
+            let uri = format!("/properties/securitySettings/encryptionSettings/{key}/keyUri");
+            let uri = resource.pointer(&uri).and_then(Value::as_str);
+            uri.is_some_and(|uri| uri.to_ascii_lowercase().starts_with(&host))
+        };
+        if names_it("keyVaultProperties") || names_it("standbyKeyProperties") {
+            let _ = writeln!(lines, "  {} {}", kind.title(), word(&resource, "name"));
+        }
+    }
+    Ok(lines)
 }
 
 fn dependants(
@@ -224,12 +225,4 @@ fn summary(report: &Value) -> String {
         human::count(number("items"), "item"),
         human::count(number("recoveryPoints"), "recovery point"),
     )
-}
-
-fn list<'v>(value: &'v Value, field: &str) -> &'v [Value] {
-    value.get(field).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
-}
-
-fn word(value: &Value, field: &str) -> String {
-    value.get(field).and_then(Value::as_str).map(terminal::line).unwrap_or_default()
 }

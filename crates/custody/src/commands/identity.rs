@@ -1,7 +1,7 @@
 //! `custody identity`: user-assigned identities.
 
 use clap::{Args, Subcommand};
-use custody_client::{Addresses, kinds};
+use custody_client::kinds;
 use serde_json::{Map, Value, json};
 
 use crate::arguments::GroupOption;
@@ -98,11 +98,7 @@ pub(crate) fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, C
 
 /// The identities of a group, or all.
 pub(crate) fn all(context: &Context<'_>, group: &GroupOption) -> Result<Vec<Value>, CliError> {
-    let scope = match &group.resource_group {
-        Some(group) => context.addresses()?.group(&group.parse()?),
-        None => context.addresses()?.subscription(),
-    };
-    let listed = context.client()?.list(&Addresses::collection(&scope, kinds::IDENTITY))?;
+    let listed = context.resources(group, kinds::IDENTITY)?;
     Ok(listed.into_iter().map(flat).collect())
 }
 

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use crate::arguments::VaultOption;
 use crate::context::Context;
 use crate::error::CliError;
-use crate::items;
 use crate::output::{Column, Outcome};
+use crate::vaults;
 
 /// Jobs: backups, restores, changes of keys, checks
 #[derive(Debug, Args)]
@@ -73,7 +73,7 @@ pub(crate) fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, C
     match &options.verb {
         Verb::List(list) => {
             let mut jobs = Vec::new();
-            for vault in items::vaults(context, &list.vault)? {
+            for vault in vaults::all(context, &list.vault)? {
                 jobs.extend(context.client()?.list(&format!("{vault}/backupJobs"))?);
             }
             jobs.retain(|job| {
@@ -104,7 +104,7 @@ fn has(job: &Value, pointer: &str, wanted: Option<&str>) -> bool {
 
 fn find(context: &Context<'_>, named: &Named) -> Result<(ResourceId, Value), CliError> {
     let id: OperationId = named.name.parse().map_err(|error: InvalidName| error)?;
-    for vault in items::vaults(context, &named.vault)? {
+    for vault in vaults::all(context, &named.vault)? {
         let path = vault.child("backupJobs", &id.to_string().parse()?);
         if let Some(job) = context.client()?.find(path.as_str())? {
             return Ok((path, job));

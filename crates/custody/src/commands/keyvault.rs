@@ -128,12 +128,7 @@ pub(crate) fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, C
             Ok(Outcome::data(vault).with_columns(COLUMNS))
         }
         Verb::List(group) => {
-            let scope = match &group.resource_group {
-                Some(group) => context.addresses()?.group(&group.parse()?),
-                None => context.addresses()?.subscription(),
-            };
-            let listed =
-                context.client()?.list(&Addresses::collection(&scope, kinds::KEY_VAULT))?;
+            let listed = context.resources(group, kinds::KEY_VAULT)?;
             Ok(Outcome::data(listed).with_columns(COLUMNS))
         }
         Verb::SetPolicy(policy) => policy::set(policy, context),

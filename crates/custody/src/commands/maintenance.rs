@@ -8,7 +8,7 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::exit_code::ExitCode;
 use crate::output::Outcome;
-use crate::{human, items, jobs, terminal};
+use crate::{human, jobs, terminal, vaults};
 
 /// Runs `action` on the vaults that the option stands for.
 pub(crate) fn run(
@@ -20,7 +20,7 @@ pub(crate) fn run(
     let mut reports = Vec::new();
     let mut text = String::new();
     let mut exit = ExitCode::Success;
-    for vault in items::vaults(context, option)? {
+    for vault in vaults::all(context, option)? {
         let done = jobs::run(context, &vault, &format!("{vault}/{action}"), body)?;
         let name = vault.name().unwrap_or_default();
         let result = &done.job.result;

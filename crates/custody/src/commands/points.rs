@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::arguments::VaultOption;
 use crate::context::Context;
 use crate::error::CliError;
-use crate::items::{self, Item};
+use crate::items::{self, Item, Which};
 use crate::output::{Column, Outcome, lay_out};
 use crate::{human, terminal};
 
@@ -36,7 +36,7 @@ const COLUMNS: &[Column] = &[
 pub(crate) fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, CliError> {
     let items = match &options.item {
         Some(name) => vec![items::find_item(context, &options.vault, name)?],
-        None => items::all_items(context, &options.vault)?,
+        None => items::all_items(context, &options.vault, Which::Protected)?,
     };
     let mut points = Vec::new();
     for item in &items {

@@ -12,11 +12,11 @@ use crate::arguments::VaultOption;
 use crate::commands::points;
 use crate::context::Context;
 use crate::error::CliError;
-use crate::items::{self, Item};
+use crate::items::Item;
 use crate::jobs::{self, Done};
 use crate::output::Outcome;
 use crate::set_up;
-use crate::{human, terminal};
+use crate::{human, terminal, vaults};
 
 mod registration;
 mod scan;
@@ -72,7 +72,7 @@ pub(crate) fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, C
     if options.dry_run {
         return scan::run(options, context, &paths);
     }
-    let vault = items::vault_id(context, &options.vault)?;
+    let vault = vaults::named(context, &options.vault)?;
     let store = options.store.as_deref().map(|store| context.absolute(store));
     let wanted = set_up::Wanted {
         group: context.group(options.vault.group.resource_group.as_deref())?,

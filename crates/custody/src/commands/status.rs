@@ -4,6 +4,7 @@ use clap::Args;
 use serde_json::Value;
 use std::fmt::Write as _;
 
+use crate::answers::{list, number, word};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output::Outcome;
@@ -89,16 +90,4 @@ fn vault_lines(context: &Context<'_>, vault: &Value) -> Vec<String> {
         lines.push(format!("  warning: {message}"));
     }
     lines
-}
-
-fn list<'v>(value: &'v Value, field: &str) -> &'v [Value] {
-    value.get(field).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
-}
-
-fn word(value: &Value, field: &str) -> String {
-    value.get(field).and_then(Value::as_str).map(terminal::line).unwrap_or_default()
-}
-
-fn number(value: &Value, field: &str) -> u64 {
-    value.get(field).and_then(Value::as_u64).unwrap_or_default()
 }

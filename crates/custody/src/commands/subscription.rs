@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use crate::answers::list;
 use crate::confirm::confirm;
 use crate::context::Context;
 use crate::error::CliError;
@@ -93,8 +94,4 @@ fn consequence(plan: &Value) -> String {
         let _ = writeln!(text, "In the way: {message} ({fix}).");
     }
     text
-}
-
-fn list<'v>(value: &'v Value, name: &str) -> &'v [Value] {
-    value.get(name).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }

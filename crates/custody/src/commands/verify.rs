@@ -4,13 +4,14 @@ use clap::Args;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
+use crate::answers::number;
 use crate::arguments::VaultOption;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit_code::ExitCode;
 use crate::jobs;
 use crate::output::Outcome;
-use crate::{human, items, terminal};
+use crate::{human, terminal, vaults};
 
 /// Check a vault's repository, and bring its keyring up to the newest key version
 #[derive(Debug, Args)]
@@ -33,7 +34,7 @@ pub(crate) fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, C
     let mut reports = Vec::new();
     let mut text = String::new();
     let mut exit = ExitCode::Success;
-    for vault in items::vaults(context, &options.vault)? {
+    for vault in vaults::all(context, &options.vault)? {
         let body = json!({ "readData": options.read_data });
         let done = jobs::run(context, &vault, &format!("{vault}/verify"), &body)?;
         let name = vault.name().unwrap_or_default();
@@ -73,8 +74,4 @@ fn verdict(result: &Value) -> String {
             format!("damage was found: {problems}, which cost {files}")
         }
     }
-}
-
-fn number(result: &Value, name: &str) -> u64 {
-    result.get(name).and_then(Value::as_u64).unwrap_or_default()
 }

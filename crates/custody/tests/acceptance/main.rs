@@ -19,3 +19,4 @@ mod serve;
 mod served;
 mod site;
 mod tree;
+mod vaults;

@@ -11,6 +11,7 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::exit_code::ExitCode;
 use crate::output::{Column, Outcome};
+use crate::vaults::{self, VaultKind};
 
 /// Which key encrypts a vault
 #[derive(Debug, Args)]
@@ -28,8 +29,9 @@ enum Verb {
         encryption update -n main --encryption-key-id URI --dry-run\n  custody backup vault \
         encryption update -n main --standby-key \
         https://other-keys.vault.custody.localhost/keys/backup\n\nA key URI without a \
-        version follows the newest version. Key and identity are changed one at a time. A customer \
-        key cannot be given up for the platform's again. A standby opens the vault while the first \
+        version follows the newest version. A Backup vault changes key and identity one at a time. \
+        A Recovery Services vault takes its first customer key only until something was protected in \
+        it. A customer key cannot be given up for the platform's again. A standby opens the vault while the first \
         key's key vault gives no answer; a refusal of either stops it, unless --failover Any.\n\nExit codes: 0 done, 4 not allowed, 6 a \
         rule forbids the change, 7 the key cannot be used by the identity; the others are in \
         docs/exit-codes.md.")]
@@ -109,27 +111,25 @@ const COLUMNS: &[Column] = &[
 
 /// Carries out a verb.
 pub(super) fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, CliError> {
-    let client = context.client()?;
     let vault = match &options.verb {
         Verb::Update(update) => {
-            let settings = update.encryption.settings(context, update.named.group())?;
-            let settings = settings.ok_or_else(|| {
-                CliError::Usage("say what changes: --encryption-key-id or an identity".to_owned())
-            })?;
-            let mut body = json!({
-                "properties": { "securitySettings": { "encryptionSettings": settings } },
-            });
-            let identity = update.encryption.identity(context, update.named.group())?;
-            if let (Value::Object(fields), Some(identity)) = (&mut body, identity) {
-                fields.insert("identity".to_owned(), identity);
-            }
+            let client = context.client()?;
             let id = update.named.id(context)?;
+            let kind = VaultKind::of(&id).unwrap_or(VaultKind::Backup);
+            let mut body = Map::new();
+            if !update.encryption.put_into(&mut body, kind, context, update.named.group())? {
+                let text = "say what changes: --encryption-key-id, an identity or --standby-key";
+                return Err(CliError::Usage(text.to_owned()));
+            }
+            let body = Value::Object(body);
             if update.dry_run {
                 return Ok(checks(&client.post(&format!("{id}/checkEncryption"), &body)?));
             }
-            client.patch(id.as_str(), &body)?
+            let mut vault = client.patch(id.as_str(), &body)?;
+            vaults::name_alike(&mut vault);
+            vault
         }
-        Verb::Show(named) => client.get(named.id(context)?.as_str())?,
+        Verb::Show(named) => named.resource(context)?,
     };
     Ok(Outcome::data(shown(&vault)).with_columns(COLUMNS))
 }
@@ -165,24 +165,66 @@ fn shown(vault: &Value) -> Value {
 }
 
 impl EncryptionOptions {
-    /// The `encryptionSettings` that the options describe; none if they say nothing of them.
-    pub(super) fn settings(
+    /// Puts what the options say into the body of a request about a vault of this kind; false if
+    /// they say nothing.
+    pub(super) fn put_into(
         &self,
+        body: &mut Map<String, Value>,
+        kind: VaultKind,
         context: &Context<'_>,
         group: &GroupOption,
-    ) -> Result<Option<Value>, CliError> {
+    ) -> Result<bool, CliError> {
+        let user_identity = self.user_identity(context, group)?;
+        let mut settings = self.keys()?;
+        if self.mi_system_assigned {
+            body.insert("identity".to_owned(), json!({ "type": "SystemAssigned" }));
+        } else if let Some(id) = &user_identity {
+            let attached = json!({
+                "type": "UserAssigned",
+                "userAssignedIdentities": { id.as_str(): {} },
+            });
+            body.insert("identity".to_owned(), attached);
+        }
+        let speaker = match (kind, self.mi_system_assigned, user_identity) {
+            (_, false, None) => None,
+            (VaultKind::Backup, true, _) => Some(json!({ "identityType": "SystemAssigned" })),
+            (VaultKind::Backup, false, Some(id)) => {
+                Some(json!({ "identityType": "UserAssigned", "identityId": id }))
+            }
+            (VaultKind::RecoveryServices, true, _) => {
+                Some(json!({ "useSystemAssignedIdentity": true, "userAssignedIdentity": null }))
+            }
+            (VaultKind::RecoveryServices, false, Some(id)) => {
+                Some(json!({ "useSystemAssignedIdentity": false, "userAssignedIdentity": id }))
+            }
+        };
+        settings.extend(speaker.map(|speaker| ("kekIdentity".to_owned(), speaker)));
+        if settings.is_empty() {
+            return Ok(false);
+        }
+        let properties = body.entry("properties").or_insert_with(|| json!({}));
+        let (place, name) = match kind {
+            VaultKind::Backup => {
+                settings.insert("state".to_owned(), json!("Enabled"));
+                let security = properties.as_object_mut();
+                let security =
+                    security.map(|all| all.entry("securitySettings").or_insert_with(|| json!({})));
+                (security, "encryptionSettings")
+            }
+            VaultKind::RecoveryServices => (Some(properties), "encryption"),
+        };
+        if let Some(place) = place.and_then(Value::as_object_mut) {
+            place.insert(name.to_owned(), Value::Object(settings));
+        }
+        Ok(true)
+    }
+
+    /// What the options say of the keys: both kinds of vaults call that the same.
+    fn keys(&self) -> Result<Map<String, Value>, CliError> {
         let mut settings = Map::new();
         if let Some(uri) = &self.encryption_key_id {
             let uri: KeyUri = uri.parse()?;
             settings.insert("keyVaultProperties".to_owned(), json!({ "keyUri": uri }));
-        }
-        if self.mi_system_assigned {
-            let identity = json!({ "identityType": "SystemAssigned" });
-            settings.insert("kekIdentity".to_owned(), identity);
-        }
-        if let Some(identity) = self.user_identity(context, group)? {
-            let identity = json!({ "identityType": "UserAssigned", "identityId": identity });
-            settings.insert("kekIdentity".to_owned(), identity);
         }
         if let Some(uri) = &self.standby_key {
             let named = match uri.as_str() {
@@ -199,27 +241,7 @@ impl EncryptionOptions {
             let state = switch.to_possible_value().map(|value| value.get_name().to_owned());
             settings.insert("infrastructureEncryption".to_owned(), json!(state));
         }
-        if !settings.is_empty() {
-            settings.insert("state".to_owned(), json!("Enabled"));
-        }
-        Ok((!settings.is_empty()).then_some(Value::Object(settings)))
-    }
-
-    /// The vault's `identity` part that the options describe.
-    pub(super) fn identity(
-        &self,
-        context: &Context<'_>,
-        group: &GroupOption,
-    ) -> Result<Option<Value>, CliError> {
-        if self.mi_system_assigned {
-            return Ok(Some(json!({ "type": "SystemAssigned" })));
-        }
-        Ok(self.user_identity(context, group)?.map(|identity| {
-            json!({
-                "type": "UserAssigned",
-                "userAssignedIdentities": { identity.as_str(): {} },
-            })
-        }))
+        Ok(settings)
     }
 
     fn user_identity(

@@ -6,11 +6,12 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::vault::Named;
+use crate::answers::{list, word};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit_code::ExitCode;
+use crate::human;
 use crate::output::Outcome;
-use crate::{human, terminal};
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -96,12 +97,4 @@ fn probe_lines(text: &mut String, probes: &Value, context: &Context<'_>) {
         word(last, "result").to_lowercase(),
         human::count(results.len() as u64, "probe"),
     );
-}
-
-fn list<'v>(value: &'v Value, field: &str) -> &'v [Value] {
-    value.get(field).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
-}
-
-fn word(value: &Value, field: &str) -> String {
-    value.get(field).and_then(Value::as_str).map(terminal::line).unwrap_or_default()
 }

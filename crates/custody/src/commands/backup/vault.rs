@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use custody_client::{Addresses, SourcePath, kinds};
+use custody_client::SourcePath;
 use custody_names::ResourceId;
 use serde_json::{Map, Value, json};
 
 use super::encryption::{self, EncryptionOptions};
 use super::key_health;
+use crate::answers::id_of;
 use crate::arguments::GroupOption;
 use crate::commands::{group, tags};
 use crate::confirm::confirm;
@@ -17,8 +18,9 @@ use crate::error::CliError;
 use crate::human;
 use crate::items;
 use crate::output::{Column, Outcome};
+use crate::vaults::{self, VaultKind};
 
-/// Backup vaults: where recovery points live
+/// Vaults, Backup vaults and Recovery Services vaults: where recovery points live
 #[derive(Debug, Args)]
 pub(super) struct Options {
     #[command(subcommand)]
@@ -27,27 +29,28 @@ pub(super) struct Options {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Create a Backup vault
+    /// Create a vault
     #[command(after_help = "Examples:\n  custody backup vault create -n offsite --store \
         /mnt/offsite --mi-user-assigned backup-identity --encryption-key-id \
-        https://my-keys.vault.custody.localhost/keys/backup\n\nWithout --encryption-key-id the \
-        platform's own key encrypts it; a customer key can be set later.\n\nExit codes: 0 done, 4 \
-        not allowed, 7 the key cannot be used by the identity; the others are in \
-        docs/exit-codes.md.")]
+        https://my-keys.vault.custody.localhost/keys/backup\n  custody backup vault create -n rsv \
+        --kind RecoveryServices\n\nWithout --encryption-key-id the platform's own key encrypts it. \
+        A Backup vault takes a customer key at any time later, a Recovery Services vault only until \
+        something is protected in it.\n\nExit codes: 0 done, 4 not allowed, 7 the key cannot be \
+        used by the identity; the others are in docs/exit-codes.md.")]
     Create(Create),
-    /// Show a Backup vault
+    /// Show a vault
     #[command(
         after_help = "Examples:\n  custody backup vault show -n main\n\nExit codes: 0 done, 5 \
         no such vault; the others are in docs/exit-codes.md."
     )]
     Show(Named),
-    /// List Backup vaults
+    /// List vaults of both kinds
     #[command(
         after_help = "Examples:\n  custody backup vault list -o table\n\nExit codes: 0 done; \
         the others are in docs/exit-codes.md."
     )]
     List(GroupOption),
-    /// Delete a Backup vault that holds no items; it can be brought back for a while
+    /// Delete a vault that holds no items; it can be brought back for a while
     #[command(
         after_help = "Examples:\n  custody backup vault delete -n test\n\nIt is kept for as many \
         days as its soft delete says, 14 unless told otherwise: custody backup deleted-vault \
@@ -68,7 +71,7 @@ enum Verb {
 
 #[derive(Clone, Debug, Args)]
 pub(super) struct Named {
-    /// Name of the Backup vault
+    /// Name of the vault, whichever kind it is of, or its resource id
     #[arg(short, long, visible_alias = "vault-name")]
     pub(super) name: String,
     #[command(flatten)]
@@ -77,8 +80,14 @@ pub(super) struct Named {
 
 #[derive(Debug, Args)]
 struct Create {
+    /// Name of the vault
+    #[arg(short, long, visible_alias = "vault-name")]
+    name: String,
     #[command(flatten)]
-    named: Named,
+    group: GroupOption,
+    /// Which kind of vault
+    #[arg(long, value_enum, ignore_case = true, default_value = "Backup")]
+    kind: VaultKind,
     /// Location [default: the installation's]
     #[arg(short, long)]
     location: Option<String>,
@@ -98,7 +107,7 @@ struct Create {
     tags: Option<Vec<String>>,
 }
 
-/// Whether a deleted vault can be brought back, in Azure's words.
+/// Whether a deleted vault can be brought back, in the words of Backup vaults.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 #[value(rename_all = "PascalCase")]
 enum SoftDeleteState {
@@ -111,11 +120,13 @@ enum SoftDeleteState {
 }
 
 impl SoftDeleteState {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Off => "Off",
-            Self::On => "On",
-            Self::AlwaysOn => "AlwaysOn",
+    fn word(self, kind: VaultKind) -> &'static str {
+        match (self, kind) {
+            (Self::Off, VaultKind::Backup) => "Off",
+            (Self::Off, VaultKind::RecoveryServices) => "Disabled",
+            (Self::On, VaultKind::Backup) => "On",
+            (Self::On, VaultKind::RecoveryServices) => "Enabled",
+            (Self::AlwaysOn, _) => "AlwaysOn",
         }
     }
 }
@@ -131,6 +142,7 @@ struct Delete {
 
 const COLUMNS: &[Column] = &[
     ("Name", "/name"),
+    ("Type", "/type"),
     ("Location", "/location"),
     ("Key", "/properties/securitySettings/encryptionSettings/keyVaultProperties/keyUri"),
     ("Store", "/properties/store/path"),
@@ -141,13 +153,9 @@ const COLUMNS: &[Column] = &[
 pub(super) fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, CliError> {
     let value = match &options.verb {
         Verb::Create(options) => create(options, context)?,
-        Verb::Show(named) => context.client()?.get(named.id(context)?.as_str())?,
+        Verb::Show(named) => named.resource(context)?,
         Verb::List(group) => {
-            let scope = match &group.resource_group {
-                Some(group) => context.addresses()?.group(&group.parse()?),
-                None => context.addresses()?.subscription(),
-            };
-            context.client()?.list(&Addresses::collection(&scope, kinds::BACKUP_VAULT))?.into()
+            vaults::resources(context, group)?.into_iter().map(|(_, vault)| vault).collect()
         }
         Verb::Delete(options) => return delete(options, context),
         Verb::Encryption(options) => return encryption::run(options, context),
@@ -159,7 +167,14 @@ pub(super) fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, C
 impl Named {
     pub(super) fn id(&self, context: &Context<'_>) -> Result<ResourceId, CliError> {
         let group = context.group(self.group.resource_group.as_deref())?;
-        Ok(context.addresses()?.resource(&group, kinds::BACKUP_VAULT, &self.name)?)
+        vaults::find(context, &group, &self.name)
+    }
+
+    /// The vault's resource, with what differs between the kinds named alike.
+    pub(super) fn resource(&self, context: &Context<'_>) -> Result<Value, CliError> {
+        let mut vault = context.client()?.get(self.id(context)?.as_str())?;
+        vaults::name_alike(&mut vault);
+        Ok(vault)
     }
 
     pub(super) fn group(&self) -> &GroupOption {
@@ -168,59 +183,64 @@ impl Named {
 }
 
 fn create(options: &Create, context: &Context<'_>) -> Result<Value, CliError> {
+    let group = context.group(options.group.resource_group.as_deref())?;
+    let id = context.addresses()?.resource(&group, options.kind.resource_type(), &options.name)?;
     let mut properties = Map::new();
-    properties.insert(
-        "storageSettings".to_owned(),
-        json!([{ "datastoreType": "VaultStore", "type": "LocallyRedundant" }]),
-    );
-    let mut security = Map::new();
-    let settings = options.encryption.settings(context, options.named.group())?;
-    security.extend(settings.map(|settings| ("encryptionSettings".to_owned(), json!(settings))));
-    security.extend(soft_delete(options).map(|one| ("softDeleteSettings".to_owned(), one)));
-    if !security.is_empty() {
-        properties.insert("securitySettings".to_owned(), Value::Object(security));
+    if let Some(soft_delete) = soft_delete(options) {
+        properties.insert("securitySettings".to_owned(), soft_delete);
     }
     if let Some(store) = &options.store {
         let path = SourcePath::from(context.absolute(store).as_path()).to_json();
         properties.insert("store".to_owned(), json!({ "path": path }));
     }
-    let mut body = json!({
-        "location": group::location(context, options.location.as_deref())?,
-        "properties": properties,
-    });
-    if let Value::Object(fields) = &mut body {
-        if let Some(identity) = options.encryption.identity(context, options.named.group())? {
-            fields.insert("identity".to_owned(), identity);
+    let mut body = Map::new();
+    body.insert("location".to_owned(), group::location(context, options.location.as_deref())?);
+    match options.kind {
+        VaultKind::Backup => {
+            let storage = json!([{ "datastoreType": "VaultStore", "type": "LocallyRedundant" }]);
+            properties.insert("storageSettings".to_owned(), storage);
         }
-        if let Some(words) = &options.tags {
-            fields.insert("tags".to_owned(), tags::parse(words)?);
+        VaultKind::RecoveryServices => {
+            body.insert("sku".to_owned(), json!({ "name": "Standard" }));
         }
     }
-    Ok(context.client()?.put(options.named.id(context)?.as_str(), &body)?)
+    body.insert("properties".to_owned(), Value::Object(properties));
+    options.encryption.put_into(&mut body, options.kind, context, &options.group)?;
+    if let Some(words) = &options.tags {
+        body.insert("tags".to_owned(), tags::parse(words)?);
+    }
+    let mut made = context.client()?.put(id.as_str(), &Value::Object(body))?;
+    vaults::name_alike(&mut made);
+    Ok(made)
 }
 
-/// What of soft delete is said.
+/// What of soft delete is said, in the words of the vault's kind.
 fn soft_delete(options: &Create) -> Option<Value> {
+    let (state, days) = match options.kind {
+        VaultKind::Backup => ("state", "retentionDurationInDays"),
+        VaultKind::RecoveryServices => ("softDeleteState", "softDeleteRetentionPeriodInDays"),
+    };
     let mut settings = Map::new();
-    if let Some(state) = options.soft_delete_state {
-        settings.insert("state".to_owned(), state.word().into());
+    if let Some(wanted) = options.soft_delete_state {
+        settings.insert(state.to_owned(), wanted.word(options.kind).into());
     }
-    if let Some(days) = options.retention_duration_in_days {
-        settings.insert("retentionDurationInDays".to_owned(), days.into());
+    if let Some(wanted) = options.retention_duration_in_days {
+        settings.insert(days.to_owned(), wanted.into());
     }
-    (!settings.is_empty()).then_some(Value::Object(settings))
+    (!settings.is_empty()).then(|| json!({ "softDeleteSettings": settings }))
 }
 
 fn delete(options: &Delete, context: &Context<'_>) -> Result<Outcome, CliError> {
-    let id = options.named.id(context)?;
-    let vault = context.client()?.get(id.as_str())?;
+    let vault = options.named.resource(context)?;
+    let id = id_of(&vault)?;
+    let kind = VaultKind::of(&id).unwrap_or(VaultKind::Backup);
     let items = human::count(items::items_of(context, &id)?.len() as u64, "item");
     let name = id.name().unwrap_or_default();
-    let consequence = format!("The Backup vault {name} ({items}) will be deleted.");
+    let consequence = format!("The {} {name} ({items}) will be deleted.", kind.title());
     confirm(context, options.yes, &consequence, name)?;
     context.client()?.delete(id.as_str())?;
     let state = vault.pointer("/properties/securitySettings/softDeleteSettings/state");
-    if state != Some(&json!(SoftDeleteState::Off.word())) {
+    if state != Some(&json!(SoftDeleteState::Off.word(VaultKind::Backup))) {
         let back = format!("custody backup deleted-vault undelete -n {name}");
         context.say(&format!("deleted; for a while it can be brought back: {back}"));
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::{list, word};
+use crate::answers::{list, number, word};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::new_file::{exists, write_new};
@@ -102,8 +102,4 @@ fn measured(report: &Value) -> String {
         let _ = writeln!(text, "last read: {ms} ms after the key was disabled");
     }
     text
-}
-
-fn number(value: &Value, name: &str) -> u64 {
-    value.get(name).and_then(Value::as_u64).unwrap_or_default()
 }

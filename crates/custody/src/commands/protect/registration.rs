@@ -12,11 +12,17 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::items::{self, Item};
 use crate::terminal;
+use crate::vaults::VaultKind;
 
 /// What is given to names that nothing valid is left of.
 const NAME_WITHOUT_LETTERS: &str = "root";
 /// Longest name made from a path; leaves room for a suffix within an item name's 120.
 const NAME_CHARS_MAX: usize = 100;
+
+/// The container for folders that this command protects in a Recovery Services vault.
+const CONTAINER: &str = "custody";
+/// The type of items in it.
+const ITEM_TYPE: &str = "GenericProtectedItem";
 
 /// What the command line says of the item.
 pub(super) struct Registration<'a> {
@@ -73,7 +79,7 @@ impl Registration<'_> {
         let Some(name) = &self.options.item else {
             return Ok(items.iter().find(has_paths));
         };
-        let named = items.iter().find(|item| item.name.eq_ignore_ascii_case(name));
+        let named = items.iter().find(|item| item.is_called(name));
         if let Some(item) = named.filter(|item| !has_paths(item)) {
             return Err(CliError::Conflict {
                 code: "ItemHasOtherPaths",
@@ -91,7 +97,7 @@ impl Registration<'_> {
         }
         let first = self.paths.first().and_then(|path| path.file_name());
         let mut name = valid_name(&first.unwrap_or_default().to_string_lossy());
-        if items.iter().any(|item| item.name.eq_ignore_ascii_case(&name)) {
+        if items.iter().any(|item| item.is_called(&name)) {
             // Only has to tell paths apart: the item is found again by its paths.
             let mut hasher = DefaultHasher::new();
             self.paths.hash(&mut hasher);
@@ -107,6 +113,9 @@ impl Registration<'_> {
         name: &str,
         folder: &Value,
     ) -> Result<Item, CliError> {
+        if VaultKind::of(vault) == Some(VaultKind::RecoveryServices) {
+            return Self::put_into_container(context, vault, name, folder);
+        }
         let id = Addresses::item(vault, name)?;
         let first = self.paths.first().map(|path| path.as_os_str().as_encoded_bytes());
         let body = json!({ "properties": {
@@ -121,6 +130,39 @@ impl Registration<'_> {
         } });
         let resource = context.client()?.put(id.as_str(), &body)?;
         Item::new(vault, resource)
+    }
+
+    /// Items of Recovery Services vaults lie in containers: those that this command makes in one of
+    /// its own, others where they are.
+    fn put_into_container(
+        context: &Context<'_>,
+        vault: &ResourceId,
+        name: &str,
+        folder: &Value,
+    ) -> Result<Item, CliError> {
+        let client = context.client()?;
+        let known = items::items_of(context, vault)?.into_iter().find(|item| item.name == name);
+        let (id, kind) = if let Some(item) = known {
+            let kind = item.property("protectedItemType").cloned();
+            (item.id, kind.unwrap_or_else(|| ITEM_TYPE.into()))
+        } else {
+            let container = Addresses::container(vault, CONTAINER)?;
+            if client.find(container.as_str())?.is_none() {
+                let body = json!({ "properties": {
+                    "containerType": "GenericContainer",
+                    "backupManagementType": "AzureWorkload",
+                    "friendlyName": CONTAINER,
+                } });
+                client.put(container.as_str(), &body)?;
+            }
+            (container.child("protectedItems", &name.parse()?), ITEM_TYPE.into())
+        };
+        let body = json!({ "properties": {
+            "protectedItemType": kind,
+            "backupManagementType": "AzureWorkload",
+            "folder": folder,
+        } });
+        Item::new(vault, client.put(id.as_str(), &body)?)
     }
 
     fn json_paths(&self) -> Value {

@@ -1,0 +1,166 @@
+//! Vaults of either kind by the names people use, and what is called differently in each.
+
+use custody_client::kinds;
+use custody_names::{ResourceGroupName, ResourceId};
+use serde_json::{Map, Value, json};
+
+use crate::answers::id_of;
+use crate::arguments::{GroupOption, VaultOption};
+use crate::context::Context;
+use crate::error::CliError;
+use crate::terminal;
+
+/// Which of Azure's two kinds of vaults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum VaultKind {
+    /// A Backup vault (az dataprotection backup-vault)
+    #[value(name = "Backup")]
+    Backup,
+    /// A Recovery Services vault (az backup vault)
+    #[value(name = "RecoveryServices")]
+    RecoveryServices,
+}
+
+impl VaultKind {
+    /// Both of them.
+    pub(crate) const ALL: [Self; 2] = [Self::Backup, Self::RecoveryServices];
+
+    /// The kind that `vault` is of; none if it is no vault.
+    pub(crate) fn of(vault: &ResourceId) -> Option<Self> {
+        let found = vault.resource_type();
+        Self::ALL.into_iter().find(|kind| kind.resource_type().eq_ignore_ascii_case(found.as_str()))
+    }
+
+    /// Its resource type.
+    pub(crate) fn resource_type(self) -> &'static str {
+        match self {
+            Self::Backup => kinds::BACKUP_VAULT,
+            Self::RecoveryServices => kinds::RECOVERY_SERVICES_VAULT,
+        }
+    }
+
+    /// What people call such a vault.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::Backup => "Backup vault",
+            Self::RecoveryServices => "Recovery Services vault",
+        }
+    }
+}
+
+/// The vault of this name in a resource group, whichever kind it is of, or of this resource id. A
+/// name that no vault has stands for a Backup vault: it is what first use makes.
+///
+/// # Errors
+/// Refuses a name that vaults of both kinds have, and says how each is named.
+pub(crate) fn find(
+    context: &Context<'_>,
+    group: &ResourceGroupName,
+    name: &str,
+) -> Result<ResourceId, CliError> {
+    if name.starts_with('/') {
+        let id: ResourceId = name.parse()?;
+        return VaultKind::of(&id).map(|_| id).ok_or_else(|| {
+            CliError::Usage(format!("{} is no vault's resource id", terminal::line(name)))
+        });
+    }
+    let addresses = context.addresses()?;
+    let [backup, other] =
+        VaultKind::ALL.map(|kind| addresses.resource(group, kind.resource_type(), name));
+    let (backup, other) = (backup?, other?);
+    let client = context.client()?;
+    if client.find(other.as_str())?.is_none() {
+        return Ok(backup);
+    }
+    if client.find(backup.as_str())?.is_none() {
+        return Ok(other);
+    }
+    Err(CliError::Usage(format!(
+        "a Backup vault and a Recovery Services vault are called {}: name the one you mean by its \
+         resource id, {backup} or {other}",
+        terminal::line(name)
+    )))
+}
+
+/// The vault that an option names: by itself, by the configuration, or the installation's.
+pub(crate) fn named(context: &Context<'_>, option: &VaultOption) -> Result<ResourceId, CliError> {
+    let group = context.group(option.group.resource_group.as_deref())?;
+    match option.vault.as_deref().or(context.config.vault.as_deref()) {
+        Some(name) => find(context, &group, name),
+        None => find(context, &group, &context.installation()?.defaults.backup_vault),
+    }
+}
+
+/// The vaults that an option stands for: the named one, or all.
+pub(crate) fn all(
+    context: &Context<'_>,
+    option: &VaultOption,
+) -> Result<Vec<ResourceId>, CliError> {
+    if option.vault.is_some() || context.config.vault.is_some() {
+        return Ok(vec![named(context, option)?]);
+    }
+    resources(context, &option.group)?.iter().map(|(_, vault)| id_of(vault)).collect()
+}
+
+/// The vaults of a resource group, or all, with what is called differently
+/// [named alike](name_alike).
+pub(crate) fn resources(
+    context: &Context<'_>,
+    group: &GroupOption,
+) -> Result<Vec<(VaultKind, Value)>, CliError> {
+    let mut all = Vec::new();
+    for kind in VaultKind::ALL {
+        for mut vault in context.resources(group, kind.resource_type())? {
+            name_alike(&mut vault);
+            all.push((kind, vault));
+        }
+    }
+    Ok(all)
+}
+
+/// Shows what Recovery Services vaults tell of their encryption and soft delete under the names of
+/// Backup vaults as well, so that one query reads both.
+pub(crate) fn name_alike(vault: &mut Value) {
+    let Some(properties) = vault.get_mut("properties").and_then(Value::as_object_mut) else {
+        return;
+    };
+    if let Some(encryption) = properties.get("encryption").and_then(Value::as_object) {
+        let alike = as_of_backup(encryption);
+        let security = properties.entry("securitySettings").or_insert_with(|| json!({}));
+        if let Some(security) = security.as_object_mut() {
+            security.entry("encryptionSettings").or_insert(alike);
+        }
+    }
+    let kept = properties
+        .get_mut("securitySettings")
+        .and_then(|security| security.get_mut("softDeleteSettings"))
+        .and_then(Value::as_object_mut);
+    let Some(kept) = kept else { return };
+    if let Some(state) = kept.get("softDeleteState").and_then(Value::as_str) {
+        let alike = match state {
+            "Enabled" => "On",
+            "Disabled" => "Off",
+            other => other,
+        };
+        let alike = alike.to_owned();
+        kept.entry("state").or_insert(alike.into());
+    }
+    if let Some(days) = kept.get("softDeleteRetentionPeriodInDays").cloned() {
+        kept.entry("retentionDurationInDays").or_insert(days);
+    }
+}
+
+fn as_of_backup(encryption: &Map<String, Value>) -> Value {
+    let mut alike = encryption.clone();
+    alike.insert("state".to_owned(), "Enabled".into());
+    let identity = encryption.get("kekIdentity");
+    let own = identity.and_then(|identity| identity.get("useSystemAssignedIdentity"));
+    let attached = identity.and_then(|identity| identity.get("userAssignedIdentity"));
+    let identity = if own == Some(&Value::Bool(true)) {
+        json!({ "identityType": "SystemAssigned" })
+    } else {
+        json!({ "identityType": "UserAssigned", "identityId": attached })
+    };
+    alike.insert("kekIdentity".to_owned(), identity);
+    Value::Object(alike)
+}
