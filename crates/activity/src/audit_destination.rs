@@ -1,7 +1,7 @@
 //! Places that audit records are sent to, beside the ledger.
 
 use custody_resources::{
-    Change, Kind, Place, Plan, Refusal, Removal, Request, Stop, Stored, Target, World,
+    Change, Kind, Place, Plan, Refusal, Removal, Request, Stop, Stored, World,
 };
 use serde::{Deserialize, Serialize};
 
@@ -60,14 +60,11 @@ impl Kind for AuditDestination {
         _request: &Request<'_>,
         world: &World,
     ) -> Result<Removal, Stop> {
-        let id = &current.record.id;
-        let Some(setting) = world.referrers(Target::resource(id))?.first() else {
-            return Ok(Removal::default());
-        };
-        let text = format!("records are sent to it: {} names it", setting.id);
-        Err(Refusal::new(409, "AuditDestinationInUse", text)
-            .with_fix("custody audit stop --vault-name NAME --to NAME")
-            .into())
+        Removal::unless_named(&current.record.id, world, |_, setting| {
+            let text = format!("records are sent to it: {setting} names it");
+            Refusal::new(409, "AuditDestinationInUse", text)
+                .with_fix("custody audit stop --vault-name NAME --to NAME")
+        })
     }
 }
 

@@ -238,15 +238,8 @@ fn days_between(from: Timestamp, to: Timestamp) -> i64 {
 
 /// The versions of a key that wrap data keys of a vault, with the generations.
 fn wrapping_versions(vault: &Vault, key: &KeyUri) -> Vec<(KeyVersion, Vec<u32>)> {
-    let mut all: Vec<(KeyVersion, Vec<u32>)> = Vec::new();
-    for generation in vault.status.keyring.iter().flat_map(|ring| &ring.generations) {
-        let own = |wrap: &&custody_names::KeyVersionUri| wrap.versionless() == key.versionless();
-        for wrap in generation.wraps.iter().filter(own) {
-            match all.iter_mut().find(|(version, _)| *version == wrap.version) {
-                Some((_, generations)) => generations.push(generation.generation),
-                None => all.push((wrap.version.clone(), vec![generation.generation])),
-            }
-        }
-    }
-    all
+    let all = vault.status.generations_by_wrap().into_iter();
+    all.filter(|(wrap, _)| wrap.versionless() == key.versionless())
+        .map(|(wrap, generations)| (wrap.version.clone(), generations))
+        .collect()
 }

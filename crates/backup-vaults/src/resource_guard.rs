@@ -191,13 +191,11 @@ impl Kind for ResourceGuard {
         world: &World,
     ) -> Result<Removal, Stop> {
         let id = &current.record.id;
-        let Some(proxy) = world.referrers(Target::resource(id))?.first() else {
-            return Ok(Removal::default());
-        };
-        let text = format!("the resource guard {id} guards a vault: {}", proxy.id);
-        Err(Refusal::new(409, "ResourceGuardInUse", text)
-            .with_fix("take it away from its vaults first")
-            .into())
+        Removal::unless_named(id, world, |_, proxy| {
+            let text = format!("the resource guard {id} guards a vault: {proxy}");
+            Refusal::new(409, "ResourceGuardInUse", text)
+                .with_fix("take it away from its vaults first")
+        })
     }
 
     fn properties(stored: &Stored<Self>) -> Result<Value, Refusal> {

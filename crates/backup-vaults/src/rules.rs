@@ -1,7 +1,7 @@
 //! The documents' rules on a vault's encryption settings, one function a rule (`docs/rules.md`;
 //! numbers as in the rule list). Where the two kinds of vault differ, the function says so.
 
-use custody_names::KeyUri;
+use custody_names::{KeyUri, KeyVersionUri};
 use custody_resources::{Identity, ProvisioningState, Record, Refusal};
 
 use crate::change::{Asked, EncryptionChange};
@@ -55,6 +55,28 @@ pub(crate) fn wanted_encryption(
     }
     standby_lies_elsewhere(&wanted)?;
     Ok(Some(wanted))
+}
+
+/// Why a vault is behind: what it is to catch up with.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Behind {
+    /// Its last change is in force, but what follows it is not done (rule 70).
+    Unfinished,
+    /// This newer version of one of its keys.
+    Version(KeyVersionUri),
+}
+
+/// Rules 70, 86 and 87: whether a vault is to be rewrapped. `newest` are the newest versions of the
+/// keys that it [follows](follows_newest_version), as far as they may be used now.
+pub fn behind(
+    status: &VaultStatus,
+    newest: impl IntoIterator<Item = KeyVersionUri>,
+) -> Option<Behind> {
+    if status.is_inconsistent {
+        return Some(Behind::Unfinished);
+    }
+    let is_new = |version: &KeyVersionUri| status.wraps().all(|wrap| wrap != version);
+    newest.into_iter().find(is_new).map(Behind::Version)
 }
 
 /// DESIGN §5: a standby is for the outage of a key vault, so it lies in another one.

@@ -79,6 +79,21 @@ impl VaultStatus {
         self.keyring.iter().flat_map(|ring| &ring.generations).flat_map(|one| &one.wraps)
     }
 
+    /// The key versions that the ring in force is wrapped by, each with the generations of data keys
+    /// that it wraps.
+    pub fn generations_by_wrap(&self) -> Vec<(&KeyVersionUri, Vec<u32>)> {
+        let mut all: Vec<(&KeyVersionUri, Vec<u32>)> = Vec::new();
+        for generation in self.keyring.iter().flat_map(|ring| &ring.generations) {
+            for wrap in &generation.wraps {
+                match all.iter_mut().find(|(version, _)| *version == wrap) {
+                    Some((_, generations)) => generations.push(generation.generation),
+                    None => all.push((wrap, vec![generation.generation])),
+                }
+            }
+        }
+        all
+    }
+
     /// The ring in force as clients see it: what a managed HSM's key wraps is shown by its address
     /// there.
     pub(crate) fn shown_keyring(&self) -> Option<Value> {

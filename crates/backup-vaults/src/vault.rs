@@ -250,7 +250,10 @@ pub(crate) fn plan_delete(id: &ResourceId, world: &World) -> Result<Removal, Sto
             first.id.name().unwrap_or_default()
         );
         return Err(Refusal::new(409, "VaultHoldsItems", text)
-            .with_fix("end the protection of each with its data, and wait until soft-deleted ones are gone")
+            .with_fix(
+                "custody backup item delete --name ITEM for each, and wait until soft-deleted ones \
+                 are gone",
+            )
             .into());
     }
     let task = Task { name: crate::TASK_DELETE_VAULT.into(), input: Value::Null };

@@ -117,11 +117,31 @@ pub(crate) struct GroupOption {
     pub resource_group: Option<String>,
 }
 
+/// Of which resource groups.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct WithinOption {
+    /// Only those in this resource group [default: all]
+    #[arg(short = 'g', long, value_name = "GROUP")]
+    pub resource_group: Option<String>,
+}
+
 /// In which vault.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct VaultOption {
-    /// Vault, by its name or resource id [default: the installation's, or the only one that has the
-    /// item]
+    /// Vault of either kind, by its name or resource id [default: the one that has the item, else
+    /// all]
+    #[arg(long, alias = "vault-name", value_name = "NAME")]
+    pub vault: Option<String>,
+    /// The vault's resource group [default: the installation's; all if no vault is named]
+    #[arg(short = 'g', long, value_name = "GROUP")]
+    pub resource_group: Option<String>,
+}
+
+/// In which vault something comes under protection.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct TargetOption {
+    /// Vault of either kind, by its name or resource id; if there is none of the name, a Backup
+    /// vault is made [default: the installation's]
     #[arg(long, alias = "vault-name", value_name = "NAME")]
     pub vault: Option<String>,
     /// The vault's resource group.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use custody_client::{Addresses, Client, Installation};
-use custody_names::ResourceGroupName;
+use custody_names::{ResourceGroupName, ResourceId};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
@@ -112,13 +112,24 @@ impl<'w> Context<'w> {
         }
     }
 
-    /// The resources of a kind: those of the named group, or all.
-    pub(crate) fn resources(
+    /// The id of a resource of a kind in the named group, or in the usual one.
+    pub(crate) fn resource_id(
         &self,
         group: &GroupOption,
         kind: &str,
+        name: &str,
+    ) -> Result<ResourceId, CliError> {
+        let group = self.group(group.resource_group.as_deref())?;
+        Ok(self.addresses()?.resource(&group, kind, name)?)
+    }
+
+    /// The resources of a kind: those of the named group, or all.
+    pub(crate) fn resources(
+        &self,
+        group: Option<&str>,
+        kind: &str,
     ) -> Result<Vec<Value>, CliError> {
-        let scope = match &group.resource_group {
+        let scope = match group {
             Some(group) => self.addresses()?.group(&group.parse()?),
             None => self.addresses()?.subscription(),
         };

@@ -3,7 +3,6 @@
 use custody_names::PrincipalId;
 use serde_json::Value;
 
-use crate::arguments::GroupOption;
 use crate::commands::identity;
 use crate::context::Context;
 use crate::error::CliError;
@@ -13,7 +12,7 @@ pub(crate) fn resolve(context: &Context<'_>, who: &str) -> Result<String, CliErr
     if who.eq_ignore_ascii_case("me") {
         return Ok(context.installation()?.administrator.principal_id.clone());
     }
-    let identities = identity::all(context, &GroupOption::default())?;
+    let identities = identity::all(context, None)?;
     let field = |one: &Value, name: &str| one.get(name).and_then(Value::as_str).map(str::to_owned);
     let known = identities.iter().find(|one| {
         ["name", "clientId", "id"]

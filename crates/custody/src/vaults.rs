@@ -5,7 +5,7 @@ use custody_names::{ResourceGroupName, ResourceId};
 use serde_json::{Map, Value, json};
 
 use crate::answers::id_of;
-use crate::arguments::{GroupOption, VaultOption};
+use crate::arguments::VaultOption;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::terminal;
@@ -82,10 +82,14 @@ pub(crate) fn find(
     )))
 }
 
-/// The vault that an option names: by itself, by the configuration, or the installation's.
-pub(crate) fn named(context: &Context<'_>, option: &VaultOption) -> Result<ResourceId, CliError> {
-    let group = context.group(option.group.resource_group.as_deref())?;
-    match option.vault.as_deref().or(context.config.vault.as_deref()) {
+/// The vault of this name, or of the configuration's, or the installation's.
+pub(crate) fn named(
+    context: &Context<'_>,
+    group: Option<&str>,
+    name: Option<&str>,
+) -> Result<ResourceId, CliError> {
+    let group = context.group(group)?;
+    match name.or(context.config.vault.as_deref()) {
         Some(name) => find(context, &group, name),
         None => find(context, &group, &context.installation()?.defaults.backup_vault),
     }
@@ -96,17 +100,18 @@ pub(crate) fn all(
     context: &Context<'_>,
     option: &VaultOption,
 ) -> Result<Vec<ResourceId>, CliError> {
+    let group = option.resource_group.as_deref();
     if option.vault.is_some() || context.config.vault.is_some() {
-        return Ok(vec![named(context, option)?]);
+        return Ok(vec![named(context, group, option.vault.as_deref())?]);
     }
-    resources(context, &option.group)?.iter().map(|(_, vault)| id_of(vault)).collect()
+    resources(context, group)?.iter().map(|(_, vault)| id_of(vault)).collect()
 }
 
 /// The vaults of a resource group, or all, with what is called differently
 /// [named alike](name_alike).
 pub(crate) fn resources(
     context: &Context<'_>,
-    group: &GroupOption,
+    group: Option<&str>,
 ) -> Result<Vec<(VaultKind, Value)>, CliError> {
     let mut all = Vec::new();
     for kind in VaultKind::ALL {

@@ -3,8 +3,7 @@
 use custody_access::{ActionPattern, RoleDefinition, built_in_roles};
 use custody_names::{ResourceId, RoleDefinitionId};
 use custody_resources::{
-    Change, Kind, Place, Plan, Record, Refusal, Removal, Request, Stop, Stored, Target, World,
-    Write,
+    Change, Kind, Place, Plan, Record, Refusal, Removal, Request, Stop, Stored, World, Write,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -116,14 +115,13 @@ impl Kind for CustomRole {
         _request: &Request<'_>,
         world: &World,
     ) -> Result<Removal, Stop> {
-        if !world.referrers(Target::resource(&current.record.id))?.is_empty() {
+        let removal = Removal::unless_named(&current.record.id, world, |_, _| {
             let text = "There are existing role assignments referencing role (code: \
                         RoleDefinitionHasAssignments)";
-            return Err(Refusal::new(400, "RoleDefinitionHasAssignments", text)
+            Refusal::new(400, "RoleDefinitionHasAssignments", text)
                 .with_fix("delete the role's assignments first")
-                .into());
-        }
-        Ok(Removal { task: None, writes: vec![Write::RaiseRevocation] })
+        })?;
+        Ok(Removal { writes: vec![Write::RaiseRevocation], ..removal })
     }
 
     fn dress(stored: &Stored<Self>, _request: &Request<'_>, body: &mut Map<String, Value>) {

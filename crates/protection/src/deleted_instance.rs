@@ -7,10 +7,9 @@ use custody_resources::{
     Act, Action, Change, Identity, Kind, Place, Plan, Record, Reference, Refusal, Removal, Request,
     Stop, Stored, World, Write,
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::instance::{BackupInstance, InstanceSpec};
-use crate::item::shown_with;
+use crate::instance::{self, BackupInstance, InstanceSpec};
 use crate::item_status::{ItemStatus, Protection, SoftDeletion};
 use crate::point::{PointStatus, RecoveryPoint};
 
@@ -49,19 +48,7 @@ impl Kind for DeletedBackupInstance {
     }
 
     fn properties(stored: &Stored<Self>) -> Result<Value, Refusal> {
-        let deletion = stored.status.deletion.as_ref();
-        let known = json!({
-            "itemId": stored.status.item_id,
-            "currentProtectionState": "SoftDeleted",
-            "protectionStatus": { "status": "SoftDeleted" },
-            "newestPointTime": stored.status.newest_point_time,
-            "deletionInfo": deletion.map(|deletion| json!({
-                "deletionTime": deletion.deleted_at,
-                "billingEndDate": deletion.purge_at,
-                "scheduledPurgeTime": deletion.purge_at,
-            })),
-        });
-        shown_with(&stored.spec, known)
+        instance::properties(&stored.spec, &stored.status)
     }
 
     fn references(

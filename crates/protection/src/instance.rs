@@ -133,19 +133,7 @@ impl Kind for BackupInstance {
     }
 
     fn properties(stored: &Stored<Self>) -> Result<Value, Refusal> {
-        let status = &stored.status;
-        let (state, protected) = match status.protection {
-            Protection::Active => ("ProtectionConfigured", "ProtectionConfigured"),
-            Protection::Stopped => ("ProtectionStopped", "ProtectionStopped"),
-            Protection::Suspended => ("BackupSchedulesSuspended", "ProtectionStopped"),
-        };
-        let known = json!({
-            "itemId": status.item_id,
-            "currentProtectionState": state,
-            "protectionStatus": { "status": protected },
-            "newestPointTime": status.newest_point_time,
-        });
-        shown_with(&stored.spec, known)
+        properties(&stored.spec, &stored.status)
     }
 
     fn references(
@@ -155,6 +143,29 @@ impl Kind for BackupInstance {
     ) -> Vec<Reference> {
         under(spec.policy_info.as_ref().map(|info| &info.policy_id))
     }
+}
+
+/// What clients see of an item of a Backup vault, one that is there or one that was deleted.
+pub(crate) fn properties(spec: &InstanceSpec, status: &ItemStatus) -> Result<Value, Refusal> {
+    let deletion = status.deletion.as_ref();
+    let (state, protected) = match status.protection {
+        _ if deletion.is_some() => ("SoftDeleted", "SoftDeleted"),
+        Protection::Active => ("ProtectionConfigured", "ProtectionConfigured"),
+        Protection::Stopped => ("ProtectionStopped", "ProtectionStopped"),
+        Protection::Suspended => ("BackupSchedulesSuspended", "ProtectionStopped"),
+    };
+    let known = json!({
+        "itemId": status.item_id,
+        "currentProtectionState": state,
+        "protectionStatus": { "status": protected },
+        "newestPointTime": status.newest_point_time,
+        "deletionInfo": deletion.map(|deletion| json!({
+            "deletionTime": deletion.deleted_at,
+            "billingEndDate": deletion.purge_at,
+            "scheduledPurgeTime": deletion.purge_at,
+        })),
+    });
+    shown_with(spec, known)
 }
 
 /// The state that a verb leads to, for those that change nothing else.
@@ -175,6 +186,6 @@ fn is_not_kept(item: &ResourceId, world: &World) -> Result<(), Stop> {
     }
     let text = format!("an item of this name is soft-deleted: {place}");
     Err(Refusal::new(409, "UserErrorItemSoftDeleted", text)
-        .with_fix(format!("POST {place}/undelete takes it back, with its recovery points"))
+        .with_fix(format!("custody backup deleted-item undelete --name {place}"))
         .into())
 }

@@ -78,15 +78,14 @@ impl ItemStatus {
     /// Refuses backups while nothing is protected.
     pub fn takes_backups(&self) -> Result<(), Refusal> {
         self.is_not_deleted()?;
-        let (word, fix) = match self.protection {
+        let word = match self.protection {
             Protection::Active => return Ok(()),
-            Protection::Stopped => ("stopped", "az backup protection resume --policy-name POLICY"),
-            Protection::Suspended => {
-                ("suspended", "az dataprotection backup-instance resume-protection")
-            }
+            Protection::Stopped => "stopped",
+            Protection::Suspended => "suspended",
         };
         let text = format!("no recovery point is taken: the item's protection is {word}");
-        Err(Refusal::new(409, "UserErrorItemNotProtected", text).with_fix(fix))
+        Err(Refusal::new(409, "UserErrorItemNotProtected", text)
+            .with_fix("custody backup item resume-protection --name ITEM"))
     }
 
     /// Refuses to work with what was deleted until it is taken back.
@@ -97,6 +96,6 @@ impl ItemStatus {
             deletion.purge_at
         );
         Err(Refusal::new(409, "UserErrorItemSoftDeleted", text)
-            .with_fix("az backup protection undelete"))
+            .with_fix("custody backup deleted-item undelete --name ITEM"))
     }
 }

@@ -107,14 +107,12 @@ pub(crate) fn under(policy: Option<&ResourceId>) -> Vec<Reference> {
 
 /// A policy that items are under is not deleted.
 pub(crate) fn plan_delete(policy: &ResourceId, world: &World) -> Result<Removal, Stop> {
-    let users = world.referrers(Target::resource(policy))?;
-    let Some(first) = users.first() else { return Ok(Removal::default()) };
-    let text = format!(
-        "{} item(s) are under the policy, soft-deleted ones among them; the first is {}",
-        users.len(),
-        first.id.name().unwrap_or_default()
-    );
-    Err(Refusal::new(409, "PolicyInUse", text)
-        .with_fix("give those items another policy first")
-        .into())
+    Removal::unless_named(policy, world, |users, first| {
+        let text = format!(
+            "{} item(s) are under the policy, soft-deleted ones among them; the first is {}",
+            users.len(),
+            first.name().unwrap_or_default()
+        );
+        Refusal::new(409, "PolicyInUse", text).with_fix("give those items another policy first")
+    })
 }

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize as _, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{Identity, Record, Reference, Refusal, Request, Stop, Task, World, Write};
+use crate::{Identity, Record, Reference, Refusal, Request, Stop, Target, Task, World, Write};
 
 /// Where resources of a kind stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,6 +152,24 @@ pub struct Removal {
     pub task: Option<Task>,
     /// Writes to other records, in the same transaction.
     pub writes: Vec<Write>,
+}
+
+impl Removal {
+    /// The deletion of what stays while another record names it; `refuse` says so of the first one.
+    ///
+    /// # Errors
+    /// The refusal, and whatever of the world is yet to be loaded.
+    pub fn unless_named(
+        id: &ResourceId,
+        world: &World,
+        refuse: impl FnOnce(&[Record], &ResourceId) -> Refusal,
+    ) -> Result<Self, Stop> {
+        let referrers = world.referrers(Target::resource(id))?;
+        match referrers.first() {
+            Some(first) => Err(refuse(referrers, &first.id).into()),
+            None => Ok(Self::default()),
+        }
+    }
 }
 
 /// What one of a kind's own verbs means.

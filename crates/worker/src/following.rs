@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use custody_backup_vaults::{EncryptionSettings, Vault, rules};
+use custody_backup_vaults::{EncryptionSettings, Vault, rules, rules::Behind};
 use custody_key_vault::Standing;
 use custody_names::{KeyUri, KeyVersionUri, ResourceId};
 use custody_resources::{OperationState, ProvisioningState, Refusal, Request, Verb};
@@ -26,9 +26,6 @@ const TRIED_AGAIN_AFTER: Duration = Duration::from_mins(10);
 /// The platform, as the activity log and the jobs name it.
 pub(crate) const PLATFORM_NAME: &str = "custody";
 
-/// A vault, and the version it is to follow to; none if its last change is to be finished (rule 70).
-type Behind = (ResourceId, Option<KeyVersionUri>);
-
 /// What the rounds before have seen and tried.
 #[derive(Default)]
 pub(crate) struct Following {
@@ -42,7 +39,7 @@ struct State {
     /// When everything is looked at anyway, since boot.
     look_again: Duration,
     /// When those that failed are tried again, since boot.
-    failed: HashMap<ResourceId, (Option<KeyVersionUri>, Duration)>,
+    failed: HashMap<ResourceId, (Behind, Duration)>,
 }
 
 /// What one round did.
@@ -83,10 +80,10 @@ impl Platform {
             return Ok(());
         }
         let behind = self.vaults_behind(&mut done.problems)?;
-        state.failed.retain(|vault, (version, again)| {
-            *again > now && behind.iter().any(|(id, newest)| id == vault && newest == version)
+        state.failed.retain(|vault, (lack, again)| {
+            *again > now && behind.iter().any(|(id, now)| id == vault && now == lack)
         });
-        let mut due: Vec<&Behind> =
+        let mut due: Vec<&(ResourceId, Behind)> =
             behind.iter().filter(|(vault, _)| !state.failed.contains_key(vault)).collect();
         let mut all_tried = due.len() <= VAULTS_A_ROUND_MAX && done.problems.is_empty();
         due.truncate(VAULTS_A_ROUND_MAX);
@@ -130,7 +127,10 @@ impl Platform {
 
     /// The vaults that follow their key and are not wrapped by its newest version, and those whose
     /// last change is unfinished.
-    fn vaults_behind(&self, problems: &mut Vec<Refusal>) -> Result<Vec<Behind>, Refusal> {
+    fn vaults_behind(
+        &self,
+        problems: &mut Vec<Refusal>,
+    ) -> Result<Vec<(ResourceId, Behind)>, Refusal> {
         let mut following = Vec::new();
         let looked = self.records.view(&mut |world| {
             following.clear();
@@ -145,14 +145,10 @@ impl Platform {
         let mut newest: BTreeMap<KeyUri, Option<KeyVersionUri>> = BTreeMap::new();
         let mut behind = Vec::new();
         for vault in following {
-            if vault.status.is_inconsistent {
-                behind.push((vault.record.id, None));
-                continue;
-            }
             let keys = vault.status.applied.iter().flat_map(EncryptionSettings::addressed_keys);
-            let mut lacking = None;
-            for key in keys.map(|key| &key.key_uri).filter(|key| rules::follows_newest_version(key))
-            {
+            let keys =
+                keys.map(|key| &key.key_uri).filter(|key| rules::follows_newest_version(key));
+            let versions = keys.filter_map(|key| {
                 if !newest.contains_key(key) {
                     // A key that cannot be looked at does not hold up the others.
                     let version = self.newest_active_version(key).unwrap_or_else(|problem| {
@@ -161,12 +157,10 @@ impl Platform {
                     });
                     newest.insert(key.clone(), version);
                 }
-                let version = newest.get(key).cloned().flatten();
-                let is_wrap =
-                    |version: &KeyVersionUri| vault.status.wraps().any(|wrap| wrap == version);
-                lacking = lacking.or(version.filter(|version| !is_wrap(version)));
-            }
-            behind.extend(lacking.map(|version| (vault.record.id, Some(version))));
+                newest.get(key).cloned().flatten()
+            });
+            let lack = rules::behind(&vault.status, versions);
+            behind.extend(lack.map(|lack| (vault.record.id, lack)));
         }
         Ok(behind)
     }

@@ -60,11 +60,14 @@ pub fn status(platform: &Platform) -> Result<Value, Refusal> {
             .map(DeletedVaultView::summary)
             .collect();
         for vault in Vault::below(&ResourceId::root(), world)? {
-            vaults.push(vault_status(platform, &vault, world, &mut warnings)?);
+            let shown = vault_status(platform, &vault, world, &mut warnings)?;
+            vaults.push((vault, shown));
         }
         Ok(())
     });
     looked.map_err(fault::of_apply)?;
+    let vaults: Result<Vec<Value>, Refusal> =
+        vaults.into_iter().map(|(vault, shown)| with_last_probe(platform, &vault, shown)).collect();
     if let Some(jumped) = platform.clock_doubt()? {
         let Refusal { code, message, fix, .. } = jumped;
         warnings.push(json!({ "code": code, "message": message, "fix": fix }));
@@ -79,7 +82,7 @@ pub fn status(platform: &Platform) -> Result<Value, Refusal> {
         }));
     }
     Ok(json!({
-        "vaults": vaults,
+        "vaults": vaults?,
         "deletedVaults": deleted,
         "warnings": warnings,
         "seal": seal(platform),
@@ -204,6 +207,7 @@ fn vault_status(
     Ok(json!({
         "id": id,
         "name": name,
+        "type": id.resource_type(),
         "items": items.len(),
         "recoveryPoints": points.len(),
         "newestPoint": newest,
@@ -219,10 +223,30 @@ fn vault_status(
             "followsNewestVersion": key.map(rules::follows_newest_version),
             "state": vault.record.state,
         },
+        "wraps": vault
+            .status
+            .generations_by_wrap()
+            .into_iter()
+            .map(|(version, generations)| json!({
+                "keyVersion": version,
+                "generations": generations,
+            }))
+            .collect::<Vec<_>>(),
         "keyAlerts": vault.status.key_alerts,
         "olderGenerations": older,
         "storePlace": store_place(platform, &vault.status).ok(),
     }))
+}
+
+/// With what the last round of probes said of each key version. A vault under the platform's key
+/// is not probed.
+fn with_last_probe(platform: &Platform, vault: &Vault, mut shown: Value) -> Result<Value, Refusal> {
+    let history = platform.probe_history(vault)?;
+    if let Some(fields) = shown.as_object_mut() {
+        let last: Vec<_> = history.last_round().collect();
+        fields.insert("lastProbe".to_owned(), json!(last));
+    }
+    Ok(shown)
 }
 
 fn jobs(platform: &Platform) -> Result<Value, Refusal> {

@@ -5,7 +5,7 @@ use custody_client::{Addresses, kinds};
 use custody_names::ResourceId;
 use serde_json::json;
 
-use crate::arguments::GroupOption;
+use crate::arguments::{GroupOption, WithinOption};
 use crate::commands::group;
 use crate::commands::identity::flat;
 use crate::context::Context;
@@ -61,7 +61,7 @@ enum Destination {
         after_help = "Examples:\n  custody audit destination list -o table\n\nExit codes: 0 done; \
         the others are in docs/exit-codes.md."
     )]
-    List(GroupOption),
+    List(WithinOption),
     /// Delete a destination
     #[command(
         after_help = "Examples:\n  custody audit destination delete -n siem\n\nExit codes: 0 \
@@ -159,8 +159,9 @@ fn destination(verb: &Destination, context: &Context<'_>) -> Result<Outcome, Cli
                     .put(id(&create.named.name, &create.named.group, context)?.as_str(), &body)?,
             )
         }
-        Destination::List(group) => {
-            let listed = context.resources(group, kinds::AUDIT_DESTINATION)?;
+        Destination::List(within) => {
+            let listed =
+                context.resources(within.resource_group.as_deref(), kinds::AUDIT_DESTINATION)?;
             listed.into_iter().map(flat).collect()
         }
         Destination::Delete(named) => {
@@ -180,18 +181,16 @@ fn send(route: &Route, context: &Context<'_>) -> Result<Outcome, CliError> {
 }
 
 fn id(name: &str, group: &GroupOption, context: &Context<'_>) -> Result<ResourceId, CliError> {
-    let group = context.group(group.resource_group.as_deref())?;
-    Ok(context.addresses()?.resource(&group, kinds::AUDIT_DESTINATION, name)?)
+    context.resource_id(group, kinds::AUDIT_DESTINATION, name)
 }
 
 /// The path of the diagnostic setting that ties a key vault to a destination.
 fn setting(route: &Route, context: &Context<'_>) -> Result<String, CliError> {
-    let group = context.group(route.group.resource_group.as_deref())?;
     let vault = match &route.vault_name {
         Some(name) => name.clone(),
         None => context.installation()?.defaults.key_vault.clone(),
     };
-    let vault = context.addresses()?.resource(&group, kinds::KEY_VAULT, &vault)?;
+    let vault = context.resource_id(&route.group, kinds::KEY_VAULT, &vault)?;
     let settings = Addresses::collection(&vault, kinds::DIAGNOSTIC_SETTING);
     Ok(format!("{settings}/{SETTING_PREFIX}{}", route.to))
 }

@@ -45,16 +45,16 @@ enum Verb {
 
 #[derive(Debug, Args)]
 struct Revoke {
-    /// Name of the key
+    /// Name of the key whose loss is thought through
     #[arg(long, value_name = "NAME", required_unless_present = "live", conflicts_with = "live")]
     key: Option<String>,
-    /// Key vault [default: the installation's]
+    /// Key vault that it lies in [default: the installation's]
     #[arg(long, value_name = "NAME", conflicts_with = "live")]
     vault_name: Option<String>,
     /// Version [default: all]
     #[arg(long, conflicts_with = "live")]
     version: Option<String>,
-    /// Really disable the key version of this vault, measure, and enable it again
+    /// Really disable the key version that wraps --vault, measure, and enable it again
     #[arg(long, requires = "vault")]
     live: bool,
     /// Vault to make a live drill on: its name, whichever kind it is of, or its resource id
@@ -145,7 +145,7 @@ pub(crate) fn what_key_vault_breaks(context: &Context<'_>, name: &str) -> Result
     let vault: KeyVaultName = name.parse()?;
     let host = format!("https://{vault}.").to_ascii_lowercase();
     let mut lines = String::new();
-    for (kind, resource) in vaults::resources(context, &GroupOption::default())? {
+    for (kind, resource) in vaults::resources(context, None)? {
         let names_it = |key: &str| {
             let uri = format!("/properties/securitySettings/encryptionSettings/{key}/keyUri");
             let uri = resource.pointer(&uri).and_then(Value::as_str);

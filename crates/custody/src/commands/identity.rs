@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use custody_client::kinds;
 use serde_json::{Map, Value, json};
 
-use crate::arguments::GroupOption;
+use crate::arguments::{GroupOption, WithinOption};
 use crate::commands::{group, tags};
 use crate::context::Context;
 use crate::error::CliError;
@@ -35,7 +35,7 @@ enum Verb {
         after_help = "Examples:\n  custody identity list -o table\n\nExit codes: 0 done; the \
         others are in docs/exit-codes.md."
     )]
-    List(GroupOption),
+    List(WithinOption),
 }
 
 #[derive(Debug, Args)]
@@ -76,10 +76,7 @@ impl Options {
 /// Carries out a verb.
 pub(crate) fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, CliError> {
     let client = context.client()?;
-    let id = |named: &Named| -> Result<_, CliError> {
-        let group = context.group(named.group.resource_group.as_deref())?;
-        Ok(context.addresses()?.resource(&group, kinds::IDENTITY, &named.name)?)
-    };
+    let id = |named: &Named| context.resource_id(&named.group, kinds::IDENTITY, &named.name);
     let value = match &options.verb {
         Verb::Create(create) => {
             let mut body = Map::new();
@@ -91,13 +88,13 @@ pub(crate) fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, C
             flat(client.put(id(&create.named)?.as_str(), &Value::Object(body))?)
         }
         Verb::Show(named) => flat(client.get(id(named)?.as_str())?),
-        Verb::List(group) => Value::Array(all(context, group)?),
+        Verb::List(within) => Value::Array(all(context, within.resource_group.as_deref())?),
     };
     Ok(Outcome::data(value).with_columns(COLUMNS))
 }
 
 /// The identities of a group, or all.
-pub(crate) fn all(context: &Context<'_>, group: &GroupOption) -> Result<Vec<Value>, CliError> {
+pub(crate) fn all(context: &Context<'_>, group: Option<&str>) -> Result<Vec<Value>, CliError> {
     let listed = context.resources(group, kinds::IDENTITY)?;
     Ok(listed.into_iter().map(flat).collect())
 }

@@ -6,7 +6,7 @@ use custody_client::{Addresses, kinds};
 use custody_names::ResourceId;
 use serde_json::{Value, json};
 
-use crate::arguments::GroupOption;
+use crate::arguments::{GroupOption, WithinOption};
 use crate::commands::{drill, group, tags};
 use crate::confirm::confirm;
 use crate::context::Context;
@@ -42,7 +42,7 @@ enum Verb {
         after_help = "Examples:\n  custody keyvault list -o table\n\nExit codes: 0 done; the \
         others are in docs/exit-codes.md."
     )]
-    List(GroupOption),
+    List(WithinOption),
     /// Set what a principal may do with the keys, where access policies decide
     #[command(after_help = "Examples:\n  custody keyvault set-policy -n my-keys --object-id GUID \
         --key-permissions get wrapKey unwrapKey\n\nExit codes: 0 done, 5 no such key vault, 6 roles \
@@ -127,8 +127,8 @@ pub(crate) fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, C
             let vault = context.client()?.get(named.id(context)?.as_str())?;
             Ok(Outcome::data(vault).with_columns(COLUMNS))
         }
-        Verb::List(group) => {
-            let listed = context.resources(group, kinds::KEY_VAULT)?;
+        Verb::List(within) => {
+            let listed = context.resources(within.resource_group.as_deref(), kinds::KEY_VAULT)?;
             Ok(Outcome::data(listed).with_columns(COLUMNS))
         }
         Verb::SetPolicy(policy) => policy::set(policy, context),
@@ -146,13 +146,8 @@ pub(crate) fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, C
 
 impl Named {
     fn id(&self, context: &Context<'_>) -> Result<ResourceId, CliError> {
-        id(context, &self.group, &self.name)
+        context.resource_id(&self.group, kinds::KEY_VAULT, &self.name)
     }
-}
-
-fn id(context: &Context<'_>, group: &GroupOption, name: &str) -> Result<ResourceId, CliError> {
-    let group = context.group(group.resource_group.as_deref())?;
-    Ok(context.addresses()?.resource(&group, kinds::KEY_VAULT, name)?)
 }
 
 fn delete(destroyed: &Destroyed, context: &Context<'_>) -> Result<Outcome, CliError> {

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use custody_client::SourcePath;
+use custody_names::ResourceId;
 use serde_json::{Value, json};
 
-use crate::arguments::VaultOption;
+use crate::arguments::TargetOption;
 use crate::commands::points;
 use crate::context::Context;
 use crate::error::CliError;
@@ -42,7 +43,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "NAME")]
     item: Option<String>,
     #[command(flatten)]
-    vault: VaultOption,
+    vault: TargetOption,
     /// Folder for a new vault's repository [default: in the data folder]
     #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
@@ -72,7 +73,7 @@ pub(crate) fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, C
     if options.dry_run {
         return scan::run(options, context, &paths);
     }
-    let vault = vaults::named(context, &options.vault)?;
+    let vault = options.vault(context)?;
     let store = options.store.as_deref().map(|store| context.absolute(store));
     let wanted = set_up::Wanted {
         group: context.group(options.vault.group.resource_group.as_deref())?,
@@ -97,6 +98,13 @@ pub(crate) fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, C
     }));
     let text = summary(context, &item, &done, &point, &restore);
     Ok(Outcome::data(value).with_text(text).ending(done.exit()))
+}
+
+impl Options {
+    fn vault(&self, context: &Context<'_>) -> Result<ResourceId, CliError> {
+        let TargetOption { vault, group } = &self.vault;
+        vaults::named(context, group.resource_group.as_deref(), vault.as_deref())
+    }
 }
 
 /// The paths as they really are: absolute, without links, each once.
@@ -172,7 +180,7 @@ fn left_out(result: &Value) -> String {
 /// What must be kept to be able to restore, said once.
 fn say_what_to_keep(
     context: &Context<'_>,
-    vault: &custody_names::ResourceId,
+    vault: &ResourceId,
     paths: &[PathBuf],
 ) -> Result<(), CliError> {
     let installation = context.installation()?;

@@ -4,13 +4,14 @@ use clap::Args;
 use serde_json::Value;
 use std::fmt::Write as _;
 
-use crate::answers::{list, number, word};
+use crate::answers::{id_of, list, number, word};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output::Outcome;
+use crate::vaults::VaultKind;
 use crate::{human, terminal};
 
-/// Show vaults, their keys, newest points, and what needs attention
+/// Show vaults, their keys and what those last answered, newest points, and what needs attention
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  custody status\n  custody status -o json --query \
     'warnings[].code'\n\nExit codes: 0 done, also if something needs attention; the others are in \
@@ -64,7 +65,8 @@ fn vault_lines(context: &Context<'_>, vault: &Value) -> Vec<String> {
         _ => String::new(),
     };
     let mut lines = vec![format!(
-        "vault {}: {}, {}{newest}",
+        "{} {}: {}, {}{newest}",
+        title(vault),
         word(vault, "name"),
         human::count(number(vault, "items"), "item"),
         human::count(number(vault, "recoveryPoints"), "recovery point"),
@@ -77,6 +79,12 @@ fn vault_lines(context: &Context<'_>, vault: &Value) -> Vec<String> {
         }
     }
     lines.push(line);
+    lines.extend(list(vault, "wraps").iter().map(wrap_line));
+    let is_customers = word(encryption, "type") == "CustomerManaged";
+    match list(vault, "lastProbe") {
+        [] if is_customers => lines.push("  key never probed: a server does it".to_owned()),
+        probes => lines.extend(probes.iter().map(|probe| probe_line(context, probe))),
+    }
     if !word(vault, "storePlace").is_empty() {
         lines.push(format!("  store: {}", word(vault, "storePlace")));
     }
@@ -90,4 +98,28 @@ fn vault_lines(context: &Context<'_>, vault: &Value) -> Vec<String> {
         lines.push(format!("  warning: {message}"));
     }
     lines
+}
+
+fn title(vault: &Value) -> &'static str {
+    id_of(vault).ok().and_then(|id| VaultKind::of(&id)).map_or("vault", VaultKind::title)
+}
+
+/// Which data keys a key version wraps.
+fn wrap_line(wrap: &Value) -> String {
+    let generations = list(wrap, "generations").iter().map(Value::to_string);
+    let generations = generations.collect::<Vec<_>>().join(", ");
+    format!("  {} wraps data key generation {generations}", word(wrap, "keyVersion"))
+}
+
+/// What a key version said when it was last asked.
+fn probe_line(context: &Context<'_>, probe: &Value) -> String {
+    let time = human::time(&word(probe, "time"), &context.world.time_zone);
+    let result = word(probe, "result").to_lowercase();
+    let took = number(probe, "latencyMs");
+    let version = word(probe, "keyVersion");
+    let mut line = format!("  key probed {time}: {version} {result} in {took} ms");
+    if !word(probe, "code").is_empty() {
+        let _ = write!(line, " ({})", word(probe, "code"));
+    }
+    line
 }

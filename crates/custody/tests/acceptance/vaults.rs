@@ -68,12 +68,30 @@ fn a_vault_of_either_kind_is_worked_with_alike() {
 
         let health = site.json(&["backup", "vault", "key-health", "-n", "own", "--probe"]);
         assert_eq!(health["probes"]["results"][0]["result"], "Succeeded", "{health}");
+        assert_status_tells_of_keys(&site, of_type);
         let drill = ["drill", "revoke", "--live", "--vault", "own", "--yes"];
         assert_eq!(site.json(&drill)["report"]["passed"], true);
 
         let refused = ["backup", "vault", "delete", "-n", "own", "--yes"];
         site.fails(&refused, CONFLICT, "VaultHoldsItems");
     }
+}
+
+/// When each key version was asked last and what it said, and what it wraps; to people as well.
+fn assert_status_tells_of_keys(site: &Site, of_type: &str) {
+    let status = site.json(&["status"]);
+    let vault = &status["vaults"][0];
+    assert_eq!(vault["type"], of_type, "{vault}");
+    let (wrap, probe) = (&vault["wraps"][0], &vault["lastProbe"][0]);
+    assert_eq!(wrap["generations"], serde_json::json!([1]), "{vault}");
+    assert_eq!(probe["keyVersion"], wrap["keyVersion"], "{vault}");
+    assert_eq!(probe["result"], "Succeeded", "{vault}");
+    assert!(probe["time"].is_string() && probe["latencyMs"].is_u64(), "{vault}");
+    let said = String::from_utf8(site.ok(&["status"])).unwrap();
+    let version = text(&wrap["keyVersion"]);
+    let wraps = format!("{version} wraps data key generation 1");
+    let asked = format!("{version} succeeded in {} ms", probe["latencyMs"]);
+    assert!(said.contains(&wraps) && said.contains(&asked), "{said}");
 }
 
 /// What a change of the key would do is listed before, and a standby is set and given up again.
@@ -125,7 +143,8 @@ fn a_name_that_two_vaults_have_is_not_guessed() {
     site.ok(&["init"]);
     let mut ids = Vec::new();
     for (kind, _) in KINDS {
-        let made = site.json(&["backup", "vault", "create", "-n", "twin", "--kind", kind]);
+        let create = ["backup", "vault", "create", "-n", "twin", "--kind", kind];
+        let made = site.json(&[&create[..], &["--soft-delete-state", "Off"]].concat());
         ids.push(text(&made["id"]).to_owned());
     }
     let ran = site.run(&["backup", "vault", "show", "-n", "twin"]);
@@ -135,11 +154,75 @@ fn a_name_that_two_vaults_have_is_not_guessed() {
         assert_eq!(text(&site.json(&["backup", "vault", "show", "-n", id])["id"]), id);
         site.ok(&["verify", "--vault", id]);
     }
+    let source = site.source();
+    for id in &ids {
+        site.ok(&["protect", site.text(&source), "--item", "docs", "--vault", id]);
+    }
+    assert_eq!(site.run(&["points", "docs"]).code, USAGE, "nor is an item that both hold");
+    let items = site.json(&["backup", "item", "list"]);
+    for (item, vault) in items.as_array().unwrap().iter().zip(&ids) {
+        assert!(text(&item["id"]).starts_with(vault.as_str()), "{items}");
+        assert_eq!(site.json(&["points", text(&item["id"])]).as_array().map(Vec::len), Some(1));
+    }
+    let gone = ["backup", "item", "delete", "-n", text(&items[0]["id"]), "--yes"];
+    site.ok(&gone);
     site.ok(&["backup", "vault", "delete", "-n", &ids[0], "--yes"]);
     assert_eq!(text(&site.json(&["backup", "vault", "show", "-n", "twin"])["id"]), ids[1]);
     let group = ids[0].split("/providers/").next().unwrap();
     assert_eq!(site.run(&["backup", "vault", "show", "-n", group]).code, USAGE);
     assert_eq!(site.run(&["backup", "vault", "show", "-n", "absent"]).code, NOT_FOUND);
+}
+
+/// A key that was taken away is told by the same code and exit code in vaults of either kind.
+#[test]
+fn a_lost_key_is_told_alike() {
+    for ((kind, _), key_vault) in KINDS.into_iter().zip(["kv-bv-lost", "kv-rsv-lost"]) {
+        let (site, own) = site(key_vault);
+        site.ok(&own.create_vault(&["--kind", kind]));
+        protect(&site);
+        let set = ["keyvault", "key", "set-attributes", "--vault-name", key_vault];
+        let set = [&set[..], &["--name", "backup", "--yes", "--enabled"]].concat();
+        site.ok(&[&set[..], &["false"]].concat());
+        let source = site.source();
+        let again = ["protect", site.text(&source), "--item", "docs", "--vault", "own"];
+        let ran = site.fails(&again, KEY_UNAVAILABLE, "UserErrorCMKKeyDisabled");
+        assert!(ran.stderr.contains("custody keyvault key set-attributes"), "{}", ran.stderr);
+        let probed = site.run(&["backup", "vault", "key-health", "-n", "own", "--probe"]);
+        assert_eq!(probed.code, KEY_UNAVAILABLE, "{}", probed.stderr);
+        let status = site.json(&["status"]);
+        let last = &status["vaults"][0]["lastProbe"][0];
+        assert_eq!(
+            (text(&last["result"]), text(&last["code"])),
+            ("Refused", "UserErrorCMKKeyDisabled")
+        );
+        let said = String::from_utf8(site.ok(&["status"])).unwrap();
+        assert!(
+            said.contains("refused in") && said.contains("(UserErrorCMKKeyDisabled)"),
+            "{said}"
+        );
+        site.ok(&[&set[..], &["true"]].concat());
+        site.ok(&again);
+    }
+}
+
+/// Where nothing deleted is kept, it is gone at once and nothing else is said.
+#[test]
+fn without_soft_delete_a_deleted_item_is_gone() {
+    for (kind, _) in KINDS {
+        let site = Site::new();
+        site.write("letter.txt", b"the only copy");
+        site.ok(&["init"]);
+        let create = ["backup", "vault", "create", "-n", "own", "--kind", kind];
+        site.ok(&[&create[..], &["--soft-delete-state", "Off"]].concat());
+        protect(&site);
+        let said = site.run(&["backup", "item", "delete", "-n", "docs", "--yes"]);
+        assert_eq!(said.code, 0, "{}", said.stderr);
+        assert!(!said.stderr.contains("brought back"), "{}", said.stderr);
+        assert_eq!(site.json(&["backup", "deleted-item", "list"]), Value::Array(Vec::new()));
+        let said = site.run(&["backup", "vault", "delete", "-n", "own", "--yes"]);
+        assert_eq!(said.code, 0, "{}", said.stderr);
+        assert!(!said.stderr.contains("brought back"), "{}", said.stderr);
+    }
 }
 
 /// Protection stopped with the data kept, gone on with, deleted and brought back.

@@ -32,18 +32,22 @@ fn world() -> World {
         "identities": [], "blockers": [],
     });
     world.server.script("POST /custody/subscriptions/S/transfer", 200, &transfer);
+    let stop = format!("POST {VAULT}/backupInstances/documents/stopProtection");
+    world.server.script(&stop, 200, &json!({}));
     let forget = format!("POST {VAULT}/backupInstances/documents/forget");
     world.server.script(&forget, 200, &plan);
     world
 }
 
 /// The lines that destroy, and the name to type for each.
-const DESTRUCTIVE: [(&str, &str); 7] = [
+const DESTRUCTIVE: [(&str, &str); 9] = [
     ("keyvault key set-attributes -n backup --enabled false", "backup"),
     ("keyvault key delete -n backup", "backup"),
     ("keyvault key purge -n backup", "backup"),
     ("group delete -n custody", "custody"),
     ("backup vault delete -n main", "main"),
+    ("backup item stop-protection -n documents", "documents"),
+    ("backup item delete -n documents", "documents"),
     ("forget documents --keep-last 1", "documents"),
     ("subscription transfer -s S -t T", "S"),
 ];

@@ -148,20 +148,20 @@ pub(crate) fn follow_newest(job: &Job<'_>, vault: Vault) -> Result<Vault, TaskEr
     }
     let keks = VaultKeks::new(job.platform, &vault, status.applied.as_ref(), job.cause())?;
     let now = job.platform.clock.now();
-    let mut behind = status.is_inconsistent;
+    let mut usable = Vec::new();
     for key in &keys {
         match keks.describe(key) {
-            Ok(newest) => {
-                let followed = status.wraps().any(|version| *version == newest.version);
-                behind |= !followed && keks::state_is_active(&newest, now).is_ok();
+            Ok(newest) if keks::state_is_active(&newest, now).is_ok() => {
+                usable.push(newest.version);
             }
+            Ok(_) => {}
             // A rewrap takes all keys. Whether the job can go on without this one is decided where
             // the vault is opened.
             Err(_) if several => return Ok(vault),
             Err(error) => return Err(fault::of_key(&error).into()),
         }
     }
-    if !behind {
+    if rules::behind(status, usable).is_none() {
         return Ok(vault);
     }
     job.phase("rewrap")?;

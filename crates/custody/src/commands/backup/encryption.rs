@@ -62,10 +62,10 @@ pub(super) struct EncryptionOptions {
     /// URI of the customer key; without a version it follows the newest
     #[arg(long, value_name = "URI")]
     encryption_key_id: Option<String>,
-    /// Use the vault's own identity
+    /// Let the vault's own identity use the key
     #[arg(long, conflicts_with = "mi_user_assigned")]
     mi_system_assigned: bool,
-    /// Use this identity: its name or resource id
+    /// Let this identity use the key: its name or resource id
     #[arg(long, value_name = "IDENTITY")]
     mi_user_assigned: Option<String>,
     /// A second key, in another key vault, that wraps the same data keys; `none` gives it up
@@ -253,7 +253,6 @@ impl EncryptionOptions {
         if identity.starts_with('/') {
             return Ok(Some(identity.parse()?));
         }
-        let group = context.group(group.resource_group.as_deref())?;
-        Ok(Some(context.addresses()?.resource(&group, kinds::IDENTITY, identity)?))
+        Ok(Some(context.resource_id(group, kinds::IDENTITY, identity)?))
     }
 }

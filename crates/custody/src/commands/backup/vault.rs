@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::encryption::{self, EncryptionOptions};
 use super::key_health;
 use crate::answers::id_of;
-use crate::arguments::GroupOption;
+use crate::arguments::{GroupOption, WithinOption};
 use crate::commands::{group, tags};
 use crate::confirm::confirm;
 use crate::context::Context;
@@ -33,15 +33,18 @@ enum Verb {
     #[command(after_help = "Examples:\n  custody backup vault create -n offsite --store \
         /mnt/offsite --mi-user-assigned backup-identity --encryption-key-id \
         https://my-keys.vault.custody.localhost/keys/backup\n  custody backup vault create -n rsv \
-        --kind RecoveryServices\n\nWithout --encryption-key-id the platform's own key encrypts it. \
-        A Backup vault takes a customer key at any time later, a Recovery Services vault only until \
+        --kind RecoveryServices\n\nWithout --encryption-key-id the platform's own key encrypts it; \
+        with it name an identity that may use the key, since a vault has none of its own before it \
+        is there. A Backup vault takes a customer key at any time later, a Recovery Services vault only until \
         something is protected in it.\n\nExit codes: 0 done, 4 not allowed, 7 the key cannot be \
         used by the identity; the others are in docs/exit-codes.md.")]
     Create(Create),
     /// Show a vault
     #[command(
-        after_help = "Examples:\n  custody backup vault show -n main\n\nExit codes: 0 done, 5 \
-        no such vault; the others are in docs/exit-codes.md."
+        after_help = "Examples:\n  custody backup vault show -n main\n\nWhat Recovery Services \
+        vaults tell of encryption and soft delete stands below properties.securitySettings too, as \
+        in Backup vaults.\n\nExit codes: 0 done, 2 vaults of both kinds have the name, 5 no such \
+        vault; the others are in docs/exit-codes.md."
     )]
     Show(Named),
     /// List vaults of both kinds
@@ -49,7 +52,7 @@ enum Verb {
         after_help = "Examples:\n  custody backup vault list -o table\n\nExit codes: 0 done; \
         the others are in docs/exit-codes.md."
     )]
-    List(GroupOption),
+    List(WithinOption),
     /// Delete a vault that holds no items; it can be brought back for a while
     #[command(
         after_help = "Examples:\n  custody backup vault delete -n test\n\nIt is kept for as many \
@@ -96,7 +99,7 @@ struct Create {
     store: Option<PathBuf>,
     #[command(flatten)]
     encryption: EncryptionOptions,
-    /// Whether a deleted vault can be brought back [default: On]
+    /// Whether the vault, and what is deleted in it, can be brought back [default: On]
     #[arg(long, value_name = "STATE")]
     soft_delete_state: Option<SoftDeleteState>,
     /// For how many days, 14 to 180 [default: 14]
@@ -154,7 +157,8 @@ pub(super) fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, C
     let value = match &options.verb {
         Verb::Create(options) => create(options, context)?,
         Verb::Show(named) => named.resource(context)?,
-        Verb::List(group) => {
+        Verb::List(within) => {
+            let group = within.resource_group.as_deref();
             vaults::resources(context, group)?.into_iter().map(|(_, vault)| vault).collect()
         }
         Verb::Delete(options) => return delete(options, context),
@@ -183,8 +187,7 @@ impl Named {
 }
 
 fn create(options: &Create, context: &Context<'_>) -> Result<Value, CliError> {
-    let group = context.group(options.group.resource_group.as_deref())?;
-    let id = context.addresses()?.resource(&group, options.kind.resource_type(), &options.name)?;
+    let id = context.resource_id(&options.group, options.kind.resource_type(), &options.name)?;
     let mut properties = Map::new();
     if let Some(soft_delete) = soft_delete(options) {
         properties.insert("securitySettings".to_owned(), soft_delete);

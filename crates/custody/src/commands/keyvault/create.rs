@@ -1,6 +1,6 @@
 //! `custody keyvault create`.
 
-use super::{ArgAction, Args, BoolishValueParser, COLUMNS, GroupOption, group, id, tags};
+use super::{ArgAction, Args, BoolishValueParser, COLUMNS, GroupOption, group, kinds, tags};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output::Outcome;
@@ -53,6 +53,6 @@ pub(super) fn run(create: &Create, context: &Context<'_>) -> Result<Outcome, Cli
     if let (Value::Object(fields), Some(words)) = (&mut body, &create.tags) {
         fields.insert("tags".to_owned(), tags::parse(words)?);
     }
-    let id = id(context, &create.group, &create.name)?;
+    let id = context.resource_id(&create.group, kinds::KEY_VAULT, &create.name)?;
     Ok(Outcome::data(context.client()?.put(id.as_str(), &body)?).with_columns(COLUMNS))
 }

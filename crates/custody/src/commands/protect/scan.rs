@@ -12,7 +12,7 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::items;
 use crate::output::{Column, Outcome};
-use crate::{human, terminal, vaults};
+use crate::{human, terminal};
 
 const COLUMNS: &[Column] = &[("Kind", "/kind"), ("Size", "/size"), ("Path", "/path")];
 
@@ -23,7 +23,7 @@ pub(super) fn run(
     paths: &[PathBuf],
 ) -> Result<Outcome, CliError> {
     let registration = Registration { options, paths };
-    let vault = vaults::named(context, &options.vault)?;
+    let vault = options.vault(context)?;
     let items = match context.client()?.find(vault.as_str())? {
         Some(_) => items::items_of(context, &vault)?,
         None => Vec::new(),

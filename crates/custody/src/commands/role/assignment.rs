@@ -6,7 +6,6 @@ use custody_names::ResourceId;
 use serde_json::Value;
 
 use super::shown;
-use crate::arguments::GroupOption;
 use crate::confirm::confirm;
 use crate::context::Context;
 use crate::error::CliError;
@@ -51,9 +50,9 @@ struct ScopeOption {
     /// Resource id that it is about
     #[arg(long, value_name = "ID")]
     scope: Option<String>,
-    /// Instead of --scope: a resource group.
-    #[command(flatten)]
-    group: GroupOption,
+    /// Resource group that it is about, instead of --scope
+    #[arg(short = 'g', long, value_name = "GROUP")]
+    resource_group: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -200,7 +199,7 @@ fn matching(
 
 impl ScopeOption {
     fn id(&self, context: &Context<'_>) -> Result<Option<ResourceId>, CliError> {
-        match (&self.scope, &self.group.resource_group) {
+        match (&self.scope, &self.resource_group) {
             (Some(scope), _) => Ok(Some(scope.parse()?)),
             (None, Some(group)) => Ok(Some(context.addresses()?.group(&group.parse()?))),
             (None, None) => Ok(None),
