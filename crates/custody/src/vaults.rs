@@ -39,6 +39,11 @@ impl VaultKind {
         }
     }
 
+    /// The provider that it is of.
+    pub(crate) fn namespace(self) -> &'static str {
+        self.resource_type().split('/').next().unwrap_or_default()
+    }
+
     /// What people call such a vault.
     pub(crate) fn title(self) -> &'static str {
         match self {
@@ -48,50 +53,66 @@ impl VaultKind {
     }
 }
 
-/// The vault of this name in a resource group, whichever kind it is of, or of this resource id. A
-/// name that no vault has stands for a Backup vault: it is what first use makes.
+/// The vault of this name in a resource group, whichever kind it is of, or of this resource id.
 ///
 /// # Errors
-/// Refuses a name that vaults of both kinds have, and says how each is named.
+/// Refuses a name that no vault has, and one that vaults of both kinds have: it says how each is
+/// named.
 pub(crate) fn find(
     context: &Context<'_>,
     group: &ResourceGroupName,
     name: &str,
 ) -> Result<ResourceId, CliError> {
+    let found = look_up(context, group, name)?;
+    found.ok_or_else(|| CliError::NotFound {
+        message: format!("there is no vault {} in the group {group}", terminal::line(name)),
+        fix: "custody backup vault list -o table".to_owned(),
+    })
+}
+
+fn look_up(
+    context: &Context<'_>,
+    group: &ResourceGroupName,
+    name: &str,
+) -> Result<Option<ResourceId>, CliError> {
     if name.starts_with('/') {
         let id: ResourceId = name.parse()?;
-        return VaultKind::of(&id).map(|_| id).ok_or_else(|| {
+        return VaultKind::of(&id).map(|_| Some(id)).ok_or_else(|| {
             CliError::Usage(format!("{} is no vault's resource id", terminal::line(name)))
         });
     }
-    let addresses = context.addresses()?;
-    let [backup, other] =
-        VaultKind::ALL.map(|kind| addresses.resource(group, kind.resource_type(), name));
-    let (backup, other) = (backup?, other?);
-    let client = context.client()?;
-    if client.find(other.as_str())?.is_none() {
-        return Ok(backup);
+    let mut found = Vec::new();
+    for kind in VaultKind::ALL {
+        let id = context.addresses()?.resource(group, kind.resource_type(), name)?;
+        if context.client()?.find(id.as_str())?.is_some() {
+            found.push(id);
+        }
     }
-    if client.find(backup.as_str())?.is_none() {
-        return Ok(other);
+    if let [backup, other] = found.as_slice() {
+        return Err(CliError::Usage(format!(
+            "a Backup vault and a Recovery Services vault are called {}: name the one you mean by \
+             its resource id, {backup} or {other}",
+            terminal::line(name)
+        )));
     }
-    Err(CliError::Usage(format!(
-        "a Backup vault and a Recovery Services vault are called {}: name the one you mean by its \
-         resource id, {backup} or {other}",
-        terminal::line(name)
-    )))
+    Ok(found.pop())
 }
 
-/// The vault of this name, or of the configuration's, or the installation's.
-pub(crate) fn named(
+/// The vault in which something comes under protection: that of this name, or of the
+/// configuration's, or the installation's. If there is none, a Backup vault is to be made.
+pub(crate) fn target(
     context: &Context<'_>,
     group: Option<&str>,
     name: Option<&str>,
 ) -> Result<ResourceId, CliError> {
     let group = context.group(group)?;
-    match name.or(context.config.vault.as_deref()) {
-        Some(name) => find(context, &group, name),
-        None => find(context, &group, &context.installation()?.defaults.backup_vault),
+    let name = match name.or(context.config.vault.as_deref()) {
+        Some(name) => name,
+        None => &context.installation()?.defaults.backup_vault,
+    };
+    match look_up(context, &group, name)? {
+        Some(id) => Ok(id),
+        None => Ok(context.addresses()?.resource(&group, kinds::BACKUP_VAULT, name)?),
     }
 }
 
@@ -101,8 +122,8 @@ pub(crate) fn all(
     option: &VaultOption,
 ) -> Result<Vec<ResourceId>, CliError> {
     let group = option.resource_group.as_deref();
-    if option.vault.is_some() || context.config.vault.is_some() {
-        return Ok(vec![named(context, group, option.vault.as_deref())?]);
+    if let Some(name) = option.vault.as_deref().or(context.config.vault.as_deref()) {
+        return Ok(vec![find(context, &context.group(group)?, name)?]);
     }
     resources(context, group)?.iter().map(|(_, vault)| id_of(vault)).collect()
 }

@@ -7,7 +7,11 @@ mod key_probes;
 mod recovery_services;
 mod soft_delete;
 
-use custody_backup_vaults::{BackupVault, EncryptionSettings, RecoveryServicesVault};
+use custody_backup_vaults::{
+    BackupVault, EncryptionSettings, GenerationSummary, KeyringSummary, RecoveryServicesVault,
+    VaultStatus,
+    rules::{self, Behind},
+};
 use custody_resources::{Kind, ProvisioningState, Verb};
 use desk::{Desk, KEY, KEY_2, UAI, UAI_2};
 use serde_json::{Value, json};
@@ -205,10 +209,33 @@ fn encryption_rules() {
 fn key_uris_pin_or_follow() {
     let check = |uri: &str, follows: bool| {
         let key = uri.parse().unwrap();
-        assert_eq!(custody_backup_vaults::rules::follows_newest_version(&key), follows, "{uri}");
+        assert_eq!(rules::follows_newest_version(&key), follows, "{uri}");
     };
     check(KEY, true);
     check(&format!("{KEY}/0123456789abcdef0123456789abcdef"), false);
+}
+
+/// Rules 70, 86 and 87: a vault catches up with a version that does not wrap it, and with what an
+/// earlier change left undone.
+#[test]
+fn a_vault_is_behind_its_key() {
+    let version = |digit: char| -> custody_names::KeyVersionUri {
+        format!("{KEY}/{}", digit.to_string().repeat(32)).parse().unwrap()
+    };
+    let wraps = vec![GenerationSummary { generation: 1, wraps: vec![version('1')] }];
+    let keyring = KeyringSummary { number: 1, hash: String::new(), generations: wraps };
+    let check = |is_inconsistent, newest: &[char], expected| {
+        let keyring = Some(keyring.clone());
+        let status = VaultStatus { keyring, is_inconsistent, ..VaultStatus::default() };
+        let newest_versions = newest.iter().map(|digit| version(*digit));
+        assert_eq!(rules::behind(&status, newest_versions), expected, "{newest:?}");
+    };
+    check(false, &[], None);
+    check(false, &['1'], None);
+    check(false, &['2'], Some(Behind::Version(version('2'))));
+    check(false, &['1', '2'], Some(Behind::Version(version('2'))));
+    check(true, &['1'], Some(Behind::Unfinished));
+    check(true, &['2'], Some(Behind::Unfinished));
 }
 
 /// Rule 52: any change in force is carried out by an operation, the same settings again as well.

@@ -167,6 +167,32 @@ fn jobs_are_waited_for_by_revision_and_cancelled_once() {
     );
 }
 
+/// Each kind of vault tells in its own words why a job failed: they are read alike.
+#[test]
+fn a_failed_job_says_why_in_either_kind_of_vault() {
+    let vault: ResourceId = "/subscriptions/00000000-0000-0000-0000-00000000000a/resourceGroups/g/\
+                             providers/Microsoft.RecoveryServices/vaults/v"
+        .parse()
+        .unwrap();
+    let check = |details: Value, code: &str, message: &str, fix: Option<&str>| {
+        let properties =
+            json!({ "operation": "Backup", "status": "Failed", "errorDetails": details });
+        let (client, _) = client(vec![(200, json!({ "properties": properties }), None)]);
+        let job = client.wait_for_job(&vault, "j", &mut |_| Wish::Continue).unwrap();
+        let Err(JobError::Failed(error)) = job.outcome() else { panic!("{details}") };
+        let said = (error.code.as_str(), error.message.as_str(), error.fix.as_deref());
+        assert_eq!(said, (code, message, fix), "{details}");
+    };
+    let (code, why, fix) = ("KeyDisabled", "the key is disabled", Some("custody enable"));
+    let backup = json!([{ "code": code, "message": why, "recommendedAction": [fix] }]);
+    check(backup, code, why, fix);
+    let text = format!("{code}: {why}");
+    let recovery = json!([{ "errorTitle": code, "errorString": text, "recommendations": [fix] }]);
+    check(recovery, code, why, fix);
+    check(json!([{ "errorTitle": code, "errorString": why }]), code, why, None);
+    check(json!([]), "JobFailed", "the Backup job failed", None);
+}
+
 #[test]
 fn paths_survive_json_byte_for_byte() {
     let check = |bytes: &[u8], expected: Value| {

@@ -103,7 +103,7 @@ pub(crate) fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, C
 impl Options {
     fn vault(&self, context: &Context<'_>) -> Result<ResourceId, CliError> {
         let TargetOption { vault, group } = &self.vault;
-        vaults::named(context, group.resource_group.as_deref(), vault.as_deref())
+        vaults::target(context, group.resource_group.as_deref(), vault.as_deref())
     }
 }
 

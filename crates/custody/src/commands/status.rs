@@ -79,12 +79,7 @@ fn vault_lines(context: &Context<'_>, vault: &Value) -> Vec<String> {
         }
     }
     lines.push(line);
-    lines.extend(list(vault, "wraps").iter().map(wrap_line));
-    let is_customers = word(encryption, "type") == "CustomerManaged";
-    match list(vault, "lastProbe") {
-        [] if is_customers => lines.push("  key never probed: a server does it".to_owned()),
-        probes => lines.extend(probes.iter().map(|probe| probe_line(context, probe))),
-    }
+    lines.extend(key_lines(context, vault, word(encryption, "type") == "CustomerManaged"));
     if !word(vault, "storePlace").is_empty() {
         lines.push(format!("  store: {}", word(vault, "storePlace")));
     }
@@ -104,22 +99,43 @@ fn title(vault: &Value) -> &'static str {
     id_of(vault).ok().and_then(|id| VaultKind::of(&id)).map_or("vault", VaultKind::title)
 }
 
-/// Which data keys a key version wraps.
-fn wrap_line(wrap: &Value) -> String {
-    let generations = list(wrap, "generations").iter().map(Value::to_string);
-    let generations = generations.collect::<Vec<_>>().join(", ");
-    format!("  {} wraps data key generation {generations}", word(wrap, "keyVersion"))
+/// Each key version: which data keys it wraps, and what it said when it was last asked. Keys of the
+/// platform are not asked.
+fn key_lines(context: &Context<'_>, vault: &Value, is_customers: bool) -> Vec<String> {
+    let probes = list(vault, "lastProbe");
+    let wraps = list(vault, "wraps");
+    let of = |version: &str, all: &[Value]| {
+        all.iter().find(|one| word(one, "keyVersion") == version).cloned()
+    };
+    let mut lines = Vec::new();
+    for wrap in wraps {
+        let version = word(wrap, "keyVersion");
+        let generations = list(wrap, "generations").iter().map(Value::to_string);
+        let generations = generations.collect::<Vec<_>>().join(", ");
+        let mut line = format!("  {version} wraps data key generation {generations}");
+        match of(&version, probes) {
+            Some(probe) => line += &format!(", {}", probed(context, &probe)),
+            None if is_customers => line += ", never probed: a server does it",
+            None => {}
+        }
+        lines.push(line);
+    }
+    for probe in probes {
+        let version = word(probe, "keyVersion");
+        if of(&version, wraps).is_none() {
+            lines.push(format!("  {version} wraps nothing any more, {}", probed(context, probe)));
+        }
+    }
+    lines
 }
 
 /// What a key version said when it was last asked.
-fn probe_line(context: &Context<'_>, probe: &Value) -> String {
+fn probed(context: &Context<'_>, probe: &Value) -> String {
     let time = human::time(&word(probe, "time"), &context.world.time_zone);
     let result = word(probe, "result").to_lowercase();
-    let took = number(probe, "latencyMs");
-    let version = word(probe, "keyVersion");
-    let mut line = format!("  key probed {time}: {version} {result} in {took} ms");
+    let mut text = format!("probed {time}: {result} in {} ms", number(probe, "latencyMs"));
     if !word(probe, "code").is_empty() {
-        let _ = write!(line, " ({})", word(probe, "code"));
+        let _ = write!(text, " ({})", word(probe, "code"));
     }
-    line
+    text
 }

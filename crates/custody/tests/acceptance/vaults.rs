@@ -89,8 +89,8 @@ fn assert_status_tells_of_keys(site: &Site, of_type: &str) {
     assert!(probe["time"].is_string() && probe["latencyMs"].is_u64(), "{vault}");
     let said = String::from_utf8(site.ok(&["status"])).unwrap();
     let version = text(&wrap["keyVersion"]);
-    let wraps = format!("{version} wraps data key generation 1");
-    let asked = format!("{version} succeeded in {} ms", probe["latencyMs"]);
+    let wraps = format!("{version} wraps data key generation 1, probed ");
+    let asked = format!(": succeeded in {} ms", probe["latencyMs"]);
     assert!(said.contains(&wraps) && said.contains(&asked), "{said}");
 }
 

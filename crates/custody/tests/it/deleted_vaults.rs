@@ -46,6 +46,23 @@ fn both_kinds_are_listed_alike() {
     assert_eq!(world.run("backup deleted-vault get -n other").exit, 5);
 }
 
+/// One that shares its name with one of the other kind is named by its resource id.
+#[test]
+fn a_deleted_vault_is_not_guessed() {
+    let world = world();
+    let (backup, recovery) =
+        (place("Microsoft.DataProtection"), place("Microsoft.RecoveryServices"));
+    let twin = json!({ "id": format!("{recovery}/main"), "name": "main", "properties": {} });
+    world.server.script(&format!("GET {recovery}"), 200, &json!({ "value": [twin] }));
+    let ran = world.run("backup deleted-vault undelete -n main");
+    assert_eq!(ran.exit, 2, "{}", ran.stderr);
+    for place in [&backup, &recovery] {
+        assert!(ran.stderr.contains(&format!("{place}/main")), "{}", ran.stderr);
+    }
+    let ran = world.run(&format!("backup deleted-vault get -n {recovery}/main"));
+    assert_eq!(ran.exit, 0, "{}", ran.stderr);
+}
+
 #[test]
 fn a_vault_is_brought_back() {
     for (line, namespace, group) in [

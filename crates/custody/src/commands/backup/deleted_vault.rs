@@ -4,13 +4,13 @@ use clap::{Args, Subcommand};
 use custody_client::Addresses;
 use serde_json::{Value, json};
 
+use crate::answers::word;
 use crate::commands::group;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::output::{Column, Outcome};
-
-/// The types of deleted vaults below a location, Backup vaults first.
-const KINDS: [&str; 2] = ["Microsoft.DataProtection", "Microsoft.RecoveryServices"];
+use crate::terminal;
+use crate::vaults::VaultKind;
 
 /// Vaults that were deleted and can be brought back
 #[derive(Debug, Args)]
@@ -52,7 +52,7 @@ struct Place {
 
 #[derive(Debug, Args)]
 struct Named {
-    /// Name, as the list shows it
+    /// Name, as the list shows it, or its resource id
     #[arg(short, long)]
     name: String,
     #[command(flatten)]
@@ -87,8 +87,8 @@ fn list(place: &Place, context: &Context<'_>) -> Result<Vec<Value>, CliError> {
     let location = location.as_str().unwrap_or_default();
     let subscription = context.addresses()?.subscription();
     let mut all = Vec::new();
-    for namespace in KINDS {
-        let kind = format!("{namespace}/locations/{location}/deletedVaults");
+    for kind in VaultKind::ALL {
+        let kind = format!("{}/locations/{location}/deletedVaults", kind.namespace());
         all.extend(context.client()?.list(&Addresses::collection(&subscription, &kind))?);
     }
     all.iter_mut().for_each(name_alike);
@@ -114,15 +114,26 @@ fn name_alike(vault: &mut Value) {
 
 fn find(named: &Named, context: &Context<'_>) -> Result<Value, CliError> {
     let name = &named.name;
-    let has_name = |vault: &Value| {
-        let found = vault.get("name").and_then(Value::as_str);
-        found.is_some_and(|found| found.eq_ignore_ascii_case(name))
-    };
-    let found = list(&named.place, context)?.into_iter().find(has_name);
-    found.ok_or_else(|| CliError::NotFound {
-        message: format!("there is no deleted vault {name}"),
-        fix: "custody backup deleted-vault list".to_owned(),
-    })
+    let mut all = list(&named.place, context)?;
+    all.retain(|vault| {
+        let is = |field: &str| vault.get(field).and_then(Value::as_str);
+        let known = [is("name"), is("id")];
+        known.into_iter().flatten().any(|known| known.eq_ignore_ascii_case(name))
+    });
+    let shown = terminal::line(name);
+    match (all.pop(), all.pop()) {
+        (Some(vault), None) => Ok(vault),
+        (Some(one), Some(other)) => Err(CliError::Usage(format!(
+            "deleted vaults of both kinds are called {shown}: name the one you mean by its \
+             resource id, {} or {}",
+            word(&other, "id"),
+            word(&one, "id")
+        ))),
+        (None, _) => Err(CliError::NotFound {
+            message: format!("there is no deleted vault {shown}"),
+            fix: "custody backup deleted-vault list".to_owned(),
+        }),
+    }
 }
 
 fn undelete(options: &Undelete, context: &Context<'_>) -> Result<Outcome, CliError> {
@@ -131,7 +142,7 @@ fn undelete(options: &Undelete, context: &Context<'_>) -> Result<Outcome, CliErr
     let group = options.resource_group.as_ref();
     let body = json!({ "properties": { "recoveryResourceGroupId": group } });
     context.client()?.act(&format!("{id}/undelete"), &body)?;
-    let name = &options.named.name;
+    let name = word(&deleted, "name");
     context.say(&format!("back; to see it: custody backup vault show -n {name}"));
     Ok(Outcome::nothing())
 }
