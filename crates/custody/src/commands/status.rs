@@ -112,13 +112,12 @@ fn key_lines(context: &Context<'_>, vault: &Value, is_customers: bool) -> Vec<St
         let version = word(wrap, "keyVersion");
         let generations = list(wrap, "generations").iter().map(Value::to_string);
         let generations = generations.collect::<Vec<_>>().join(", ");
-        let mut line = format!("  {version} wraps data key generation {generations}");
-        match of(&version, probes) {
-            Some(probe) => line += &format!(", {}", probed(context, &probe)),
-            None if is_customers => line += ", never probed: a server does it",
-            None => {}
-        }
-        lines.push(line);
+        let said = match of(&version, probes) {
+            Some(probe) => format!(", {}", probed(context, &probe)),
+            None if is_customers => ", never probed: a server does it".to_owned(),
+            None => String::new(),
+        };
+        lines.push(format!("  {version} wraps data key generation {generations}{said}"));
     }
     for probe in probes {
         let version = word(probe, "keyVersion");
