@@ -72,11 +72,11 @@ fn vault_lines(context: &Context<'_>, vault: &Value) -> Vec<String> {
         human::count(number(vault, "recoveryPoints"), "recovery point"),
     )];
     let encryption = vault.get("encryption").unwrap_or(&Value::Null);
-    let mut line = format!("  key: {} {}", word(encryption, "type"), word(encryption, "keyUri"));
-    for (field, label) in [("keyVersion", "version "), ("state", "")] {
-        if !word(encryption, field).is_empty() {
-            let _ = write!(line, ", {label}{}", word(encryption, field));
-        }
+    let key = [word(encryption, "type"), word(encryption, "keyUri")];
+    let key = key.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
+    let mut line = format!("  key: {key}");
+    if !word(encryption, "state").is_empty() {
+        let _ = write!(line, ", {}", word(encryption, "state"));
     }
     lines.push(line);
     lines.extend(key_lines(context, vault, word(encryption, "type") == "CustomerManaged"));

@@ -64,9 +64,11 @@ fn undelete(named: &Named, context: &Context<'_>) -> Result<Outcome, CliError> {
     let item = named.find(context, Which::Deleted)?;
     let state = json!({ "protectionState": "ProtectionStopped", "isRehydrate": true });
     turn(&item, "undelete", &state, context)?;
-    let name = &item.name;
     context.say(&format!(
-        "back, with its protection stopped; to go on: custody backup item resume-protection -n {name}"
+        "back, with its protection stopped; to go on: custody backup item resume-protection -n {} \
+         --vault {}",
+        item.name,
+        item.vault.name().unwrap_or_default()
     ));
     Ok(Outcome::nothing())
 }

@@ -134,10 +134,10 @@ pub(super) fn plain(item: &Item) -> Value {
 fn stop(options: &Confirmed, context: &Context<'_>) -> Result<Outcome, CliError> {
     let item = options.named.find(context, Which::Protected)?;
     let consequence = format!(
-        "No more recovery points of {} will be taken; {} stay in {}.",
+        "No more recovery points of {} will be taken; what {} has of it ({}) stays.",
         item.name,
-        points_of(&item, context)?,
-        item.vault.name().unwrap_or_default()
+        item.vault.name().unwrap_or_default(),
+        points_of(&item, context)?
     );
     confirm(context, options.yes, &consequence, &item.name)?;
     turn(&item, "stopProtection", &json!({ "protectionState": "ProtectionStopped" }), context)?;
@@ -184,7 +184,8 @@ fn delete(options: &Confirmed, context: &Context<'_>) -> Result<Outcome, CliErro
         let until = until.map(|until| human::time(&until, &context.world.time_zone));
         let until = until.map(|until| format!("until {until}")).unwrap_or_default();
         context.say(&format!(
-            "deleted; {until} it can be brought back: custody backup deleted-item undelete -n {}",
+            "deleted; {until} it can be brought back: custody backup deleted-item undelete -n {} \
+             --vault {vault}",
             item.name
         ));
     }

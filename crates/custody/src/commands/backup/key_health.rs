@@ -43,7 +43,7 @@ pub(super) fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, C
 fn text(health: &Value, context: &Context<'_>) -> String {
     let mut text = format!("keys: {}\n", word(health, "status"));
     if list(health, "keys").is_empty() {
-        text.push_str("the platform's own key protects this vault\n");
+        text.push_str("the platform's own key protects this vault; it is not probed\n");
     }
     for key in list(health, "keys") {
         key_lines(&mut text, key);
@@ -53,7 +53,9 @@ fn text(health: &Value, context: &Context<'_>) -> String {
         let _ = writeln!(text, "{severity}: {} ({code})", word(warning, "message"));
         let _ = writeln!(text, "  to mend it: {}", word(warning, "fix"));
     }
-    probe_lines(&mut text, health.get("probes").unwrap_or(&Value::Null), context);
+    if !list(health, "keys").is_empty() {
+        probe_lines(&mut text, health.get("probes").unwrap_or(&Value::Null), context);
+    }
     text
 }
 
@@ -85,7 +87,7 @@ fn probe_lines(text: &mut String, probes: &Value, context: &Context<'_>) {
     let zone = &context.world.time_zone;
     let results = list(probes, "results");
     let Some(last) = results.last() else {
-        text.push_str("never probed: a server does it, and --probe\n");
+        text.push_str("never probed: a running server does it, and --probe\n");
         return;
     };
     let percent = probes.get("succeededPercent").and_then(Value::as_u64).unwrap_or_default();
