@@ -81,7 +81,7 @@ impl Platform {
         }
         let behind = self.vaults_behind(&mut done.problems)?;
         state.failed.retain(|vault, (lack, again)| {
-            *again > now && behind.iter().any(|(id, now)| id == vault && now == lack)
+            *again > now && behind.iter().any(|(id, lacks)| id == vault && lacks == lack)
         });
         let mut due: Vec<&(ResourceId, Behind)> =
             behind.iter().filter(|(vault, _)| !state.failed.contains_key(vault)).collect();
