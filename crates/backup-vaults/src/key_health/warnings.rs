@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::{KeyFacts, KeyRole, KeyVersionFacts, days_between, wrapping_versions};
 use crate::encryption::Failover;
+use crate::key_alert::STANDBY_NOT_PROVEN;
 use crate::key_probe::{ProbeHistory, ProbeResult};
 use crate::rules::follows_newest_version;
 use crate::vault::Vault;
@@ -65,7 +66,7 @@ impl Attention {
             Self::SoftDeleteOff => "SoftDeleteOff",
             Self::PurgeProtectionOff => "PurgeProtectionOff",
             Self::NoRotationPolicy => "NoRotationPolicy",
-            Self::StandbyKeyNotProven => "StandbyKeyNotProven",
+            Self::StandbyKeyNotProven => STANDBY_NOT_PROVEN,
             Self::KeyProbeFailed => "KeyProbeFailed",
             Self::FailoverAny => "FailoverAny",
         }
