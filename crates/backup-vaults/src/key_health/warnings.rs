@@ -6,7 +6,6 @@ use serde::Serialize;
 
 use super::{KeyFacts, KeyRole, KeyVersionFacts, days_between, wrapping_versions};
 use crate::encryption::Failover;
-use crate::key_alert::STANDBY_NOT_PROVEN;
 use crate::key_probe::{ProbeHistory, ProbeResult};
 use crate::rules::follows_newest_version;
 use crate::vault::Vault;
@@ -66,7 +65,7 @@ impl Attention {
             Self::SoftDeleteOff => "SoftDeleteOff",
             Self::PurgeProtectionOff => "PurgeProtectionOff",
             Self::NoRotationPolicy => "NoRotationPolicy",
-            Self::StandbyKeyNotProven => STANDBY_NOT_PROVEN,
+            Self::StandbyKeyNotProven => "StandbyKeyNotProven",
             Self::KeyProbeFailed => "KeyProbeFailed",
             Self::FailoverAny => "FailoverAny",
         }
