@@ -1,8 +1,10 @@
 //! `rules`: docs/rules.md has a row for every rule that the project covers, and for each one that
-//! is done a function that cites it and a test.
+//! is done a function that cites it and a test; what it says of scenarios and of complaints names
+//! tests.
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::ops::RangeInclusive;
 
 use crate::failure::{Failure, Trying};
 use crate::markdown::table;
@@ -13,15 +15,15 @@ use crate::sources::{self, SourceFile};
 const PAGE: &str = "docs/rules.md";
 
 /// Rules that must have a row.
-const COVERED: [u32; 94] = [
-    1, 2, 3, 4, 5, 11, 12, 13, 14, 15, 17, 18, 19, 20, 21, 23, 24, 28, 29, 30, 31, 32, 33, 34, 35,
-    36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59,
-    60, 61, 62, 63, 64, 65, 66, 67, 68, 69, 70, 71, 72, 73, 74, 75, 76, 77, 78, 79, 81, 82, 83, 84,
-    85, 86, 87, 88, 89, 90, 91, 92, 93, 104, 118, 119, 120, 123, 124, 125, 126, 127, 143, 144, 145,
-];
+const COVERED: [RangeInclusive<u32>; 4] = [1..=93, 104..=104, 118..=127, 143..=145];
 
 /// Acceptance scenarios that must have a row.
-const SCENARIOS: std::ops::RangeInclusive<u32> = 1..=15;
+const SCENARIOS: RangeInclusive<u32> = 1..=15;
+
+/// The columns of the rules, of the scenarios, and of the complaints.
+const RULE: [&str; 5] = ["number", "sentence", "function", "test", "state"];
+const SCENARIO: [&str; 3] = ["scenario", "what is shown", "test"];
+const COMPLAINT: [&str; 3] = ["complaint", "what custody does", "test"];
 
 /// Compares the page with the code.
 pub(crate) fn run() -> Result<(), Failure> {
@@ -29,13 +31,14 @@ pub(crate) fn run() -> Result<(), Failure> {
     let files = sources::product()?;
     let mut all = problems(&page, &COVERED, &files);
     all.extend(unwalked(&page, &files));
+    all.extend(unanswered(&page, &files));
     Failure::unless_empty(all)
 }
 
-fn problems(page: &str, covered: &[u32], files: &[SourceFile]) -> Vec<String> {
+fn problems(page: &str, covered: &[RangeInclusive<u32>], files: &[SourceFile]) -> Vec<String> {
     let mut problems = Vec::new();
     let mut numbers = BTreeSet::new();
-    for row in table(page, &["number", "sentence", "function", "test", "state"]) {
+    for row in table(page, &RULE) {
         let [number, sentence, function, test, state, ..] = row.as_slice() else { continue };
         let Ok(rule) = number.parse::<u32>() else {
             problems.push(format!("{PAGE}: {number:?} is no number of a rule"));
@@ -50,10 +53,12 @@ fn problems(page: &str, covered: &[u32], files: &[SourceFile]) -> Vec<String> {
         match state.as_str() {
             "planned" => {}
             "done" => problems.extend(unkept(rule, function, test, files)),
-            _ => problems.push(format!("{PAGE}: rule {rule} is neither done nor planned")),
+            "outside" => problems.extend(decided(rule, sentence, [function, test], files)),
+            _ => problems
+                .push(format!("{PAGE}: rule {rule} is neither done nor planned nor outside")),
         }
     }
-    let missing = covered.iter().filter(|rule| !numbers.contains(rule));
+    let missing = covered.iter().cloned().flatten().filter(|rule| !numbers.contains(rule));
     problems.extend(missing.map(|rule| format!("{PAGE}: rule {rule} has no row")));
     problems
 }
@@ -62,16 +67,37 @@ fn problems(page: &str, covered: &[u32], files: &[SourceFile]) -> Vec<String> {
 fn unwalked(page: &str, files: &[SourceFile]) -> Vec<String> {
     let mut problems = Vec::new();
     let mut walked = BTreeSet::new();
-    for row in table(page, &["scenario", "what is shown", "test"]) {
+    for row in table(page, &SCENARIO) {
         let [scenario, _, test, ..] = row.as_slice() else { continue };
         walked.extend(names(scenario).iter().filter_map(|number| number.parse::<u32>().ok()));
-        let absent = names(test).into_iter().filter(|name| !is_test(name, files));
-        problems
-            .extend(absent.map(|name| format!("scenario {scenario}: there is no test {name:?}")));
+        problems.extend(absent(&format!("scenario {scenario}"), test, files));
     }
     let missing = SCENARIOS.filter(|number| !walked.contains(number));
     problems.extend(missing.map(|number| format!("{PAGE}: scenario {number} has no row")));
     problems
+}
+
+/// Complaints without an answer, and tests of answers that are not there.
+fn unanswered(page: &str, files: &[SourceFile]) -> Vec<String> {
+    let rows = table(page, &COMPLAINT);
+    if rows.is_empty() {
+        return vec![format!("{PAGE}: there is no table of complaints")];
+    }
+    let mut problems = Vec::new();
+    for row in rows {
+        let [complaint, answer, test, ..] = row.as_slice() else { continue };
+        if complaint.is_empty() || answer.is_empty() {
+            problems.push(format!("{PAGE}: a complaint or its answer is empty: {row:?}"));
+        }
+        problems.extend(absent(&format!("complaint {complaint:?}"), test, files));
+    }
+    problems
+}
+
+/// What a row names as a test and is none; `of` is what the row is about.
+fn absent(of: &str, test: &str, files: &[SourceFile]) -> Vec<String> {
+    let absent = names(test).into_iter().filter(|name| !is_test(name, files));
+    absent.map(|name| format!("{of}: there is no test {name:?}")).collect()
 }
 
 /// The names in a cell, separated by commas.
@@ -92,9 +118,38 @@ fn unkept(rule: u32, function: &str, test: &str, files: &[SourceFile]) -> Vec<St
             problems.push(format!("rule {rule}: nothing named {name:?} cites it in its comment"));
         }
     }
-    let absent = names(test).into_iter().filter(|name| !is_test(name, files));
-    problems.extend(absent.map(|name| format!("rule {rule}: there is no test {name:?}")));
+    problems.extend(absent(&format!("rule {rule}"), test, files));
     problems
+}
+
+/// What speaks against a rule that a server has nothing to decide in: a row that does not say why
+/// not, in parentheses at its end, or names something that does, or code that cites the rule.
+fn decided(
+    rule: u32,
+    sentence: &str,
+    [function, test]: [&String; 2],
+    files: &[SourceFile],
+) -> Vec<String> {
+    let mut problems = Vec::new();
+    if !sentence.ends_with(".)") {
+        problems.push(format!("{PAGE}: rule {rule} is outside and does not say why"));
+    }
+    if !function.is_empty() || !test.is_empty() {
+        problems.push(format!("{PAGE}: rule {rule} is outside and names a function or a test"));
+    }
+    let citing = files.iter().filter(|file| comments(&file.text).any(|text| cites(&text, rule)));
+    problems.extend(citing.map(|file| {
+        format!("rule {rule}: {} cites it, though it is outside", file.path.display())
+    }));
+    problems
+}
+
+/// The comments of a file, each block of lines as one text.
+fn comments(text: &str) -> impl Iterator<Item = String> {
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let blocks = lines.chunk_by(|one, other| one.starts_with("//") == other.starts_with("//"));
+    let kept = blocks.filter(|block| block.first().is_some_and(|line| line.starts_with("//")));
+    kept.map(|block| block.join(" ")).collect::<Vec<_>>().into_iter()
 }
 
 /// The comments and attributes above each function, type or constant of this name.
@@ -127,7 +182,7 @@ fn cites(comment: &str, rule: u32) -> bool {
 }
 
 /// The numbers and ranges at the beginning of `text`.
-fn numbers(text: &str) -> Vec<std::ops::RangeInclusive<u32>> {
+fn numbers(text: &str) -> Vec<RangeInclusive<u32>> {
     let words = text.replace([',', '(', ')', ':', ';'], " ").replace("–", "-").replace('.', " ");
     words
         .split_whitespace()
@@ -171,13 +226,31 @@ mod tests {
     }
 
     #[test]
+    fn complaints_are_held_against_the_tests() {
+        let text = "#[test]\nfn answers() {}\n".to_owned();
+        let files = [SourceFile { path: "crates/x/tests/it/main.rs".into(), text }];
+        let check = |rows: &str, expected: &[&str]| {
+            let page = format!("| complaint | what custody does | test |\n|--|--|--|\n{rows}");
+            assert_eq!(unanswered(&page, &files), expected, "{rows}");
+        };
+        check("| it is slow | it is fast | `answers` |", &[]);
+        check("| slow | fast | |", &["complaint \"slow\": there is no test \"\""]);
+        check("| slow | fast | `gone` |", &["complaint \"slow\": there is no test \"gone\""]);
+        let empty =
+            r#"docs/rules.md: a complaint or its answer is empty: ["slow", "", "`answers`"]"#;
+        check("| slow | | `answers` |", &[empty]);
+        check("", &["docs/rules.md: there is no table of complaints"]);
+    }
+
+    #[test]
     fn rows_are_held_against_the_code() {
         let code = "/// Whether a key may be used (rules 17 and 18).\npub fn usable(key: &Key) {}\n\
                     /// Follows the newest (rule\n/// 86).\n#[derive(Debug)]\nstruct Follow;\n\
                     #[test]\nfn keys() {}\nfn not_a_test() {}\n";
         let files = [SourceFile { path: "crates/x/src/lib.rs".into(), text: code.to_owned() }];
         let check = |rows: &str, expected: &[&str]| {
-            assert_eq!(problems(&format!("{HEADER}{rows}"), &[17], &files), expected, "{rows}");
+            let found = problems(&format!("{HEADER}{rows}"), &[17..=17], &files);
+            assert_eq!(found, expected, "{rows}");
         };
         check(
             "| 17 | valid | `usable` | `keys` | done |\n| 18 | active | `usable` | `keys` | done |",
@@ -185,6 +258,15 @@ mod tests {
         );
         check("| 17 | a | | | planned |\n| 86 | b | `Follow` | `keys` | done |", &[]);
         check("| 18 | a | | | planned |", &["docs/rules.md: rule 17 has no row"]);
+        check("| 17 | a | | | planned |\n| 9 | b (Why.) | | | outside |", &[]);
+        check(
+            "| 17 | a | `usable` | | outside |",
+            &[
+                "docs/rules.md: rule 17 is outside and does not say why",
+                "docs/rules.md: rule 17 is outside and names a function or a test",
+                "rule 17: crates/x/src/lib.rs cites it, though it is outside",
+            ],
+        );
         check(
             "| 17 | a | `Follow` | `not_a_test`, `gone` | done |",
             &[
@@ -198,7 +280,7 @@ mod tests {
             &[
                 "docs/rules.md: rule 17 has no sentence",
                 "docs/rules.md: rule 17 stands there twice",
-                "docs/rules.md: rule 17 is neither done nor planned",
+                "docs/rules.md: rule 17 is neither done nor planned nor outside",
                 "docs/rules.md: \"x\" is no number of a rule",
             ],
         );

@@ -103,8 +103,8 @@ impl fmt::Display for Denial {
 }
 
 /// May this principal do that there? What no grant allows is denied. Whoever may manage a vault
-/// may not use its key for that (rule 120), and a key vault's roles and policies never mix
-/// (rule 47).
+/// may not use its key for that (rule 120), a right to the key lets nobody at the vault (rule 121),
+/// and a key vault's roles and policies never mix (rule 47).
 pub fn decide(question: &Question<'_>, grants: &Grants) -> Decision {
     match (question.wanted, &grants.permission_model) {
         (Wanted::Key(permission), PermissionModel::AccessPolicies(policies)) => {

@@ -75,6 +75,7 @@ struct BackupVaultView<'a> {
     encryption_error: Option<&'a Refusal>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     key_alerts: &'a [KeyAlert],
+    is_vault_protected_by_resource_guard: bool,
 }
 
 impl Kind for BackupVault {
@@ -157,6 +158,7 @@ impl Kind for BackupVault {
             fingerprint: status.fingerprint.as_deref(),
             encryption_error: status.error.as_ref(),
             key_alerts: &status.key_alerts,
+            is_vault_protected_by_resource_guard: status.is_guarded,
         };
         serde_json::to_value(view).map_err(|error| Refusal::bug(error.to_string()))
     }

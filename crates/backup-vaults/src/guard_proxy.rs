@@ -5,8 +5,8 @@ use std::marker::PhantomData;
 use custody_ambient::Timestamp;
 use custody_names::ResourceId;
 use custody_resources::{
-    Act, Action, Answers, Change, Identity, Kind, Place, Plan, Record, Reference, Refusal, Request,
-    Stop, Stored, Target, World, Write,
+    Act, Action, Answers, Change, Identity, Kind, Place, Plan, Record, Reference, Refusal, Removal,
+    Request, Stop, Stored, Target, World, Write,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -16,6 +16,7 @@ use crate::recovery_services_vault::RecoveryServicesVault;
 use crate::resource_guard::{
     CRITICAL_OPERATIONS, CriticalOperation, DESCRIPTION, ResourceGuard, ResourceGuardSpec,
 };
+use crate::vault::Vault;
 
 /// For how long what was unlocked may be deleted, in minutes.
 pub const UNLOCKED_MINUTES: u32 = 10;
@@ -116,7 +117,20 @@ impl<K: GuardedVault> Kind for GuardProxy<K> {
         };
         let mut plan = Plan::done(change.spec, status);
         plan.linked.push((READ_GUARD.to_owned(), guard));
+        plan.writes.extend(shown_guarded(&change.request.id, true, world)?);
         Ok(plan)
+    }
+
+    fn plan_delete(
+        current: &Stored<Self>,
+        _request: &Request<'_>,
+        world: &World,
+    ) -> Result<Removal, Stop> {
+        let own = &current.record.id;
+        let vault = own.parent().ok_or_else(|| Refusal::bug(format!("{own} lies nowhere")))?;
+        let others = world.children(&vault, K::PROXY)?.iter().any(|proxy| proxy.id != *own);
+        let writes = shown_guarded(own, others, world)?.into_iter().collect();
+        Ok(Removal { task: None, writes })
     }
 
     /// Unlocks deletions for a while: whoever does so needs the right to them on the guard.
@@ -183,6 +197,21 @@ impl<K: GuardedVault> Kind for GuardProxy<K> {
         let guard = spec.resource_guard_resource_id.as_ref();
         guard.map(|id| Reference::new("guardedBy", Target::resource(id))).into_iter().collect()
     }
+}
+
+/// The write by which the vault of a proxy shows whether a guard protects it; none if it does so.
+fn shown_guarded(
+    proxy: &ResourceId,
+    is_guarded: bool,
+    world: &World,
+) -> Result<Option<Write>, Stop> {
+    let Some(id) = Vault::around(proxy) else { return Ok(None) };
+    let mut vault = Vault::expect(&id, world)?;
+    if vault.status.is_guarded == is_guarded {
+        return Ok(None);
+    }
+    vault.status.is_guarded = is_guarded;
+    Ok(Some(vault.into_write()?))
 }
 
 /// The guard that a proxy names.

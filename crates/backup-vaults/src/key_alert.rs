@@ -9,6 +9,9 @@ const ALERTS_KEPT_MAX: usize = 16;
 /// The status of a failure that passes by itself: the key vault gave no answer.
 const UNREACHABLE: u16 = 503;
 
+/// The code of a standby that was not proven for long.
+pub const STANDBY_NOT_PROVEN: &str = "StandbyKeyNotProven";
+
 /// How a cause was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finding {
@@ -92,10 +95,20 @@ impl KeyAlert {
         *counter = counter.saturating_add(1);
     }
 
-    /// Notes that the key could be used again. Returns whether any cause stood.
+    /// Notes that the vault's data could be used again. Returns whether any cause stood. That a standby
+    /// was not proven stands until it is: the vault opens without it.
     pub fn resolve(all: &mut [Self], now: Timestamp) -> bool {
+        Self::resolve_those(all, now, |code| code != STANDBY_NOT_PROVEN)
+    }
+
+    /// Notes that the standby is none that was not proven for long. Returns whether it was.
+    pub fn resolve_standby(all: &mut [Self], now: Timestamp) -> bool {
+        Self::resolve_those(all, now, |code| code == STANDBY_NOT_PROVEN)
+    }
+
+    fn resolve_those(all: &mut [Self], now: Timestamp, meant: impl Fn(&str) -> bool) -> bool {
         let mut any = false;
-        for alert in all.iter_mut().filter(|alert| alert.is_open()) {
+        for alert in all.iter_mut().filter(|alert| alert.is_open() && meant(&alert.code)) {
             alert.resolved_at = Some(now);
             any = true;
         }

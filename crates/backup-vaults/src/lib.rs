@@ -37,7 +37,7 @@ pub use guard_proxy::{
     GuardProxy, GuardProxySpec, GuardProxyStatus, GuardedVault, UNLOCKED_MINUTES, Unlocked,
 };
 pub use guarding::ResourceGuards;
-pub use key_alert::{Finding, KeyAlert};
+pub use key_alert::{Finding, KeyAlert, STANDBY_NOT_PROVEN};
 pub use key_health::{
     Holder, KeyFacts, KeyHealth, KeyRole, KeyVersionFacts, Severity, Warning, key_health,
 };

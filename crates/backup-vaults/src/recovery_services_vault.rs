@@ -127,7 +127,7 @@ pub struct RecoveryServicesSpec {
 impl RecoveryServicesSpec {
     /// Whether and for how long the vault can be brought back once it is deleted.
     pub(crate) fn soft_delete_settings(&self) -> Option<&Value> {
-        self.settings.get("securitySettings")?.get("softDeleteSettings")
+        self.settings.get(SECURITY)?.get("softDeleteSettings")
     }
 }
 
@@ -170,6 +170,9 @@ impl Kind for RecoveryServicesVault {
         spec.encryption = wanted.map(VaultEncryption::from);
         spec.sku = sku(change.request, before);
         spec.settings.retain(|name, _| !SERVER_FIELDS.contains(&name.as_str()));
+        if let Some(Value::Object(security)) = spec.settings.get_mut(SECURITY) {
+            security.remove(MULTI_USER);
+        }
         let known = before.and_then(|stored| stored.spec.soft_delete_settings());
         let wanted = spec.soft_delete_settings().cloned();
         let wanted = soft_delete::RECOVERY_SERVICES.settle(wanted, known)?;
@@ -218,6 +221,7 @@ impl Kind for RecoveryServicesVault {
         spec.sku = Value::Null;
         spec.encryption = in_sight(stored).map(VaultEncryption::from);
         spec.store = status.store_place.clone().map(|path| Store { path });
+        show_guard(&mut spec.settings, status.is_guarded);
         let view = RecoveryServicesView {
             spec,
             private_endpoint_state_for_backup: "None",
@@ -269,6 +273,19 @@ const SERVER_FIELDS: [&str; 9] = [
     // What a guard was asked, which is no property of the vault.
     "resourceGuardOperationRequests",
 ];
+
+/// The settings of its security, and in them whether a resource guard protects it: only the server
+/// writes that.
+const SECURITY: &str = "securitySettings";
+const MULTI_USER: &str = "multiUserAuthorization";
+
+fn show_guard(settings: &mut Map<String, Value>, is_guarded: bool) {
+    let security = settings.entry(SECURITY).or_insert_with(|| json!({}));
+    if let Some(security) = security.as_object_mut() {
+        let word = if is_guarded { "Enabled" } else { "Disabled" };
+        security.insert(MULTI_USER.to_owned(), word.into());
+    }
+}
 
 /// The `properties` that clients see.
 #[derive(Serialize)]

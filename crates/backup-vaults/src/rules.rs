@@ -167,7 +167,7 @@ pub fn key_lies_in_a_key_vault(wanted: &EncryptionSettings) -> Result<(), Refusa
 }
 
 /// Rules 54, 55 and 56: a Recovery Services vault into which anybody ever tried to protect something
-/// keeps its platform-managed key for ever.
+/// keeps its platform-managed key for ever; so the key is planned with the vault (rule 122).
 pub fn nothing_was_ever_protected(status: &VaultStatus) -> Result<(), Refusal> {
     if !status.ever_protected {
         return Ok(());

@@ -61,6 +61,9 @@ pub struct VaultStatus {
     /// Whether anybody ever tried to protect something in it, with or without success (rule 55).
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub ever_protected: bool,
+    /// Whether a resource guard protects it: written with what puts it under one.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_guarded: bool,
     /// Whether a new ring is in force, but what follows is not done: that it lies in the store, that
     /// the rings before it are gone, that the repository's log knows it (rule 70).
     #[serde(skip_serializing_if = "std::ops::Not::not")]

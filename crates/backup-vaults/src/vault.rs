@@ -25,6 +25,9 @@ const ITEM_TYPES: [&str; 3] = [
     "backupFabrics/protectionContainers/protectedItems",
 ];
 
+/// So many items are named of those that block the deletion of a vault.
+const BLOCKERS_NAMED_MAX: usize = 10;
+
 // The verbs that vaults of both kinds have beside those of Azure.
 /// Proves every object of the repository.
 pub(crate) const VERIFY: Action = Action { name: "verify", permission: "verify/action" };
@@ -242,12 +245,12 @@ pub fn items_of<'w>(vault: &ResourceId, world: &'w World) -> Result<Vec<&'w Reco
 /// the words "existing resources within the vault".
 pub(crate) fn plan_delete(id: &ResourceId, world: &World) -> Result<Removal, Stop> {
     let items = items_of(id, world)?;
-    if let Some(first) = items.first() {
+    if !items.is_empty() {
         let text = format!(
             "Vault cannot be deleted as there are existing resources within the vault: {id} still \
-             holds {} item(s), soft-deleted ones among them; the first is {}",
+             holds {} item(s): {}",
             items.len(),
-            first.id.name().unwrap_or_default()
+            named(&items)
         );
         return Err(Refusal::new(409, "VaultHoldsItems", text)
             .with_fix(
@@ -258,6 +261,20 @@ pub(crate) fn plan_delete(id: &ResourceId, world: &World) -> Result<Removal, Sto
     }
     let task = Task { name: crate::TASK_DELETE_VAULT.into(), input: Value::Null };
     Ok(Removal { task: Some(task), writes: Vec::new() })
+}
+
+/// What blocks a deletion: items by name, those that go by themselves with the time when they do.
+fn named(items: &[&Record]) -> String {
+    let name = |item: &&Record| {
+        let name = item.id.name().unwrap_or_default();
+        match item.status.pointer("/deletion/purgeAt").and_then(Value::as_str) {
+            Some(gone_at) => format!("{name} (soft-deleted, gone at {gone_at})"),
+            None => name.to_owned(),
+        }
+    };
+    let mut all: Vec<String> = items.iter().take(BLOCKERS_NAMED_MAX).map(name).collect();
+    all.extend((items.len() > BLOCKERS_NAMED_MAX).then(|| "…".to_owned()));
+    all.join(", ")
 }
 
 /// One of these verbs.

@@ -15,7 +15,7 @@ use crate::schedule::Repetition;
 use crate::workload_policy::{Day, DayOfMonth, Month, Week, days};
 use crate::{Retention, Schedule};
 
-/// The one store that recovery points lie in.
+/// The one store that recovery points lie in, which is what the vault's key covers (rule 6).
 const STORE: &str = "VaultStore";
 /// The store that there is none of.
 const ARCHIVE: &str = "ArchiveStore";

@@ -170,6 +170,7 @@ fn permitted(platform: &Platform, call: &Call<'_>, id: &str) -> Result<Operation
     Ok(operation)
 }
 
+/// How far an operation is and how it ended: what a notification shows of it (rule 80).
 fn operation_status(
     platform: &Platform,
     call: &Call<'_>,

@@ -4,6 +4,7 @@ use custody_envelope::{EnvelopeError, KekError, KekFault};
 use custody_key_vault::KeyVaultError;
 use custody_record_store::{ApplyError, StoreError};
 use custody_repository::RepositoryError;
+use custody_repository::log::LogError;
 use custody_resources::Refusal;
 
 use crate::error::TaskError;
@@ -83,7 +84,10 @@ pub fn of_envelope(error: &EnvelopeError) -> Refusal {
 /// A fault of the repository.
 pub fn of_repository(error: &RepositoryError) -> Refusal {
     match error {
-        RepositoryError::Envelope(error) => of_envelope(error),
+        // The log is written and read with the keys too: what ended their lease is the cause.
+        RepositoryError::Envelope(error) | RepositoryError::Log(LogError::Envelope(error)) => {
+            of_envelope(error)
+        }
         RepositoryError::PointNotFound(_) | RepositoryError::PathNotFound(_) => {
             Refusal::new(404, error.code(), error.to_string()).with_fix("custody points ITEM")
         }

@@ -71,6 +71,10 @@ impl<'p> Job<'p> {
         vault.require_usable()?;
         let vault = follow_newest(self, vault)?;
         let session = VaultSession::open(self.platform, &vault, self.cause())?;
+        for refused in &session.refused {
+            let message = format!("it is not used: {}", refused.error);
+            self.warn(refused.error.code(), refused.object().as_bytes(), &message);
+        }
         Ok((vault, session))
     }
 

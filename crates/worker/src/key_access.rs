@@ -100,7 +100,8 @@ impl Platform {
         })
     }
 
-    /// The key vault or managed HSM that a key of this address lies in: both share one name space.
+    /// The key vault or managed HSM that a key of this address lies in, whatever the subscription
+    /// (rule 27): both share one name space.
     pub(crate) fn key_holder(&self, key: &KeyUri) -> Result<Option<Arc<KeyVaultFacts>>, Refusal> {
         let found = self.key_vault(&key.vault, Some(&key.key))?;
         found.map_or_else(|| self.managed_hsm(&key.vault), |found| Ok(Some(found)))

@@ -45,11 +45,13 @@ impl KeyFailures {
 
 impl Platform {
     /// Notes with the vault what a probe found: the same alert that a job would raise, before one has
-    /// to, or that its cause is gone.
+    /// to, or that its cause is gone. `unproven` is what there is to say of the standby of a vault that
+    /// opens.
     pub(crate) fn note_key_probe(
         &self,
         vault: &ResourceId,
         failure: Option<&Refusal>,
+        unproven: Option<&Refusal>,
     ) -> Result<(), Refusal> {
         let now = self.clock.now();
         let mut raised = false;
@@ -58,8 +60,9 @@ impl Platform {
             let Some(record) = world.record(vault)? else { return Ok(Vec::new()) };
             let mut found = Vault::read(record)?;
             let alerts = &mut found.status.key_alerts;
-            let changed = match failure {
-                None => KeyAlert::resolve(alerts, now),
+            let opens = failure.is_none() && KeyAlert::resolve(alerts, now);
+            let changed = match failure.or(unproven) {
+                None => KeyAlert::resolve_standby(alerts, now) || opens,
                 Some(error) => {
                     raised = KeyAlert::raise(alerts, error, Finding::Probe, now);
                     true

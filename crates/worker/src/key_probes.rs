@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::Duration;
 
 use custody_ambient::Timestamp;
-use custody_backup_vaults::{KeyProbe, ProbeHistory, ProbeResult, Vault, what_stops};
+use custody_backup_vaults::{
+    KeyProbe, ProbeHistory, ProbeResult, STANDBY_NOT_PROVEN, Vault, what_stops,
+};
 use custody_envelope::{
     EnvelopeError, KekFault, KeyAccess, KeyEncryptionKeys as _, Probed, Ring, Trust, probe,
 };
@@ -195,11 +197,9 @@ impl Platform {
         stored.map_err(|error| fault::of_store(&error))?;
         let applied = vault.status.applied.as_ref();
         let failover = applied.map(|applied| applied.failover).unwrap_or_default();
-        let failure = match what_stops(&probes, failover) {
-            Some(probe) => Some(as_refusal(probe)),
-            None => standby_unproven(vault, &history, now),
-        };
-        self.note_key_probe(&vault.record.id, failure.as_ref())
+        let failure = what_stops(&probes, failover).map(as_refusal);
+        let unproven = standby_unproven(vault, &history, now);
+        self.note_key_probe(&vault.record.id, failure.as_ref(), unproven.as_ref())
     }
 
     /// Each key version that the vault needs, as it answers now.
@@ -249,7 +249,7 @@ fn standby_unproven(vault: &Vault, history: &ProbeHistory, now: Timestamp) -> Op
     let since = since.or(vault.status.applied_at)?;
     (now.duration_since(since) >= STANDBY_UNPROVEN_MAX).then(|| {
         let text = format!("the standby key {standby} was not proven since {since}");
-        Refusal::new(503, "StandbyKeyNotProven", text)
+        Refusal::new(503, STANDBY_NOT_PROVEN, text)
             .with_fix("custody backup vault key-health --probe")
     })
 }

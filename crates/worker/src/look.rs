@@ -7,7 +7,7 @@ use std::thread;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use custody_entries::{Content, Entry, EntryKind, Flow, Sink, Source as _, Warning, display_path};
 use custody_protection::{FolderSource, ForgetRequest, Item, SourcePath};
-use custody_repository::{PointId, PointSelector, Repository};
+use custody_repository::{PointId, PointSelector, Repository, RepositoryError};
 use custody_resources::{Refusal, Request};
 use custody_sources::{LeftOutReason, WalkSummary};
 use serde::Deserialize as _;
@@ -115,7 +115,12 @@ pub(crate) fn resolve(
         PointSelector::Prefix(text.to_ascii_lowercase())
     };
     let own = item_guid(item.status.item_id);
-    repository.resolve(Some(own), &selector).map_err(|error| fault::of_repository(&error))
+    let found = repository.resolve(Some(own), &selector);
+    found.map_err(|error| match (error, repository.read_only_because()) {
+        // The log that would name it is damaged, or another's.
+        (RepositoryError::PointNotFound(_), Some(why)) => fault::of_repository(&why.clone().into()),
+        (error, _) => fault::of_repository(&error),
+    })
 }
 
 fn open(

@@ -63,7 +63,34 @@ pub(crate) struct VaultSession {
     pub(crate) keys: VaultKeys,
     /// The way to the keys that wrap them.
     pub(crate) way: KeyWay,
+    /// What stood in the ring's place and is none of this vault's.
+    pub(crate) refused: Vec<RefusedRing>,
     watcher: Option<Watcher>,
+}
+
+/// A keyring in the store that is not used: another vault's, an older one, or damaged.
+pub(crate) struct RefusedRing {
+    /// The number under which it stands.
+    pub(crate) number: u64,
+    /// What is wrong with it.
+    pub(crate) error: EnvelopeError,
+}
+
+impl RefusedRing {
+    /// The name of its object.
+    pub(crate) fn object(&self) -> String {
+        format!("keys/ring-{:010}", self.number)
+    }
+
+    /// Why the ring of this number cannot be written.
+    pub(crate) fn in_the_way(&self) -> Refusal {
+        let why = fault::of_envelope(&self.error);
+        let object = self.object();
+        let text =
+            format!("{object} stands where the vault's next keyring belongs: {}", why.message);
+        Refusal { message: text, ..why }
+            .with_fix(format!("take {object} away from the vault's repository; it is not used"))
+    }
 }
 
 /// Ends the watch when it goes.
@@ -99,8 +126,8 @@ impl VaultSession {
         let way = KeyWay { keks, allowed };
         way.keks.require_usable(status).map_err(|error| fault::of_key(&error))?;
         let unlocked = Self::unlock_newest(platform, store.as_ref(), &known, status, &way);
-        let (ring, keys) = unlocked.map_err(|error| fault::of_repository(&error))?;
-        let mut session = Self { store, ring, keys, way, watcher: None };
+        let (ring, keys, refused) = unlocked.map_err(|error| fault::of_repository(&error))?;
+        let mut session = Self { store, ring, keys, way, refused, watcher: None };
         session.watch(platform, known);
         Ok(session)
     }
@@ -121,22 +148,22 @@ impl VaultSession {
         Self::open_as(platform, vault, speaks, cause)
     }
 
-    /// The newest ring of the store that is genuine; copies that are not are mended from it, and
-    /// if the store has lost it, the record store's copy serves.
+    /// The newest ring of the store that is genuine; copies that are not are named and mended from
+    /// it, and if the store has lost it, the record store's copy serves.
     fn unlock_newest(
         platform: &Platform,
         store: &dyn BlobStore,
         known: &KnownRing,
         status: &VaultStatus,
         way: &KeyWay,
-    ) -> Result<(Ring, VaultKeys), RepositoryError> {
+    ) -> Result<(Ring, VaultKeys, Vec<RefusedRing>), RepositoryError> {
         let rings = Rings::new(store);
         let newest = rings.newest(known.number)?.unwrap_or(known.number);
         let mut candidates = rings.candidates(newest)?;
         let kept = status.ring.as_ref().and_then(|text| BASE64.decode(text.as_bytes()).ok());
         candidates.extend(kept);
         let trust = Trust::Chained(known.clone());
-        let mut first_fault = None;
+        let mut refused: Vec<RefusedRing> = Vec::new();
         for bytes in &candidates {
             let tried = Ring::parse(bytes).and_then(|ring| {
                 let keys = way.with(platform, |access| unlock(&ring, &trust, access))?;
@@ -148,15 +175,17 @@ impl VaultSession {
                     if ring.number() >= newest {
                         rings.mend(ring.number(), bytes)?;
                     }
-                    return Ok((ring, keys));
+                    // A rewrap that broke off leaves an older ring than the record's: that is none.
+                    refused.retain(|_| newest >= known.number);
+                    return Ok((ring, keys, refused));
                 }
                 // A refusal is about the key, not about this copy: no other copy is asked.
                 Err(error @ EnvelopeError::Kek(_)) => return Err(error.into()),
-                Err(error) => first_fault = first_fault.or(Some(error)),
+                Err(error) => refused.push(RefusedRing { number: newest, error }),
             }
         }
         let lost = || EnvelopeError::RingDamaged { why: format!("ring {newest} is missing") };
-        Err(first_fault.unwrap_or_else(lost).into())
+        Err(refused.into_iter().next().map_or_else(lost, |first| first.error).into())
     }
 
     /// Begins to watch the lease: extends it by a fresh unwrap, at once when something changed
@@ -239,13 +268,18 @@ impl Watch {
         let rings = Rings::new(self.store.as_ref());
         let held = self.keys.lease().ring();
         let newest = rings.newest(held.number)?.unwrap_or(held.number);
+        let mut candidates = rings.candidates(newest)?;
+        if newest != held.number {
+            // What stands under a newer number may be none of this vault's.
+            candidates.extend(rings.candidates(held.number)?);
+        }
         let trust = Trust::Chained(if held.number >= self.known.number {
             held
         } else {
             self.known.clone()
         });
         let mut fault = EnvelopeError::RingDamaged { why: format!("ring {newest} is missing") };
-        for bytes in rings.candidates(newest)? {
+        for bytes in candidates {
             let tried = Ring::parse(&bytes)
                 .and_then(|ring| {
                     self.way.with(&self.platform, |access| unwrap(&ring, &trust, access))
@@ -253,6 +287,8 @@ impl Watch {
                 .and_then(|proof| self.keys.lease().extend(proof));
             match tried {
                 Ok(()) => return Ok(()),
+                // A refusal is about the key, not about this ring.
+                Err(error @ EnvelopeError::Kek(_)) => return Err(error.into()),
                 Err(error) => fault = error,
             }
         }

@@ -141,6 +141,45 @@ fn what_weakens_a_guarded_vault_takes_the_guard() {
     assert_eq!(guarded.ask(Method::DELETE, &proxy(BV), Value::Null).status, 200);
 }
 
+/// Whether a guard protects a vault stands in its properties, as Azure names it there: with the first
+/// guard it comes, and goes with the last. A client that sends it back changes nothing.
+#[test]
+fn vaults_say_whether_a_guard_protects_them() {
+    let guarded = Guarded::new();
+    let world = &guarded.world;
+    let guard = json!({ "properties": { "resourceGuardResourceId": guarded.id(GUARD) } });
+    let words = [json!("Disabled"), json!("Enabled")];
+    for (vault, place, [no, yes]) in [
+        (RSV, "/properties/securitySettings/multiUserAuthorization", words),
+        (BV, "/properties/isVaultProtectedByResourceGuard", [json!(false), json!(true)]),
+    ] {
+        let check = |expected: &Value, when: &str| {
+            let shown = world.get(vault).body;
+            assert_eq!(shown.pointer(place), Some(expected), "{vault} {when}: {shown}");
+            let listed = world.get(vault.rsplit_once('/').unwrap().0).body;
+            let found = listed.pointer(&format!("/value/0{place}"));
+            assert_eq!(found, Some(expected), "{vault} {when}: {listed}");
+        };
+        check(&yes, "under a guard");
+        let mut sent_back = world.get(vault).body;
+        *sent_back.pointer_mut(place).unwrap() = no.clone();
+        for method in [Method::PUT, Method::PATCH] {
+            let answer = world.send(method, vault, Some(sent_back.clone()));
+            assert!(answer.status < 300, "{answer:?}");
+            world.settle();
+            check(&yes, "sent back");
+        }
+        let other = format!("{vault}/backupResourceGuardProxies/other");
+        assert_eq!(world.put(&other, guard.clone()).status, 200);
+        assert_eq!(world.delete(&proxy(vault)).status, 200);
+        check(&yes, "with one guard of two");
+        assert_eq!(world.delete(&other).status, 200);
+        check(&no, "without");
+        assert_eq!(world.put(&other, guard.clone()).status, 200);
+        check(&yes, "under a guard again");
+    }
+}
+
 /// A policy that changes may let points go, and so may another policy: both take the guard. A new
 /// policy and the same again do not.
 #[test]

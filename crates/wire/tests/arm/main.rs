@@ -6,6 +6,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod access_to_data;
 mod activity;
 mod another_key_vault;
 

@@ -1,10 +1,11 @@
 //! A server over a fresh data folder, and what tests ask of it.
 
 use std::io::Read as _;
+use std::path::Path;
 use std::sync::Arc;
 
 use custody_test_world::{FixedClock, SeededEntropy};
-use custody_wire::{Base, Peer, PlatformOptions, SealChoice, Server};
+use custody_wire::{Base, LoneRepository, Peer, PlatformOptions, SealChoice, Server, StartError};
 use http::{Request, header};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -49,6 +50,17 @@ impl Site {
     /// The same data folder in another process.
     pub(crate) fn again(&self) -> Server {
         open(&self.folder, &self.clock, 2)
+    }
+
+    /// A repository by itself, with the keys of this data folder and without its records.
+    pub(crate) fn repository(
+        &self,
+        folder: &Path,
+        fingerprint: Option<&str>,
+    ) -> Result<Server, StartError> {
+        let fingerprint = fingerprint.map(str::to_owned);
+        let wanted = LoneRepository { folder: folder.to_owned(), fingerprint, kit: None };
+        Server::open_repository(options(&self.folder, &self.clock, 3), wanted)
     }
 
     /// Sends a request with this token, or as the bootstrap administrator without.
@@ -132,7 +144,11 @@ impl Site {
 }
 
 fn open(folder: &TempDir, clock: &Arc<FixedClock>, seed: u64) -> Server {
-    let options = PlatformOptions {
+    Server::open(options(folder, clock, seed)).unwrap()
+}
+
+fn options(folder: &TempDir, clock: &Arc<FixedClock>, seed: u64) -> PlatformOptions {
+    PlatformOptions {
         data_folder: folder.path().join("data"),
         seal: SealChoice::File { folder: folder.path().join("seal") },
         clock: Arc::clone(clock) as _,
@@ -140,8 +156,7 @@ fn open(folder: &TempDir, clock: &Arc<FixedClock>, seed: u64) -> Server {
         os_user: "tester".to_owned(),
         release_authorities: Vec::new(),
         locations: Vec::new(),
-    };
-    Server::open(options).unwrap()
+    }
 }
 
 pub(crate) fn ask(

@@ -1,13 +1,14 @@
 //! Two updates of a vault at once: none is lost, and the keyring always has a wrap that works.
 
-use std::sync::Barrier;
+use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 
-use custody_wire::Server;
+use custody_key_vault::{KeyAnswer, KeyOperation, KeyVaultError};
+use custody_wire::{KeyVaultLink, Server};
 use http::Request;
 use serde_json::{Value, json};
 
-use crate::desk::{BACKUP, COMPLETED, Desk, KEY, RECOVERY, Speaker, end};
+use crate::desk::{BACKUP, COMPLETED, Desk, KEY, MISSING, RECOVERY, Speaker, end};
 use crate::site::{Answer, MAIN, read};
 
 /// Rounds of two requests at once.
@@ -50,6 +51,71 @@ fn is_taken(answer: &Answer) -> bool {
     let code = answer.body["error"]["code"].as_str().unwrap_or_default();
     assert_eq!((answer.status, code), (409, "AnotherOperationInProgress"), "{answer:?}");
     false
+}
+
+/// Looks at an operation through another process whenever it asks a key vault.
+struct Onlooker {
+    other: Server,
+    vault: String,
+    seen: Mutex<Vec<Value>>,
+}
+
+impl Onlooker {
+    fn look(&self) -> Value {
+        let ask = |path: &str| {
+            let path = format!("{path}?api-version=2025-02-01");
+            crate::site::ask(&self.other, "GET", &path, None, Value::Null).body
+        };
+        let jobs = ask(&format!("{}/backupJobs", self.vault));
+        let newest = jobs["value"][0]["name"].as_str().unwrap();
+        let subscription = self.vault.split("/resourceGroups").next().unwrap();
+        let place = format!("{subscription}/providers/Microsoft.DataProtection/locations/local");
+        ask(&format!("{place}/operationStatus/{newest}"))
+    }
+}
+
+impl KeyVaultLink for Onlooker {
+    fn carry(
+        &self,
+        _operation: &KeyOperation<'_>,
+        deliver: &dyn Fn() -> Result<KeyAnswer, KeyVaultError>,
+    ) -> Result<KeyAnswer, KeyVaultError> {
+        self.seen.lock().unwrap().push(self.look());
+        deliver()
+    }
+}
+
+/// Rule 80: how far an update of a Backup vault is can be seen while it runs, and how it ended
+/// afterwards.
+#[test]
+fn an_update_shows_how_far_it_is_and_how_it_ended() {
+    let desk = Desk::new();
+    let vault = desk.vault(BACKUP, "watched");
+    let (other, seen) = (desk.site.again(), Mutex::default());
+    let onlooker = Arc::new(Onlooker { other, vault: vault.clone(), seen });
+    desk.site.server.link_key_vaults(Arc::clone(&onlooker) as _);
+    for (granted, status, error) in
+        [(false, "Failed", json!(MISSING)), (true, "Succeeded", Value::Null)]
+    {
+        if granted {
+            desk.admit("kv1");
+        }
+        assert_eq!(desk.encrypt(&vault, KEY, Speaker::User).is_none(), granted);
+        let seen = std::mem::take(&mut *onlooker.seen.lock().unwrap());
+        assert!(!seen.is_empty());
+        for one in &seen {
+            assert_eq!(one["status"], "InProgress", "{one}");
+            assert!(!one["properties"]["progress"]["phase"].as_str().unwrap().is_empty(), "{one}");
+            assert!(one["endTime"].is_null(), "{one}");
+        }
+        let ended = onlooker.look();
+        assert_eq!(
+            (&ended["status"], &ended["error"]["code"]),
+            (&json!(status), &error),
+            "{ended}"
+        );
+        assert_eq!(ended["endTime"], "2027-01-15T08:00:00Z", "{ended}");
+    }
 }
 
 /// Both may be taken, one after the other, or one of them is told to wait. Whichever it is, what is

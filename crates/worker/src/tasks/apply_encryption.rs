@@ -22,7 +22,7 @@ use crate::error::TaskError;
 use crate::job::Job;
 use crate::keks::{self, VaultKeks};
 use crate::runner::Outcome;
-use crate::vault_session::{KeyWay, VaultSession, note_ring};
+use crate::vault_session::{KeyWay, RefusedRing, VaultSession, note_ring};
 use crate::{Platform, failover, fault, vault_keys};
 
 /// How often a change begins anew because somebody else changed the ring meanwhile.
@@ -230,7 +230,11 @@ fn rewrap(
             put_in_force(platform, change, &next)?;
         }
         match rings.create(next.number(), next.encoded()) {
-            Err(RepositoryError::AlreadyExists) => return Err(overtaken().into()),
+            Err(RepositoryError::AlreadyExists) => {
+                // Not another operation's, if it was no ring of this vault before.
+                let foreign = session.refused.iter().find(|ring| ring.number == next.number());
+                return Err(foreign.map_or_else(overtaken, RefusedRing::in_the_way).into());
+            }
             created => created?,
         }
         ring = next;
@@ -317,7 +321,8 @@ pub(super) fn target(
     Ok(target)
 }
 
-/// What is asked of a key's key vault when the key is assigned.
+/// What is asked of a key's key vault when the key is assigned. Backup vaults of every region take
+/// one (rule 10).
 fn fit_to_be_assigned(vault: &Vault, key: &KeyUri, keks: &VaultKeks) -> Result<(), KekError> {
     keks.require_recoverable(key)?;
     if vault.is_recovery_services() {

@@ -69,6 +69,7 @@ is "guard" rest --method put --url "$arm$guard?api-version=2025-07-01" \
     --body "{\"location\":\"local\",\"properties\":{}}" --query name
 is "VaultProxy" backup vault resource-guard-mapping update -n rsv -g az --resource-guard-id "$guard" --query name
 is "$guard" backup vault resource-guard-mapping show -n rsv -g az --query properties.resourceGuardResourceId
+is "Enabled" backup vault show -n rsv -g az --query properties.securitySettings.multiUserAuthorization
 is "" backup vault encryption update -n rsv -g az --encryption-key-id "${key%/*}"
 is "" backup vault resource-guard-mapping delete -n rsv -g az --yes
 refused 3 ResourceNotFound backup vault resource-guard-mapping show -n rsv -g az

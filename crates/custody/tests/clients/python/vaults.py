@@ -391,6 +391,8 @@ def a_vault_is_put_under_a_guard_and_taken_away():
     name = "DppResourceGuardProxy"
     body = {"properties": {"resourceGuardResourceId": guard.id}}
     proxy = proxies.create_or_update(GROUP, "kept", name, body)
+    vault = VAULTS.backup_vaults.get(GROUP, "kept")
+    assert vault.properties.is_vault_protected_by_resource_guard is True, vault
     wanted = "Microsoft.DataProtection/backupVaults/backupResourceGuardProxies/delete"
     requests = [
         one.default_resource_request
@@ -401,6 +403,8 @@ def a_vault_is_put_under_a_guard_and_taken_away():
     assert proxies.unlock_delete(GROUP, "kept", name, ask).unlock_delete_expiry_time
     proxies.delete(GROUP, "kept", name)
     assert list(proxies.list(GROUP, "kept")) == []
+    vault = VAULTS.backup_vaults.get(GROUP, "kept")
+    assert vault.properties.is_vault_protected_by_resource_guard is False, vault
     VAULTS.resource_guards.delete(GROUP, "guard")
 
 
