@@ -44,12 +44,13 @@ impl KeyFailures {
 }
 
 impl Platform {
-    /// Notes with the vault what a probe found: the same alert that a job would raise, before one has
-    /// to, or that its cause is gone.
-    pub(crate) fn note_key_probe(
+    /// Notes with the vault what a probe or a job that pauses found: the same alert that a failed job
+    /// would raise, before one has to, or that its cause is gone.
+    pub(crate) fn note_key_finding(
         &self,
         vault: &ResourceId,
         failure: Option<&Refusal>,
+        by: Finding,
     ) -> Result<(), Refusal> {
         let now = self.clock.now();
         let mut raised = false;
@@ -61,7 +62,7 @@ impl Platform {
             let changed = match failure {
                 None => KeyAlert::resolve(alerts, now),
                 Some(error) => {
-                    raised = KeyAlert::raise(alerts, error, Finding::Probe, now);
+                    raised = KeyAlert::raise(alerts, error, by, now);
                     true
                 }
             };

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::Duration;
 
 use custody_ambient::Timestamp;
-use custody_backup_vaults::{KeyProbe, ProbeHistory, ProbeResult, Vault, what_stops};
+use custody_backup_vaults::{Finding, KeyProbe, ProbeHistory, ProbeResult, Vault, what_stops};
 use custody_envelope::{
     EnvelopeError, KekFault, KeyAccess, KeyEncryptionKeys as _, Probed, Ring, Trust, probe,
 };
@@ -199,7 +199,7 @@ impl Platform {
             Some(probe) => Some(as_refusal(probe)),
             None => standby_unproven(vault, &history, now),
         };
-        self.note_key_probe(&vault.record.id, failure.as_ref())
+        self.note_key_finding(&vault.record.id, failure.as_ref(), Finding::Probe)
     }
 
     /// Each key version that the vault needs, as it answers now.

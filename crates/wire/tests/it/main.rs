@@ -21,6 +21,7 @@ mod key_health;
 mod limits;
 mod listening;
 mod managed_identities;
+mod pauses;
 mod portal;
 mod scenarios;
 mod site;
