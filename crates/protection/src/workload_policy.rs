@@ -18,7 +18,8 @@ use serde_json::{Map, Value};
 use crate::policy::{self, Policy, not_supported};
 use crate::retention::{DaySet, Keep, Lasting, Unit, Which};
 use crate::schedule::{DAY, Repetition};
-use crate::{Retention, Schedule};
+use crate::tiering::{Move, RECOMMENDED_AFTER};
+use crate::{Retention, Schedule, Tiering};
 
 /// Days in the longest retention, in Azure's products: 9999 days and 99 years are allowed.
 const COUNT_MAX: i64 = 9_999;
@@ -166,6 +167,8 @@ pub(crate) struct DayOfMonth {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Duration {
+    /// `duration` in a tiering policy.
+    #[serde(alias = "duration")]
     count: i64,
     duration_type: String,
 }
@@ -212,15 +215,10 @@ pub(crate) fn read(settings: &Map<String, Value>) -> Result<Policy, Refusal> {
         .map_err(|error| not_supported(format!("the policy cannot be carried out: {error}")))?;
     let zone = written.settings.as_ref().and_then(|settings| settings.get("timeZone"));
     policy::is_utc(zone.or(written.time_zone.as_ref()))?;
-    let mut repetitions = Vec::new();
-    let mut rules = Vec::new();
+    let (mut repetitions, mut rules, mut moves) = (Vec::new(), Vec::new(), Vec::new());
     for part in written.sub_protection_policy.iter().chain([&written.own]) {
-        let tiers = part.tiers.values().any(|tier| {
-            let mode = tier.get("tieringMode").and_then(Value::as_str);
-            mode.is_some_and(|mode| !["DoNotTier", "Invalid"].contains(&mode))
-        });
-        if tiers {
-            return Err(policy::tiering_not_supported());
+        for tier in part.tiers.values() {
+            moves.extend(tiering(tier)?);
         }
         if let Some(schedule) = &part.schedule {
             repetitions.extend(times(schedule)?);
@@ -229,7 +227,28 @@ pub(crate) fn read(settings: &Map<String, Value>) -> Result<Policy, Refusal> {
             rules.extend(keeps(retention)?);
         }
     }
-    Ok(Policy { schedule: Schedule::new(repetitions)?, retention: Retention::new(rules) })
+    Ok(Policy {
+        schedule: Schedule::new(repetitions)?,
+        retention: Retention::new(rules),
+        tiering: Tiering::new(moves),
+    })
+}
+
+/// When points are to be moved to the archive tier; their retention counts from when they were
+/// taken, wherever they lie.
+fn tiering(written: &Value) -> Result<Option<Move>, Refusal> {
+    let after = match written.get("tieringMode").and_then(Value::as_str) {
+        None | Some("DoNotTier" | "Invalid") => return Ok(None),
+        Some("TierRecommended") => RECOMMENDED_AFTER,
+        Some("TierAfter") => {
+            let duration = Duration::deserialize(written).ok();
+            lasting(duration.as_ref()).map_err(|_| {
+                not_supported("TierAfter names a duration from 1 to 9999 and a durationType")
+            })?
+        }
+        Some(other) => return Err(not_supported(format!("there is no tieringMode {other:?}"))),
+    };
+    Ok(Some(Move { which: Which::All, after }))
 }
 
 fn times(schedule: &WrittenSchedule) -> Result<Vec<Repetition>, Refusal> {
@@ -313,7 +332,7 @@ fn keeps(retention: &WrittenRetention) -> Result<Vec<Keep>, Refusal> {
     let (daily, weekly, monthly, yearly) = match retention {
         WrittenRetention::SimpleRetentionPolicy { retention_duration } => {
             let lasting = lasting(retention_duration.as_ref())?;
-            return Ok(vec![Keep { which: Which::All, lasting }]);
+            return Ok(vec![Keep { which: Which::All, lasting, archived: None }]);
         }
         WrittenRetention::LongTermRetentionPolicy {
             daily_schedule,
@@ -325,17 +344,19 @@ fn keeps(retention: &WrittenRetention) -> Result<Vec<Keep>, Refusal> {
     let mut rules = Vec::new();
     if let Some(daily) = daily {
         let lasting = lasting(daily.retention_duration.as_ref())?;
-        rules.push(Keep { which: Which::All, lasting });
+        rules.push(Keep { which: Which::All, lasting, archived: None });
     }
     if let Some(weekly) = weekly {
         let weekdays = weekdays(weekly.days_of_the_week.as_deref().unwrap_or_default());
         let which = Which::OnDays(DaySet { weekdays, ..DaySet::default() });
-        rules.push(Keep { which, lasting: lasting(weekly.retention_duration.as_ref())? });
+        let lasting = lasting(weekly.retention_duration.as_ref())?;
+        rules.push(Keep { which, lasting, archived: None });
     }
     for keeping in [monthly, yearly].into_iter().flatten() {
         rules.push(Keep {
             which: Which::OnDays(of_months(keeping)?),
             lasting: lasting(keeping.retention_duration.as_ref())?,
+            archived: None,
         });
     }
     Ok(rules)

@@ -47,6 +47,8 @@ pub struct BackupOptions {
     /// A point whose unchanged files are taken over without being opened; one that is gone or
     /// damaged only makes the backup slower.
     pub parent: Option<PointId>,
+    /// Until when the point is to be kept, for whoever reads it later.
+    pub keep_until: Option<Timestamp>,
     /// How many threads read and compress.
     pub threads: NonZeroUsize,
 }
@@ -124,6 +126,7 @@ impl Repository {
             warnings_total,
             warnings,
             top: locked(&shared.top).take(),
+            keep_until: options.keep_until,
             root,
         };
         let id = self.store_point(&point)?;

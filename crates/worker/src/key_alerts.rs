@@ -7,20 +7,21 @@ use custody_backup_vaults::{
     TASK_VERIFY, Vault,
 };
 use custody_names::ResourceId;
-use custody_protection::{TASK_BACKUP, TASK_EXPIRE, TASK_RESTORE};
+use custody_protection::{TASK_BACKUP, TASK_EXPIRE, TASK_RESTORE, TASK_TIER};
 use custody_resources::{Operation, Refusal};
 use serde::Deserialize as _;
 
 use crate::{Platform, fault, keks};
 
 /// The tasks that need the vault's key.
-const KEY_TASKS: [&str; 7] = [
+const KEY_TASKS: [&str; 8] = [
     TASK_APPLY_ENCRYPTION,
     TASK_BACKUP,
     TASK_EXPIRE,
     TASK_PRUNE,
     TASK_REPAIR,
     TASK_RESTORE,
+    TASK_TIER,
     TASK_VERIFY,
 ];
 

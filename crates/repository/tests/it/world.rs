@@ -118,6 +118,7 @@ pub(crate) fn options(parent: Option<PointId>) -> BackupOptions {
         host: "host.example".to_owned(),
         paths: vec![b"/home/ada/documents".to_vec()],
         parent,
+        keep_until: None,
         threads: THREADS,
     }
 }
