@@ -121,7 +121,7 @@ fn what_was_to_be_archived_is_kept_for_both_times() {
     });
     written["policyRules"][1]["lifecycles"].as_array_mut().unwrap().push(archive);
     let found = kept(BACKUP, &written, &points, "2026-02-10T11:00:00Z");
-    assert_eq!((found.len(), found[0].as_str()), (14, "2026-01-27"));
+    assert_eq!((found.len(), found[0].as_str()), (15, "2026-01-26"));
 }
 
 #[test]
