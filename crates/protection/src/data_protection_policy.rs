@@ -148,12 +148,12 @@ struct Copying {
 #[derive(Deserialize)]
 #[serde(tag = "objectType")]
 enum CopyAfter {
-    #[serde(rename_all = "camelCase")]
-    ImmediateCopyOption {},
-    #[serde(rename_all = "camelCase")]
-    CopyOnExpiryOption {},
-    #[serde(rename_all = "camelCase")]
-    CustomCopyOption { duration: Span },
+    #[serde(rename = "ImmediateCopyOption")]
+    AtOnce {},
+    #[serde(rename = "CopyOnExpiryOption")]
+    OnExpiry {},
+    #[serde(rename = "CustomCopyOption")]
+    Custom { duration: Span },
 }
 
 #[derive(Deserialize)]
@@ -241,9 +241,9 @@ fn lives(lifecycles: &[Lifecycle]) -> Result<(Lasting, Option<Lasting>, Option<L
                 return Err(no_such_store(&copying.data_store.data_store_type));
             }
             after = Some(match copying.copy_after {
-                CopyAfter::ImmediateCopyOption {} => Lasting { count: 0, unit: Unit::Days },
-                CopyAfter::CopyOnExpiryOption {} => lasting,
-                CopyAfter::CustomCopyOption { duration } => self::lasting(duration)?,
+                CopyAfter::AtOnce {} => Lasting { count: 0, unit: Unit::Days },
+                CopyAfter::OnExpiry {} => lasting,
+                CopyAfter::Custom { duration } => self::lasting(duration)?,
             });
         }
     }

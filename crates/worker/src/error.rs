@@ -128,6 +128,9 @@ pub(crate) const CANCELLED: &str = "JobCancelled";
 /// The code of a job whose server ended before it was done.
 pub(crate) const INTERRUPTED: &str = "JobInterrupted";
 
+/// The warning of a point that its policy asks to archive, where no archive tier is.
+pub(crate) const ARCHIVE_TIER_ABSENT: &str = "ArchiveTierAbsent";
+
 /// Why a task fails: what its job shows, and whether it was stopped on request.
 #[derive(Debug)]
 pub(crate) enum TaskError {

@@ -8,7 +8,7 @@ use custody_resources::Refusal;
 use serde::Deserialize as _;
 use serde_json::json;
 
-use crate::error::TaskError;
+use crate::error::{ARCHIVE_TIER_ABSENT, TaskError};
 use crate::job::Job;
 use crate::runner::Outcome;
 use crate::vault_repository::item_guid;
@@ -36,7 +36,7 @@ pub(super) fn run(job: &Job<'_>) -> Result<Outcome, TaskError> {
             "there is no archive tier here yet: the recovery point {point} stays in the vault until \
              it expires"
         );
-        job.warn("ArchiveTierAbsent", b"", &message);
+        job.warn(ARCHIVE_TIER_ABSENT, b"", &message);
     }
     let staying: Vec<String> = staying.iter().map(ToString::to_string).collect();
     Ok(Outcome::only(json!({ "moved": [], "staying": staying })))
