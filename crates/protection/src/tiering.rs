@@ -3,11 +3,16 @@
 //! together were to keep them.
 
 use custody_ambient::Timestamp;
+use custody_resources::Refusal;
+use serde::Deserialize as _;
+use serde_json::Value;
 
+use crate::policy::not_supported;
 use crate::retention::{Aging, Lasting, Unit, Which, oldest_first};
+use crate::workload_policy::{Duration, lasting};
 
 /// The age at which Azure begins to recommend points for the archive tier.
-pub(crate) const RECOMMENDED_AFTER: Lasting = Lasting { count: 3, unit: Unit::Months };
+const RECOMMENDED_AFTER: Lasting = Lasting { count: 3, unit: Unit::Months };
 
 /// When points are to be moved. One without rules moves none.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -45,4 +50,21 @@ impl Tiering {
         }
         due
     }
+}
+
+/// When points are to be moved to the archive tier; their retention counts from when they were
+/// taken, wherever they lie.
+pub(crate) fn of_workload(written: &Value) -> Result<Option<Move>, Refusal> {
+    let after = match written.get("tieringMode").and_then(Value::as_str) {
+        None | Some("DoNotTier" | "Invalid") => return Ok(None),
+        Some("TierRecommended") => RECOMMENDED_AFTER,
+        Some("TierAfter") => {
+            let duration = Duration::deserialize(written).ok();
+            lasting(duration.as_ref()).map_err(|_| {
+                not_supported("TierAfter names a duration from 1 to 9999 and a durationType")
+            })?
+        }
+        Some(other) => return Err(not_supported(format!("there is no tieringMode {other:?}"))),
+    };
+    Ok(Some(Move { which: Which::All, after }))
 }

@@ -11,14 +11,13 @@ use custody_resources::{
 };
 use jiff::SignedDuration;
 use jiff::civil::Weekday;
-
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::policy::{self, Policy, not_supported};
 use crate::retention::{DaySet, Keep, Lasting, Unit, Which};
 use crate::schedule::{DAY, Repetition};
-use crate::tiering::{Move, RECOMMENDED_AFTER};
+use crate::tiering;
 use crate::{Retention, Schedule, Tiering};
 
 /// Days in the longest retention, in Azure's products: 9999 days and 99 years are allowed.
@@ -166,7 +165,7 @@ pub(crate) struct DayOfMonth {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Duration {
+pub(crate) struct Duration {
     /// `duration` in a tiering policy.
     #[serde(alias = "duration")]
     count: i64,
@@ -218,7 +217,7 @@ pub(crate) fn read(settings: &Map<String, Value>) -> Result<Policy, Refusal> {
     let (mut repetitions, mut rules, mut moves) = (Vec::new(), Vec::new(), Vec::new());
     for part in written.sub_protection_policy.iter().chain([&written.own]) {
         for tier in part.tiers.values() {
-            moves.extend(tiering(tier)?);
+            moves.extend(tiering::of_workload(tier)?);
         }
         if let Some(schedule) = &part.schedule {
             repetitions.extend(times(schedule)?);
@@ -232,23 +231,6 @@ pub(crate) fn read(settings: &Map<String, Value>) -> Result<Policy, Refusal> {
         retention: Retention::new(rules),
         tiering: Tiering::new(moves),
     })
-}
-
-/// When points are to be moved to the archive tier; their retention counts from when they were
-/// taken, wherever they lie.
-fn tiering(written: &Value) -> Result<Option<Move>, Refusal> {
-    let after = match written.get("tieringMode").and_then(Value::as_str) {
-        None | Some("DoNotTier" | "Invalid") => return Ok(None),
-        Some("TierRecommended") => RECOMMENDED_AFTER,
-        Some("TierAfter") => {
-            let duration = Duration::deserialize(written).ok();
-            lasting(duration.as_ref()).map_err(|_| {
-                not_supported("TierAfter names a duration from 1 to 9999 and a durationType")
-            })?
-        }
-        Some(other) => return Err(not_supported(format!("there is no tieringMode {other:?}"))),
-    };
-    Ok(Some(Move { which: Which::All, after }))
 }
 
 fn times(schedule: &WrittenSchedule) -> Result<Vec<Repetition>, Refusal> {
@@ -403,7 +385,7 @@ fn weekdays(named: &[Day]) -> Vec<Weekday> {
     named.iter().filter_map(|day| Weekday::from_monday_one_offset(*day as i8).ok()).collect()
 }
 
-fn lasting(duration: Option<&Duration>) -> Result<Lasting, Refusal> {
+pub(crate) fn lasting(duration: Option<&Duration>) -> Result<Lasting, Refusal> {
     let wrong =
         || not_supported("a retentionDuration has a count from 1 to 9999 and a durationType");
     let duration = duration.ok_or_else(wrong)?;
