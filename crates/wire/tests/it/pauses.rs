@@ -260,6 +260,7 @@ fn what_ends_a_pause_ends_the_job_with_its_reason() {
         assert!(asked >= 9, "{outage:?}: {asked}");
         says_that_it_waits(&seen.unwrap(), &format!("{outage:?}"));
         assert_eq!(end(&job), (expected, code), "{outage:?}: {job}");
+        assert_eq!(job["properties"]["progress"].get("waiting"), None, "{outage:?}: {job}");
         let took = scene.desk.site.clock.since_boot() - begun;
         if outage == Outage::Lasts {
             assert!(took >= PAUSE_MAX && took < PAUSE_MAX + Duration::from_mins(3), "{took:?}");
