@@ -172,7 +172,7 @@ fn tiering_says_that_points_stay_and_fails_visibly_without_the_key() {
         assert_eq!(protected.jobs("Tiering"), [], "{kind:?}: nothing is old enough");
         protected.days(1);
         let stay = ("CompletedWithWarnings".to_owned(), String::new());
-        assert_eq!(protected.jobs("Tiering"), [stay.clone()], "{kind:?}");
+        assert_eq!(protected.jobs("Tiering"), vec![stay.clone()], "{kind:?}");
         let jobs = protected.world.get(&format!("{}/backupJobs", protected.vault())).body;
         let jobs = jobs["value"].as_array().unwrap();
         let job = jobs.iter().find(|job| job["properties"]["operation"] == "Tiering").unwrap();
@@ -225,7 +225,7 @@ fn a_vault_is_pruned_by_itself_after_points_went() {
         assert_eq!(protected.jobs("Prune"), [], "{kind:?}");
         hours(&protected, 1);
         let done = ("Completed".to_owned(), String::new());
-        assert_eq!(protected.jobs("Prune"), [done.clone()], "{kind:?}");
+        assert_eq!(protected.jobs("Prune"), vec![done.clone()], "{kind:?}");
         for _ in 0..3 {
             hours(&protected, 2);
         }
