@@ -19,6 +19,8 @@ pub enum Finding {
     Job,
     /// A probe did, before any job had to.
     Probe,
+    /// A job pauses by it and may yet go on.
+    Pause,
 }
 
 /// One cause.
@@ -43,6 +45,9 @@ pub struct KeyAlert {
     /// How many probes did.
     #[serde(default, skip_serializing_if = "is_none")]
     pub probes: u64,
+    /// How many jobs paused by it.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub pauses: u64,
     /// When the key could be used again; none while the cause stands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resolved_at: Option<Timestamp>,
@@ -76,6 +81,7 @@ impl KeyAlert {
             last_seen: now,
             jobs: 0,
             probes: 0,
+            pauses: 0,
             resolved_at: None,
         };
         alert.count(by);
@@ -91,6 +97,7 @@ impl KeyAlert {
         let counter = match by {
             Finding::Job => &mut self.jobs,
             Finding::Probe => &mut self.probes,
+            Finding::Pause => &mut self.pauses,
         };
         *counter = counter.saturating_add(1);
     }

@@ -71,6 +71,13 @@ pub struct VaultStatus {
     /// Why the last update of the encryption settings failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<Refusal>,
+    /// How many recovery points were given up since the last prune: what they held takes up space
+    /// until then.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub given_up_points: u64,
+    /// When the platform last began a prune by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prune_tried_at: Option<Timestamp>,
     /// What keeps, or kept, jobs from the key (rules 62 and 63).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub key_alerts: Vec<KeyAlert>,
@@ -141,4 +148,9 @@ impl VaultStatus {
         all.dedup();
         all
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }

@@ -57,6 +57,19 @@ pub struct Progress {
     pub bytes_total: Option<u64>,
     /// Bytes that had to be stored because no earlier point holds them.
     pub bytes_new: u64,
+    /// What it waits for, while it does nothing else.
+    pub waiting: Option<Waiting>,
+}
+
+/// Why a job does not go on for a while.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Waiting {
+    /// Since when, RFC 3339.
+    pub since: String,
+    /// The stable code that it fails with if it waits in vain.
+    pub code: String,
+    /// What it waits for and why.
+    pub message: String,
 }
 
 /// Something that a job could not do and went on without.

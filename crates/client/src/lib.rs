@@ -20,7 +20,7 @@ pub use address::{Addresses, kinds};
 pub use client::{Accepted, Client, encode};
 pub use error::ClientError;
 pub use installation::{Administrator, Defaults, Installation, Seal};
-pub use job::{Job, JobError, JobWarning, Progress};
+pub use job::{Job, JobError, JobWarning, Progress, Waiting};
 pub use key_vault::KeyVault;
 pub use local::LocalTransport;
 pub use path::SourcePath;

@@ -59,12 +59,12 @@ impl<'w> Reporter<'w> {
             View::Nothing => {}
             View::Bar(bar) => draw(bar, job),
             View::Lines { last } => {
-                let phase = &job.progress.phase;
+                let phase = step(job);
                 let due = last.as_ref().is_none_or(|(then, last_phase)| {
                     last_phase != phase || elapsed.saturating_sub(*then) >= STATUS_INTERVAL
                 });
                 if due {
-                    *last = Some((elapsed, phase.clone()));
+                    *last = Some((elapsed, phase.to_owned()));
                     print_line(self.world, &status_line(job, elapsed));
                 }
             }
@@ -98,7 +98,10 @@ pub(crate) fn print_error_line(world: &Surroundings, error: &CliError) {
 fn status_line(job: &Job, elapsed: Duration) -> Value {
     let progress = &job.progress;
     let mut line = message("status");
-    line.insert("phase".into(), progress.phase.as_str().into());
+    line.insert("phase".into(), step(job).into());
+    if let Some(waiting) = &progress.waiting {
+        line.insert("waiting".into(), serde_json::json!(waiting));
+    }
     line.insert("seconds_elapsed".into(), elapsed.as_secs().into());
     if let Some(share) = share_done(job) {
         line.insert("percent_done".into(), share.into());
@@ -163,6 +166,11 @@ fn seconds_remaining(elapsed: Duration, share: f64) -> Option<u64> {
     Duration::try_from_secs_f64(remaining).ok().map(|remaining| remaining.as_secs())
 }
 
+/// The step it is at, or that it waits.
+fn step(job: &Job) -> &str {
+    if job.progress.waiting.is_some() { "wait" } else { &job.progress.phase }
+}
+
 fn bar() -> ProgressBar {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
     bar.set_style(ProgressStyle::default_spinner());
@@ -181,9 +189,11 @@ fn draw(bar: &ProgressBar, job: &Job) {
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style.progress_chars("=> "));
     }
-    let files =
-        format!("{} · {} files", crate::terminal::line(&progress.phase), progress.files_done);
-    bar.set_message(files);
+    let message = match &progress.waiting {
+        Some(waiting) => format!("waits: {}", crate::terminal::line(&waiting.message)),
+        None => format!("{} · {} files", crate::terminal::line(step(job)), progress.files_done),
+    };
+    bar.set_message(message);
     bar.set_position(progress.bytes_done);
     bar.tick();
 }

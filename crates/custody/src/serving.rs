@@ -132,6 +132,8 @@ pub(crate) fn serve(settings: &Settings, context: &Context<'_>) -> Result<(), Cl
     if !listener.stop() {
         context.warn("some requests had not ended and were cut off");
     }
+    // What works goes on to its end; what only waits has none that could be waited for.
+    server.stop_waiting();
     server.finish();
     Ok(())
 }

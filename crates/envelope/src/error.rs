@@ -159,7 +159,11 @@ impl EnvelopeError {
 
     /// Whether the same call may go through later without anyone acting.
     pub fn retryable(&self) -> bool {
-        matches!(self, Self::Kek(KekError { fault: KekFault::Unreachable, .. }))
+        match self {
+            Self::Kek(error) => error.fault == KekFault::Unreachable,
+            Self::LeaseEnded { reason } => reason.retryable,
+            _ => false,
+        }
     }
 
     /// What mends it, where that is known here.

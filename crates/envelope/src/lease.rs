@@ -1,6 +1,8 @@
 //! How long unwrapped keys may be used (DESIGN §5).
 
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
+use std::sync::{
+    Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
+};
 use std::time::Duration;
 
 use custody_ambient::Clock;
@@ -20,7 +22,8 @@ const AT_WORK_SWEEP: usize = 64;
 /// It runs on [`Clock::since_boot`], which goes on while the machine sleeps, from the moment the
 /// key vaults were asked. At its end every key is zeroed: those of the vault and those of objects
 /// at work. A lease that ran out goes on after the next successful unwrap; one that was ended by
-/// [`Lease::end`] never does.
+/// [`Lease::end`] never does. With a [`Renewal`] whoever needs keys whose lease ran out waits for
+/// them; without one they are refused.
 #[derive(Clone)]
 pub struct Lease(Arc<Shared>);
 
@@ -31,6 +34,18 @@ pub struct LeaseEnd {
     pub code: &'static str,
     /// What happened and why.
     pub message: String,
+    /// Whether nobody refused anything, so that the same may go through later.
+    pub retryable: bool,
+}
+
+/// Brings keys back whose lease ran out because no key vault answered.
+pub trait Renewal: Send + Sync {
+    /// Returns when the keys may be used again. Called by every thread that needs them, often by
+    /// several at once.
+    ///
+    /// # Errors
+    /// Why they will not come back: [`EnvelopeError::LeaseEnded`].
+    fn renew(&self, lease: &Lease) -> Result<(), EnvelopeError>;
 }
 
 struct Shared {
@@ -38,6 +53,7 @@ struct Shared {
     length: Duration,
     state: RwLock<State>,
     at_work: Mutex<AtWork>,
+    renewal: OnceLock<Arc<dyn Renewal>>,
 }
 
 struct State {
@@ -67,18 +83,30 @@ impl Lease {
     ) -> Result<Self, EnvelopeError> {
         let state = State::running(proof, length, Duration::ZERO);
         let at_work = Mutex::new(AtWork { slots: Vec::new(), sweep_at: AT_WORK_SWEEP });
-        let lease = Self(Arc::new(Shared { clock, length, state: RwLock::new(state), at_work }));
+        let (state, renewal) = (RwLock::new(state), OnceLock::new());
+        let lease = Self(Arc::new(Shared { clock, length, state, at_work, renewal }));
         lease.check()?;
         Ok(lease)
     }
 
-    /// Whether the keys may be used now. If the lease has just run out, zeroes them: whoever keeps
-    /// the lease calls this at short intervals.
+    /// Lets everyone who needs the keys after the lease ran out wait for `renewal`. The first
+    /// stays.
+    pub fn renew_by(&self, renewal: Arc<dyn Renewal>) {
+        let _ = self.0.renewal.set(renewal);
+    }
+
+    /// Whether those who need the keys wait for them.
+    pub fn is_awaited(&self) -> bool {
+        self.0.renewal.get().is_some()
+    }
+
+    /// Whether the keys may be used now; waits for them if the lease has a [`Renewal`]. If it has
+    /// just run out, zeroes them.
     ///
     /// # Errors
     /// [`EnvelopeError::LeaseEnded`].
     pub fn check(&self) -> Result<(), EnvelopeError> {
-        self.running().map(drop)
+        self.awaited().map(drop)
     }
 
     /// How long the keys may still be used; zero after the end.
@@ -136,12 +164,19 @@ impl Lease {
         self.zero_keys_at_work();
     }
 
-    /// Why the lease ended, if it has. One that ran out may go on.
+    /// Why the keys may not be used now, without waiting for them. One that ran out may go on: if
+    /// so, [`Lease::may_go_on`]. If the lease has just run out, zeroes them: whoever keeps it calls
+    /// this at short intervals.
     pub fn ended(&self) -> Option<LeaseEnd> {
-        match self.check() {
+        match self.running() {
             Err(EnvelopeError::LeaseEnded { reason }) => Some(reason),
             _ => None,
         }
+    }
+
+    /// Whether an unwrap can still extend the lease: nobody has ended it.
+    pub fn may_go_on(&self) -> bool {
+        !matches!(self.read().phase, Phase::Ended(_))
     }
 
     /// The ring that the keys come from.
@@ -171,7 +206,7 @@ impl Lease {
         &self,
         with: impl FnOnce(&KeySet) -> Result<T, EnvelopeError>,
     ) -> Result<T, EnvelopeError> {
-        match &self.running()?.phase {
+        match &self.awaited()?.phase {
             Phase::Running { keys, .. } => with(keys),
             Phase::Expired | Phase::Ended(_) => Err(EnvelopeError::Bug("a lease without keys")),
         }
@@ -188,6 +223,35 @@ impl Lease {
             at_work.register(&slot);
             Ok(slot)
         })
+    }
+
+    /// Makes the keys of an object again that went with a lease which goes on now: for opening
+    /// alone, where nothing depends on who used them before.
+    pub(crate) fn readmit(
+        &self,
+        slot: &Arc<ObjectSlot>,
+        make: impl FnOnce(&KeySet) -> Result<ObjectKeys, EnvelopeError>,
+    ) -> Result<(), EnvelopeError> {
+        self.with_keys(|keys| {
+            slot.fill(make(keys)?);
+            let mut at_work = self.0.at_work.lock().unwrap_or_else(PoisonError::into_inner);
+            at_work.register(slot);
+            Ok(())
+        })
+    }
+
+    /// The state, as soon as the keys may be used.
+    fn awaited(&self) -> Result<RwLockReadGuard<'_, State>, EnvelopeError> {
+        loop {
+            let ran_out = match self.running() {
+                Ok(state) => return Ok(state),
+                Err(error) => error,
+            };
+            match self.0.renewal.get() {
+                Some(renewal) if self.may_go_on() => renewal.renew(self)?,
+                _ => return Err(ran_out),
+            }
+        }
     }
 
     /// The state, if the keys may be used; notices that the time is up.
@@ -221,7 +285,8 @@ impl Lease {
     pub(crate) fn expired(&self) -> EnvelopeError {
         let seconds = self.0.length.as_secs();
         let message = format!("the key vault has not confirmed the key for {seconds} s");
-        EnvelopeError::LeaseEnded { reason: LeaseEnd { code: "KeyLeaseExpired", message } }
+        let reason = LeaseEnd { code: "KeyLeaseExpired", message, retryable: true };
+        EnvelopeError::LeaseEnded { reason }
     }
 
     fn zero_keys_at_work(&self) {

@@ -27,7 +27,7 @@ pub use chain::{Fingerprint, KnownRing, Trust, follows};
 pub use create::{KeyTarget, WrapKey, create};
 pub use error::EnvelopeError;
 pub use kek::{KekError, KekFault, KekKind, KekState, KeyEncryptionKeys, WrapAlgorithm};
-pub use lease::{LEASE_DEFAULT, Lease, LeaseEnd};
+pub use lease::{LEASE_DEFAULT, Lease, LeaseEnd, Renewal};
 pub use probe::{Probed, probe};
 pub use rewrap::{
     Proven, RewrapStep, begin_rewrap, finish_key_change, finish_rewrap, prove_wraps, rewrap_step,

@@ -63,6 +63,11 @@ impl ObjectSlot {
         Self(RwLock::new(Some(keys)))
     }
 
+    /// Puts keys in the place of those that are gone.
+    pub(crate) fn fill(&self, keys: ObjectKeys) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(keys);
+    }
+
     /// Zeroes the keys; waits for a call that is using them.
     pub(crate) fn clear(&self) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = None;

@@ -18,6 +18,8 @@ pub const TAG_BYTES: usize = 16;
 pub const SEAL_FORMAT: u8 = 1;
 
 const MAGIC: [u8; 7] = *b"custody";
+/// How often one position is tried if the lease runs out between its check and the opening.
+const OPENINGS_MAX: usize = 4;
 
 /// What an object is; sealed objects of one type never open as another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,10 +53,12 @@ pub struct Sealer {
     next: Option<u32>,
 }
 
-/// Opens the positions of one object in any order.
+/// Opens the positions of one object in any order, also across a gap in the lease: its keys are
+/// made anew from those of the next unwrap.
 pub struct Opener {
     lease: Lease,
     keys: Arc<ObjectSlot>,
+    header: Header,
     overhead_bytes: usize,
 }
 
@@ -131,7 +135,7 @@ impl Opener {
             header.object_keys(keys)
         })?;
         let overhead_bytes = overhead_bytes(header.infrastructure);
-        Ok(Self { lease: lease.clone(), keys, overhead_bytes })
+        Ok(Self { lease: lease.clone(), keys, header, overhead_bytes })
     }
 
     /// What each position shrinks by when it is opened, in bytes.
@@ -151,9 +155,14 @@ impl Opener {
         last: bool,
         sealed_to_plain: &mut Vec<u8>,
     ) -> Result<(), EnvelopeError> {
-        self.lease.check()?;
-        let opened = self.keys.open(Place { position, last }, aad, sealed_to_plain);
-        opened.unwrap_or_else(|| Err(why_gone(&self.lease)))
+        for _ in 0..OPENINGS_MAX {
+            self.lease.check()?;
+            match self.keys.open(Place { position, last }, aad, sealed_to_plain) {
+                Some(opened) => return opened,
+                None => self.lease.readmit(&self.keys, |keys| self.header.object_keys(keys))?,
+            }
+        }
+        Err(why_gone(&self.lease))
     }
 }
 

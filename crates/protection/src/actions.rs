@@ -9,8 +9,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::item::vault_around;
+use crate::policy::tag_not_found;
 use crate::{
-    BackupInput, ForgetRequest, Item, RestoreRequest, TASK_BACKUP, TASK_FORGET, TASK_RESTORE,
+    BackupInput, ForgetRequest, Item, Policy, RestoreRequest, TASK_BACKUP, TASK_FORGET,
+    TASK_RESTORE,
 };
 
 // The verbs of items of either kind.
@@ -35,12 +37,14 @@ pub(crate) fn act(
     world: &World,
 ) -> Result<Act, Stop> {
     vault_is_ready(&vault_around(item), world)?;
-    let status = Item::expect(item, world)?.status;
+    let item_stored = Item::expect(item, world)?;
+    let status = &item_stored.status;
     status.is_not_deleted()?;
     let task = match action {
         "backup" => {
             status.takes_backups()?;
-            Some(Task { name: TASK_BACKUP.into(), input: to_json(&backup_input(&request.body)?)? })
+            let input = backup_input(&request.body, &item_stored, request.now, world)?;
+            Some(Task { name: TASK_BACKUP.into(), input: to_json(&input)? })
         }
         "restore" => return restore(&read_body(&request.body)?, item, world),
         "forget" => {
@@ -95,15 +99,30 @@ fn check_forget(asked: &ForgetRequest) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// What a request says of the point that it asks for: workloads say until when it is kept.
-fn backup_input(body: &Value) -> Result<BackupInput, Refusal> {
+/// What a request says of the point that it asks for: those of workloads say until when it is kept,
+/// those of Backup vaults may choose a retention rule of the policy by name.
+fn backup_input(
+    body: &Value,
+    item: &Item,
+    now: Timestamp,
+    world: &World,
+) -> Result<BackupInput, Stop> {
     let until = body.pointer("/properties/recoveryPointExpiryTimeInUTC");
     let until = until.filter(|until| !until.is_null());
     let keep_until = until
         .map(Timestamp::deserialize)
         .transpose()
         .map_err(|error| Refusal::bad_request(format!("recoveryPointExpiryTimeInUTC: {error}")))?;
-    Ok(BackupInput { keep_until })
+    let tag = body.pointer("/backupRuleOptions/triggerOption/retentionTagOverride");
+    let Some(tag) = tag.and_then(Value::as_str).filter(|tag| !tag.is_empty()) else {
+        return Ok(BackupInput { keep_until });
+    };
+    let policy = match &item.policy {
+        Some(policy) => world.record(policy)?,
+        None => None,
+    };
+    let policy = policy.ok_or_else(|| tag_not_found(tag))?;
+    Ok(BackupInput { keep_until: Some(Policy::tagged_until(policy, tag, now)?) })
 }
 
 fn to_json(value: &impl Serialize) -> Result<Value, Refusal> {

@@ -12,12 +12,13 @@ use serde_json::{Map, Value};
 use crate::policy::{self, Policy, not_supported};
 use crate::retention::{Keep, Lasting, Unit, Which};
 use crate::schedule::Repetition;
+use crate::tiering::Move;
 use crate::workload_policy::{Day, DayOfMonth, Month, Week, days};
-use crate::{Retention, Schedule};
+use crate::{Retention, Schedule, Tiering};
 
 /// The one store that recovery points lie in, which is what the vault's key covers (rule 6).
 const STORE: &str = "VaultStore";
-/// The store that there is none of.
+/// The store that recovery points are to be moved to, of which there is none yet.
 const ARCHIVE: &str = "ArchiveStore";
 
 /// The kind of policies of Backup vaults.
@@ -116,6 +117,7 @@ struct Criteria {
     days_of_the_week: Option<Vec<Day>>,
     months_of_year: Option<Vec<Month>>,
     weeks_of_the_month: Option<Vec<Week>>,
+    schedule_times: Option<Vec<Value>>,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -133,7 +135,25 @@ struct Lifecycle {
     delete_after: DeleteAfter,
     source_data_store: Store,
     #[serde(default)]
-    target_data_store_copy_settings: Option<Vec<Value>>,
+    target_data_store_copy_settings: Option<Vec<Copying>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Copying {
+    data_store: Store,
+    copy_after: CopyAfter,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "objectType")]
+enum CopyAfter {
+    #[serde(rename = "ImmediateCopyOption")]
+    AtOnce {},
+    #[serde(rename = "CopyOnExpiryOption")]
+    OnExpiry {},
+    #[serde(rename = "CustomCopyOption")]
+    Custom { duration: Span },
 }
 
 #[derive(Deserialize)]
@@ -143,8 +163,7 @@ struct DeleteAfter {
 
 /// Reads what a policy asks for.
 pub(crate) fn read(spec: &Value) -> Result<Policy, Refusal> {
-    let written = Written::deserialize(spec)
-        .map_err(|error| not_supported(format!("the policy cannot be carried out: {error}")))?;
+    let written = written(spec)?;
     let mut repetitions = Vec::new();
     let mut tags: Vec<(&str, Which)> = Vec::new();
     for rule in &written.policy_rules {
@@ -160,35 +179,89 @@ pub(crate) fn read(spec: &Value) -> Result<Policy, Refusal> {
         for tagging in tagging_criteria {
             for criteria in tagging.criteria.iter().flatten() {
                 let tag = tagging.tag_info.tag_name.as_str();
-                tags.extend(which(criteria).into_iter().map(|which| (tag, which)));
+                tags.extend(which(criteria)?.into_iter().map(|which| (tag, which)));
             }
         }
     }
-    let mut rules = Vec::new();
+    let (mut rules, mut moves) = (Vec::new(), Vec::new());
     for rule in &written.policy_rules {
         let Rule::AzureRetentionRule { name, lifecycles } = rule else { continue };
-        for lifecycle in lifecycles {
-            is_the_store(&lifecycle.source_data_store)?;
-            if lifecycle.target_data_store_copy_settings.iter().any(|copies| !copies.is_empty()) {
-                return Err(policy::tiering_not_supported());
-            }
-            let lasting = lasting(lifecycle.delete_after.duration)?;
-            let mut named = tags.iter().filter(|(tag, _)| tag == name).peekable();
-            if named.peek().is_none() {
-                rules.push(Keep { which: Which::All, lasting });
-            }
-            rules.extend(named.map(|(_, which)| Keep { which: which.clone(), lasting }));
+        let (lasting, archived, after) = lives(lifecycles)?;
+        let named = tags.iter().filter(|(tag, _)| tag == name).map(|(_, which)| which.clone());
+        let mut named: Vec<Which> = named.collect();
+        if named.is_empty() {
+            named.push(Which::All);
+        }
+        for which in named {
+            moves.extend(after.map(|after| Move { which: which.clone(), after }));
+            rules.push(Keep { which, lasting, archived });
         }
     }
-    Ok(Policy { schedule: Schedule::new(repetitions)?, retention: Retention::new(rules) })
+    Ok(Policy {
+        schedule: Schedule::new(repetitions)?,
+        retention: Retention::new(rules),
+        tiering: Tiering::new(moves),
+    })
+}
+
+/// The retention of the rule of this name, for a point that is chosen for it.
+pub(crate) fn tagged(spec: &Value, tag: &str) -> Result<Option<Keep>, Refusal> {
+    for rule in written(spec)?.policy_rules {
+        if let Rule::AzureRetentionRule { name, lifecycles } = rule
+            && name == tag
+        {
+            let (lasting, archived, _) = lives(&lifecycles)?;
+            return Ok(Some(Keep { which: Which::All, lasting, archived }));
+        }
+    }
+    Ok(None)
+}
+
+fn written(spec: &Value) -> Result<Written, Refusal> {
+    Written::deserialize(spec)
+        .map_err(|error| not_supported(format!("the policy cannot be carried out: {error}")))
+}
+
+/// How long points are kept in the vault, how long after that in the archive tier, and when they are
+/// to be moved there.
+fn lives(lifecycles: &[Lifecycle]) -> Result<(Lasting, Option<Lasting>, Option<Lasting>), Refusal> {
+    let (mut in_vault, mut archived, mut after) = (None, None, None);
+    for lifecycle in lifecycles {
+        let lasting = lasting(lifecycle.delete_after.duration)?;
+        let place = match lifecycle.source_data_store.data_store_type.as_str() {
+            STORE => &mut in_vault,
+            ARCHIVE => &mut archived,
+            other => return Err(no_such_store(other)),
+        };
+        if place.replace(lasting).is_some() {
+            return Err(not_supported("a retention rule has one lifecycle for each store"));
+        }
+        for copying in lifecycle.target_data_store_copy_settings.iter().flatten() {
+            if copying.data_store.data_store_type != ARCHIVE {
+                return Err(no_such_store(&copying.data_store.data_store_type));
+            }
+            after = Some(match copying.copy_after {
+                CopyAfter::AtOnce {} => Lasting { count: 0, unit: Unit::Days },
+                CopyAfter::OnExpiry {} => lasting,
+                CopyAfter::Custom { duration } => self::lasting(duration)?,
+            });
+        }
+    }
+    let in_vault = in_vault.ok_or_else(|| {
+        not_supported(format!("a retention rule says how long points stay in the {STORE}"))
+    })?;
+    Ok((in_vault, archived, after))
 }
 
 fn is_the_store(store: &Store) -> Result<(), Refusal> {
     match store.data_store_type.as_str() {
         STORE => Ok(()),
-        ARCHIVE => Err(policy::tiering_not_supported()),
-        other => Err(not_supported(format!("points lie in the {STORE}; there is no {other}"))),
+        other => Err(no_such_store(other)),
     }
+}
+
+fn no_such_store(name: &str) -> Refusal {
+    not_supported(format!("points lie in the {STORE}; there is no {name} to take or copy them to"))
 }
 
 /// `R/2021-05-02T13:00:00+00:00/P1D`: without end, from then on, once in each of these.
@@ -217,7 +290,12 @@ fn repetition(interval: &str) -> Result<Repetition, Refusal> {
     Ok(Repetition { start, every })
 }
 
-fn which(criteria: &Criteria) -> Vec<Which> {
+fn which(criteria: &Criteria) -> Result<Vec<Which>, Refusal> {
+    if criteria.schedule_times.iter().any(|times| !times.is_empty()) {
+        let text =
+            "scheduleTimes: points are tagged by the day they were taken on, not by the time";
+        return Err(not_supported(text));
+    }
     let mut all = Vec::new();
     for marker in criteria.absolute.iter().flatten() {
         all.push(match marker {
@@ -236,7 +314,7 @@ fn which(criteria: &Criteria) -> Vec<Which> {
             criteria.months_of_year.as_deref().unwrap_or_default(),
         )));
     }
-    all
+    Ok(all)
 }
 
 /// A length of time in one unit, `P30D` or `P10Y` for example.

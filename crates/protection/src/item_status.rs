@@ -48,6 +48,9 @@ pub struct ItemStatus {
     /// When expired points were last to be given up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expiry_tried_at: Option<Timestamp>,
+    /// When points were last to be moved to the archive tier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tiering_tried_at: Option<Timestamp>,
     /// Set while the item is soft-deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion: Option<SoftDeletion>,
@@ -62,6 +65,7 @@ impl ItemStatus {
             newest_point_time: None,
             scheduled_until: Some(now),
             expiry_tried_at: None,
+            tiering_tried_at: None,
             deletion: None,
         }
     }

@@ -123,6 +123,7 @@ fn title(task: &str) -> &str {
         "configure-protection" => "ConfigureBackup",
         "forget" => "Forget",
         "expire" => "Expire",
+        "tier" => "Tiering",
         "stop-protection" => "DisableBackup",
         "soft-delete" => "DeleteBackupData",
         "undelete" => "Undelete",

@@ -18,6 +18,7 @@ mod retention;
 mod schedule;
 mod soft_delete;
 mod tasks;
+mod tiering;
 mod workload_point;
 mod workload_policy;
 
@@ -35,9 +36,10 @@ pub use protection_container::{ContainerSpec, ProtectionContainer};
 pub use retention::{Aging, Retention};
 pub use schedule::Schedule;
 pub use tasks::{
-    BackupInput, ExpireInput, ForgetRequest, OverwritePolicy, OwnerPolicy, RestoreRequest,
+    BackupInput, ChosenPoints, ForgetRequest, OverwritePolicy, OwnerPolicy, RestoreRequest,
     TASK_BACKUP, TASK_CONFIGURE, TASK_EXPIRE, TASK_FORGET, TASK_RESTORE, TASK_SOFT_DELETE,
-    TASK_STOP, TASK_UNDELETE,
+    TASK_STOP, TASK_TIER, TASK_UNDELETE,
 };
+pub use tiering::Tiering;
 pub use workload_point::WorkloadPoint;
 pub use workload_policy::{BackupPolicy, BackupPolicySpec};

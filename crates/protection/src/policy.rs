@@ -1,6 +1,7 @@
 //! A policy of either kind of vault, as those see it who carry it out: when backups are taken, and
 //! how long recovery points are kept.
 
+use custody_ambient::Timestamp;
 use custody_names::{ResourceId, ResourceName};
 use custody_resources::{
     Kind as _, Record, Reference, Refusal, Removal, Stop, Stored, Target, World,
@@ -11,7 +12,7 @@ use serde_json::Value;
 use crate::data_protection_policy::{self, DataProtectionPolicy};
 use crate::item::{is_one_of, vault_around};
 use crate::workload_policy::{self, BackupPolicy};
-use crate::{Retention, Schedule};
+use crate::{Retention, Schedule, Tiering};
 
 /// Longest policy, in bytes of its JSON.
 const POLICY_BYTES_MAX: usize = 64 << 10;
@@ -28,9 +29,27 @@ pub struct Policy {
     pub schedule: Schedule,
     /// How long points are kept.
     pub retention: Retention,
+    /// Which of them are to lie in an archive tier.
+    pub tiering: Tiering,
 }
 
 impl Policy {
+    /// Until when a point taken `now` is kept whose retention rule is chosen by name, as an ad-hoc
+    /// backup of a Backup vault may.
+    pub(crate) fn tagged_until(
+        record: &Record,
+        tag: &str,
+        now: Timestamp,
+    ) -> Result<Timestamp, Refusal> {
+        let of_backup_vault = is_one_of(&record.id, &[DataProtectionPolicy::TYPE]);
+        let found = of_backup_vault
+            .then(|| data_protection_policy::tagged(&record.spec, tag))
+            .transpose()?
+            .flatten();
+        let keep = found.ok_or_else(|| tag_not_found(tag))?;
+        Ok(keep.until(now))
+    }
+
     /// Reads the record of a policy of either kind.
     pub fn read(record: &Record) -> Result<Self, Refusal> {
         if is_one_of(&record.id, &[DataProtectionPolicy::TYPE]) {
@@ -40,17 +59,16 @@ impl Policy {
     }
 }
 
+/// The error for a retention rule that the item's policy has not.
+pub(crate) fn tag_not_found(tag: &str) -> Refusal {
+    let text = format!("retentionTagOverride: the item's policy has no retention rule {tag:?}");
+    Refusal::new(400, "PolicyRetentionTagNotFound", text)
+        .with_fix("az dataprotection backup-policy show")
+}
+
 /// What is wrong with a policy that nobody could carry out as it says.
 pub(crate) fn not_supported(text: impl Into<String>) -> Refusal {
     Refusal::new(400, "PolicyNotSupported", text)
-}
-
-/// There is no archive tier: a policy that asks for one is refused rather than kept and not done
-/// (rule 64 speaks of what fails silently).
-pub(crate) fn tiering_not_supported() -> Refusal {
-    let text = "there is no archive tier: recovery points stay in the vault until they expire";
-    Refusal::new(400, "PolicyTieringNotSupported", text)
-        .with_fix("leave tiering out of the policy, or give it tieringMode DoNotTier")
 }
 
 /// Refuses a time zone whose days and hours are not those of UTC: they would need a calendar of

@@ -20,6 +20,16 @@ pub struct Retention {
 pub(crate) struct Keep {
     pub(crate) which: Which,
     pub(crate) lasting: Lasting,
+    /// How long after that in an archive tier: points stay in the vault for that time, too.
+    pub(crate) archived: Option<Lasting>,
+}
+
+impl Keep {
+    /// Until when a point that was taken then is kept.
+    pub(crate) fn until(&self, taken: Timestamp) -> Timestamp {
+        let until = self.lasting.after(taken);
+        self.archived.map_or(until, |archived| archived.after(until))
+    }
 }
 
 /// A length of time by the calendar.
@@ -83,9 +93,7 @@ impl Retention {
     /// expires: there is always something to restore. A point from the future, taken while the clock
     /// was wrong, is not it, and does not expire either.
     pub fn expired(&self, points: &[Aging], now: Timestamp) -> Vec<String> {
-        let mut oldest_first: Vec<&Aging> =
-            points.iter().filter(|point| point.taken <= now).collect();
-        oldest_first.sort_by_key(|point| point.taken);
+        let oldest_first = oldest_first(points, now);
         let Some((_newest, older)) = oldest_first.split_last() else { return Vec::new() };
         let mut seen: Vec<BTreeSet<String>> = vec![BTreeSet::new(); self.rules.len()];
         let mut expired = Vec::new();
@@ -104,7 +112,7 @@ impl Retention {
     fn kept_until(&self, taken: Timestamp, seen: &mut [BTreeSet<String>]) -> Option<Timestamp> {
         let (mut met, mut shortest) = (None, None);
         for (rule, seen) in self.rules.iter().zip(seen) {
-            let until = rule.lasting.after(taken);
+            let until = rule.until(taken);
             shortest = Some(shortest.map_or(until, |other: Timestamp| other.min(until)));
             if rule.which.meets(taken, seen) {
                 met = met.max(Some(until));
@@ -114,8 +122,16 @@ impl Retention {
     }
 }
 
+/// The points that were taken by `now`, the oldest first.
+pub(crate) fn oldest_first(points: &[Aging], now: Timestamp) -> Vec<&Aging> {
+    let mut taken: Vec<&Aging> = points.iter().filter(|point| point.taken <= now).collect();
+    taken.sort_by_key(|point| point.taken);
+    taken
+}
+
 impl Lasting {
-    fn after(self, taken: Timestamp) -> Timestamp {
+    /// The time so long after `taken`.
+    pub(crate) fn after(self, taken: Timestamp) -> Timestamp {
         let span = match self.unit {
             Unit::Days => Span::new().try_days(self.count),
             Unit::Weeks => Span::new().try_weeks(self.count),
@@ -130,7 +146,7 @@ impl Lasting {
 
 impl Which {
     /// Whether the rule is about a point, of which older ones were asked for before.
-    fn meets(&self, taken: Timestamp, seen: &mut BTreeSet<String>) -> bool {
+    pub(crate) fn meets(&self, taken: Timestamp, seen: &mut BTreeSet<String>) -> bool {
         let day = taken.to_zoned(TimeZone::UTC).date();
         let period = match self {
             Self::All => return true,

@@ -17,6 +17,8 @@ pub const TASK_SOFT_DELETE: &str = "soft-delete";
 pub const TASK_UNDELETE: &str = "undelete";
 /// Gives up recovery points that nothing keeps any more, as a job that needs the vault's key.
 pub const TASK_EXPIRE: &str = "expire";
+/// Moves recovery points to the archive tier, as a job that needs the vault's key.
+pub const TASK_TIER: &str = "tier";
 /// Gives a recovery point back into a folder.
 pub const TASK_RESTORE: &str = "restore";
 /// Gives up recovery points by a retention rule or by name.
@@ -31,9 +33,9 @@ pub struct BackupInput {
     pub keep_until: Option<Timestamp>,
 }
 
-/// What an expiry is told.
+/// What an expiry or a tiering is told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ExpireInput {
+pub struct ChosenPoints {
     /// The points, by their ids.
     pub points: Vec<String>,
 }

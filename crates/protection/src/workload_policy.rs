@@ -11,14 +11,14 @@ use custody_resources::{
 };
 use jiff::SignedDuration;
 use jiff::civil::Weekday;
-
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::policy::{self, Policy, not_supported};
 use crate::retention::{DaySet, Keep, Lasting, Unit, Which};
 use crate::schedule::{DAY, Repetition};
-use crate::{Retention, Schedule};
+use crate::tiering;
+use crate::{Retention, Schedule, Tiering};
 
 /// Days in the longest retention, in Azure's products: 9999 days and 99 years are allowed.
 const COUNT_MAX: i64 = 9_999;
@@ -165,7 +165,9 @@ pub(crate) struct DayOfMonth {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Duration {
+pub(crate) struct Duration {
+    /// `duration` in a tiering policy.
+    #[serde(alias = "duration")]
     count: i64,
     duration_type: String,
 }
@@ -212,15 +214,10 @@ pub(crate) fn read(settings: &Map<String, Value>) -> Result<Policy, Refusal> {
         .map_err(|error| not_supported(format!("the policy cannot be carried out: {error}")))?;
     let zone = written.settings.as_ref().and_then(|settings| settings.get("timeZone"));
     policy::is_utc(zone.or(written.time_zone.as_ref()))?;
-    let mut repetitions = Vec::new();
-    let mut rules = Vec::new();
+    let (mut repetitions, mut rules, mut moves) = (Vec::new(), Vec::new(), Vec::new());
     for part in written.sub_protection_policy.iter().chain([&written.own]) {
-        let tiers = part.tiers.values().any(|tier| {
-            let mode = tier.get("tieringMode").and_then(Value::as_str);
-            mode.is_some_and(|mode| !["DoNotTier", "Invalid"].contains(&mode))
-        });
-        if tiers {
-            return Err(policy::tiering_not_supported());
+        for tier in part.tiers.values() {
+            moves.extend(tiering::of_workload(tier)?);
         }
         if let Some(schedule) = &part.schedule {
             repetitions.extend(times(schedule)?);
@@ -229,7 +226,11 @@ pub(crate) fn read(settings: &Map<String, Value>) -> Result<Policy, Refusal> {
             rules.extend(keeps(retention)?);
         }
     }
-    Ok(Policy { schedule: Schedule::new(repetitions)?, retention: Retention::new(rules) })
+    Ok(Policy {
+        schedule: Schedule::new(repetitions)?,
+        retention: Retention::new(rules),
+        tiering: Tiering::new(moves),
+    })
 }
 
 fn times(schedule: &WrittenSchedule) -> Result<Vec<Repetition>, Refusal> {
@@ -313,7 +314,7 @@ fn keeps(retention: &WrittenRetention) -> Result<Vec<Keep>, Refusal> {
     let (daily, weekly, monthly, yearly) = match retention {
         WrittenRetention::SimpleRetentionPolicy { retention_duration } => {
             let lasting = lasting(retention_duration.as_ref())?;
-            return Ok(vec![Keep { which: Which::All, lasting }]);
+            return Ok(vec![Keep { which: Which::All, lasting, archived: None }]);
         }
         WrittenRetention::LongTermRetentionPolicy {
             daily_schedule,
@@ -325,17 +326,19 @@ fn keeps(retention: &WrittenRetention) -> Result<Vec<Keep>, Refusal> {
     let mut rules = Vec::new();
     if let Some(daily) = daily {
         let lasting = lasting(daily.retention_duration.as_ref())?;
-        rules.push(Keep { which: Which::All, lasting });
+        rules.push(Keep { which: Which::All, lasting, archived: None });
     }
     if let Some(weekly) = weekly {
         let weekdays = weekdays(weekly.days_of_the_week.as_deref().unwrap_or_default());
         let which = Which::OnDays(DaySet { weekdays, ..DaySet::default() });
-        rules.push(Keep { which, lasting: lasting(weekly.retention_duration.as_ref())? });
+        let lasting = lasting(weekly.retention_duration.as_ref())?;
+        rules.push(Keep { which, lasting, archived: None });
     }
     for keeping in [monthly, yearly].into_iter().flatten() {
         rules.push(Keep {
             which: Which::OnDays(of_months(keeping)?),
             lasting: lasting(keeping.retention_duration.as_ref())?,
+            archived: None,
         });
     }
     Ok(rules)
@@ -382,7 +385,7 @@ fn weekdays(named: &[Day]) -> Vec<Weekday> {
     named.iter().filter_map(|day| Weekday::from_monday_one_offset(*day as i8).ok()).collect()
 }
 
-fn lasting(duration: Option<&Duration>) -> Result<Lasting, Refusal> {
+pub(crate) fn lasting(duration: Option<&Duration>) -> Result<Lasting, Refusal> {
     let wrong =
         || not_supported("a retentionDuration has a count from 1 to 9999 and a durationType");
     let duration = duration.ok_or_else(wrong)?;

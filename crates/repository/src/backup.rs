@@ -47,6 +47,8 @@ pub struct BackupOptions {
     /// A point whose unchanged files are taken over without being opened; one that is gone or
     /// damaged only makes the backup slower.
     pub parent: Option<PointId>,
+    /// Until when the point is to be kept, for whoever reads it later.
+    pub keep_until: Option<Timestamp>,
     /// How many threads read and compress.
     pub threads: NonZeroUsize,
 }
@@ -81,7 +83,9 @@ impl Repository {
     ) -> Result<CommittedPoint, RepositoryError> {
         let begun = self.parts.clock.now();
         let session = self.begin_session()?;
-        let committed = self.backup_within(&session, source, options, begun, progress);
+        let committed = while_beating(&session, || {
+            self.backup_within(&session, source, options, begun, progress)
+        });
         // If it cannot be ended, the next one who waits for it finds it dead.
         let _ = session.end();
         committed
@@ -99,7 +103,7 @@ impl Repository {
         let store = &*self.parts.store;
         let shared = Shared::new(store, self.keys(), &self.knife, &index, progress);
         let earlier = self.earlier(options.parent, &shared.reader);
-        gather(&shared, session, source, earlier, options.threads)?;
+        gather(&shared, source, earlier, options.threads)?;
         if let Some(error) = shared.take_failure() {
             return Err(error);
         }
@@ -122,6 +126,7 @@ impl Repository {
             warnings_total,
             warnings,
             top: locked(&shared.top).take(),
+            keep_until: options.keep_until,
             root,
         };
         let id = self.store_point(&point)?;
@@ -175,10 +180,27 @@ impl Repository {
     }
 }
 
+/// Does `work` while the session's heart beats, also as long as it waits for a source, a store or
+/// the vault's keys.
+pub(crate) fn while_beating<T>(session: &Session, work: impl FnOnce() -> T) -> T {
+    std::thread::scope(|scope| {
+        // Dropped when the work is done, which ends the heartbeat.
+        let (working, still) = bounded::<()>(0);
+        scope.spawn(move || {
+            while still.recv_timeout(HEARTBEAT_INTERVAL) == Err(RecvTimeoutError::Timeout) {
+                // One that is missed is made up for by the next; none at all ends the session.
+                let _ = session.beat();
+            }
+        });
+        let done = work();
+        drop(working);
+        done
+    })
+}
+
 /// Walks the source and waits until all of it is read and stored.
 fn gather(
     shared: &Shared<'_>,
-    session: &Session,
     source: &mut dyn Source,
     earlier: Vec<Node>,
     threads: NonZeroUsize,
@@ -191,24 +213,13 @@ fn gather(
     }
     drop((jobs, groups));
     std::thread::scope(|scope| {
-        // Dropped when the workers are done, which ends the heartbeat.
-        let (working, still) = bounded::<()>(0);
-        scope.spawn(move || {
-            while still.recv_timeout(HEARTBEAT_INTERVAL) == Err(RecvTimeoutError::Timeout) {
-                // One that is missed is made up for by the next; none at all ends the session.
-                let _ = session.beat();
-            }
-        });
         for worker in workers {
-            let working = working.clone();
             scope.spawn(move || {
                 if let Err(error) = worker.run() {
                     shared.fail(error);
                 }
-                drop(working);
             });
         }
-        drop(working);
         let mut walk = Walk::new(shared, jobs_in, earlier);
         match source.walk(&mut walk) {
             Ok(()) => walk.finish(),

@@ -123,6 +123,14 @@ impl RepositoryError {
         }
     }
 
+    /// What the vault's keys said, wherever they were asked.
+    pub fn of_keys(&self) -> Option<&EnvelopeError> {
+        match self {
+            Self::Envelope(error) | Self::Log(LogError::Envelope(error)) => Some(error),
+            _ => None,
+        }
+    }
+
     pub(crate) fn damaged(object: impl ToString, what: impl ToString) -> Self {
         Self::Damaged { object: object.to_string(), what: what.to_string() }
     }

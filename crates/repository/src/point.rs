@@ -16,6 +16,9 @@ use crate::listing;
 use crate::log::ObjectId;
 use crate::sealed::Keys;
 
+/// Fields of every point; one that says until when it is kept has one more.
+const FIELDS: u64 = 11;
+
 /// Most warnings that a point keeps; all are counted.
 pub const WARNINGS_MAX: usize = 1_000;
 
@@ -91,6 +94,9 @@ pub struct Point {
     pub warnings: Vec<PointWarning>,
     /// Metadata of the top folder itself, unless the top was made up (several paths).
     pub top: Option<Metadata>,
+    /// Until when whoever asked for it wanted it kept. Nothing in the repository heeds it: it is there
+    /// for a record store that is made anew.
+    pub keep_until: Option<Timestamp>,
     pub(crate) root: Content,
 }
 
@@ -111,12 +117,14 @@ impl Point {
     fn encode(&self) -> Result<Vec<u8>, RepositoryError> {
         let mut bytes = Vec::new();
         let mut cbor = Encoder::new(&mut bytes);
-        cbor.array(11)?.str(&self.item)?.str(&self.host)?.array(self.paths.len() as u64)?;
+        // The last field stands only where it says something: other points are as they ever were.
+        let fields = FIELDS + u64::from(self.keep_until.is_some());
+        cbor.array(fields)?.str(&self.item)?.str(&self.host)?.array(self.paths.len() as u64)?;
         for path in &self.paths {
             cbor.bytes(path)?;
         }
         for time in [self.begun, self.ended] {
-            cbor.array(2)?.i64(time.as_second())?.i32(time.subsec_nanosecond())?;
+            encode_time(time, &mut cbor)?;
         }
         match &self.top {
             Some(top) => listing::encode_metadata(top, &mut cbor)?,
@@ -137,12 +145,18 @@ impl Point {
         for warning in &self.warnings {
             cbor.str(&warning.code)?.bytes(&warning.path)?.str(&warning.message)?;
         }
+        if let Some(keep_until) = self.keep_until {
+            encode_time(keep_until, &mut cbor)?;
+        }
         Ok(bytes)
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut cbor = Decoder::new(bytes);
-        array_of(&mut cbor, 11)?;
+        let fields = length_of_array(&mut cbor)?;
+        if ![FIELDS, FIELDS + 1].contains(&fields) {
+            return Err("it has more or fewer fields than a point".into());
+        }
         let (item, host) = (cbor.str()?.to_owned(), cbor.str()?.to_owned());
         let mut paths = Vec::new();
         for _ in 0..length_of_array(&mut cbor)? {
@@ -172,6 +186,7 @@ impl Point {
                 message: cbor.str()?.to_owned(),
             });
         }
+        let keep_until = (fields > FIELDS).then(|| decode_time(&mut cbor)).transpose()?;
         end(&cbor)?;
         Ok(Self {
             item,
@@ -184,6 +199,7 @@ impl Point {
             warnings_total,
             warnings,
             top,
+            keep_until,
             root,
         })
     }
@@ -196,6 +212,11 @@ fn present(cbor: &mut Decoder<'_>) -> Result<bool, Malformed> {
         return Ok(false);
     }
     Ok(true)
+}
+
+fn encode_time(time: Timestamp, cbor: &mut Encoder<&mut Vec<u8>>) -> Result<(), RepositoryError> {
+    cbor.array(2)?.i64(time.as_second())?.i32(time.subsec_nanosecond())?;
+    Ok(())
 }
 
 fn decode_time(cbor: &mut Decoder<'_>) -> Result<Timestamp, Malformed> {

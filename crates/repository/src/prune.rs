@@ -8,6 +8,7 @@ use std::time::Duration;
 use custody_blob_store::BlobName;
 
 use crate::RepositoryError;
+use crate::backup::while_beating;
 use crate::check::keep_going;
 use crate::chunk::ChunkName;
 use crate::compress::Compressor;
@@ -82,7 +83,8 @@ impl Repository {
         let mut attempts = 1;
         let (garbage, mut report) = loop {
             let session = self.begin_session()?;
-            let intended = self.intend_prune(&session, options, progress);
+            let intended =
+                while_beating(&session, || self.intend_prune(&session, options, progress));
             let _ = session.end();
             match intended {
                 Err(error) if is_stale(&error) && attempts < ATTEMPTS_MAX => attempts += 1,

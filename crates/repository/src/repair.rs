@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::RepositoryError;
+use crate::backup::while_beating;
 use crate::check::keep_going;
 use crate::index::IndexBuilder;
 use crate::index_object;
@@ -57,7 +58,7 @@ impl Repository {
         let mut attempts = 1;
         let report = loop {
             let session = self.begin_session()?;
-            let announced = self.announce_indexes(&session, progress);
+            let announced = while_beating(&session, || self.announce_indexes(&session, progress));
             // If it cannot be ended, the next one who waits for it finds it dead.
             let _ = session.end();
             match announced {

@@ -7,6 +7,10 @@ use custody_envelope::{EnvelopeError, HEADER_BYTES, ObjectType, Opener, Sealer, 
 use crate::RepositoryError;
 use crate::error::Malformed;
 
+/// How often an object is sealed anew because the lease on the keys ran out meanwhile. A gap is a
+/// minute away from the next one and sealing takes milliseconds: more than one is a broken clock.
+const SEALINGS_MAX: usize = 8;
+
 /// The keys of the vault and the randomness that sealing takes.
 #[derive(Clone, Copy)]
 pub(crate) struct Keys<'a> {
@@ -14,7 +18,7 @@ pub(crate) struct Keys<'a> {
     pub(crate) entropy: &'a dyn Entropy,
 }
 
-impl Keys<'_> {
+impl<'a> Keys<'a> {
     /// An object with one position and no footer.
     pub(crate) fn seal(
         &self,
@@ -22,11 +26,18 @@ impl Keys<'_> {
         associated: &[u8],
         mut plain: Vec<u8>,
     ) -> Result<Vec<u8>, RepositoryError> {
-        let mut sealer = self.vault.sealer(object_type, self.entropy)?;
-        sealer.seal(associated, true, &mut plain)?;
-        let mut bytes = sealer.header().to_vec();
-        bytes.append(&mut plain);
-        Ok(bytes)
+        let mut left = SEALINGS_MAX;
+        loop {
+            let mut sealer = self.vault.sealer(object_type, self.entropy)?;
+            match sealer.seal(associated, true, &mut plain) {
+                Ok(()) => {
+                    let mut bytes = sealer.header().to_vec();
+                    bytes.append(&mut plain);
+                    return Ok(bytes);
+                }
+                Err(error) => left = after_gap(error, left)?,
+            }
+        }
     }
 
     /// Opens an object with one position; `object` is its name, for errors.
@@ -58,14 +69,15 @@ impl Keys<'_> {
 
     /// Begins an object of several positions.
     pub(crate) fn writer(
-        &self,
+        self,
         object_type: ObjectType,
         capacity: usize,
-    ) -> Result<SealedWriter, RepositoryError> {
+    ) -> Result<SealedWriter<'a>, RepositoryError> {
         let sealer = self.vault.sealer(object_type, self.entropy)?;
         let mut bytes = Vec::with_capacity(capacity + HEADER_BYTES + Footer::BYTES);
         bytes.extend_from_slice(sealer.header());
-        Ok(SealedWriter { sealer, bytes, positions: 0 })
+        let (lengths, left) = (Vec::new(), SEALINGS_MAX);
+        Ok(SealedWriter { keys: self, object_type, sealer, bytes, lengths, left })
     }
 }
 
@@ -82,13 +94,18 @@ pub(crate) fn open_position(
 }
 
 /// Builds an object of several positions and a footer.
-pub(crate) struct SealedWriter {
+pub(crate) struct SealedWriter<'a> {
+    keys: Keys<'a>,
+    object_type: ObjectType,
     sealer: Sealer,
     bytes: Vec<u8>,
-    positions: u32,
+    /// Sealed length of each position so far.
+    lengths: Vec<u32>,
+    /// How often it may still begin again.
+    left: usize,
 }
 
-impl SealedWriter {
+impl SealedWriter<'_> {
     /// Seals the next position, not the last; returns its sealed length.
     pub(crate) fn push(&mut self, part: Vec<u8>) -> Result<u32, RepositoryError> {
         self.append(part, false)
@@ -97,16 +114,48 @@ impl SealedWriter {
     /// Seals the last position and ends the object.
     pub(crate) fn finish(mut self, part: Vec<u8>) -> Result<Vec<u8>, RepositoryError> {
         let last_length = self.append(part, true)?;
-        let footer = Footer { positions: self.positions, last_length };
+        let footer = Footer { positions: length_u32(self.lengths.len())?, last_length };
         self.bytes.extend_from_slice(&footer.encode());
         Ok(self.bytes)
     }
 
     fn append(&mut self, mut part: Vec<u8>, last: bool) -> Result<u32, RepositoryError> {
-        self.sealer.seal(&[], last, &mut part)?;
+        while let Err(error) = self.sealer.seal(&[], last, &mut part) {
+            self.left = after_gap(error, self.left)?;
+            self.begin_again()?;
+        }
         self.bytes.extend_from_slice(&part);
-        self.positions += 1;
-        length_u32(part.len())
+        let length = length_u32(part.len())?;
+        self.lengths.push(length);
+        Ok(length)
+    }
+
+    /// Seals what there is once more under a fresh salt: no object goes on across a gap in the
+    /// lease.
+    fn begin_again(&mut self) -> Result<(), RepositoryError> {
+        let object = &"a new object";
+        let opener = self.keys.opener(self.object_type, &self.bytes, object)?;
+        let mut again = self.keys.writer(self.object_type, self.bytes.capacity())?;
+        again.left = self.left;
+        let mut at = HEADER_BYTES;
+        for (position, length) in (0_u32..).zip(&self.lengths) {
+            let end = at + *length as usize;
+            let mut part = self.bytes.get(at..end).unwrap_or_default().to_vec();
+            open_position(&opener, position, &[], false, &mut part, object)?;
+            again.push(part)?;
+            at = end;
+        }
+        *self = again;
+        Ok(())
+    }
+}
+
+/// How often sealing may begin again, if a gap in the lease is all that was in its way. What was to
+/// be sealed is untouched then.
+fn after_gap(error: EnvelopeError, left: usize) -> Result<usize, RepositoryError> {
+    match error {
+        EnvelopeError::LeaseEnded { .. } if left > 0 => Ok(left - 1),
+        error => Err(error.into()),
     }
 }
 

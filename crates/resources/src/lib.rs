@@ -40,7 +40,7 @@ pub use identity::{Identity, IdentityKind, UserAssigned};
 pub use kind::{Act, Action, Answers, Change, Kind, Place, Plan, Removal, Stored};
 pub use moving::{Move, carried_along, renamed};
 pub use number::number;
-pub use operation::{Operation, OperationState, Progress, Task};
+pub use operation::{Operation, OperationState, Progress, Task, Waiting};
 pub use record::{CreatedByType, ProvisioningState, Record, SystemData};
 pub use reference::{Reference, Target};
 pub use request::{Caller, CallerKind, Precondition, Request, Verb};

@@ -71,6 +71,20 @@ pub struct Progress {
     pub bytes_total: u64,
     /// Bytes newly stored.
     pub bytes_new: u64,
+    /// What it waits for, while it does nothing else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<Waiting>,
+}
+
+/// Why an operation does not go on for a while.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// Since when.
+    pub since: Timestamp,
+    /// The stable code that it fails with if it has waited in vain.
+    pub code: String,
+    /// What it waits for and why.
+    pub message: String,
 }
 
 /// A plan being carried out.

@@ -17,13 +17,24 @@ use custody_ambient::{Clock, Entropy, EntropyUnavailable, Timestamp};
 /// A clock that stands still until a test moves it. `sleep` moves it and returns at once.
 #[derive(Debug)]
 pub struct FixedClock {
-    state: Mutex<(Timestamp, Duration)>,
+    state: Mutex<Times>,
+}
+
+#[derive(Debug)]
+struct Times {
+    wall: Timestamp,
+    boot: Duration,
+    /// How often anyone looked at the boot clock.
+    looks: usize,
+    /// Before which look it moves on, and by how much.
+    jump: Option<(usize, Duration)>,
 }
 
 impl FixedClock {
     /// A clock that stands at `now`.
     pub fn at(now: Timestamp) -> Self {
-        Self { state: Mutex::new((now, Duration::from_secs(1_000))) }
+        let boot = Duration::from_secs(1_000);
+        Self { state: Mutex::new(Times { wall: now, boot, looks: 0, jump: None }) }
     }
 
     /// A clock that stands at an RFC 3339 time, `2026-11-22T06:00:00Z` for example.
@@ -37,28 +48,51 @@ impl FixedClock {
 
     /// Moves wall clock and boot clock forward together.
     pub fn advance(&self, by: Duration) {
-        let mut state = self.lock();
-        state.0 = state.0.checked_add(by).unwrap_or(Timestamp::MAX);
-        state.1 += by;
+        self.lock().advance(by);
     }
 
     /// Sets the wall clock alone, as an operator or NTP may, in either direction.
     pub fn set_wall(&self, now: Timestamp) {
-        self.lock().0 = now;
+        self.lock().wall = now;
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, (Timestamp, Duration)> {
+    /// Lets the clock move on by `by` before so many more looks at the boot clock, as it does for a
+    /// machine that slept in the middle of its work.
+    pub fn jump_after(&self, looks: usize, by: Duration) {
+        let mut times = self.lock();
+        times.jump = Some((times.looks + looks, by));
+    }
+
+    /// How often anyone looked at the boot clock.
+    pub fn looks(&self) -> usize {
+        self.lock().looks
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Times> {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl Times {
+    fn advance(&mut self, by: Duration) {
+        self.wall = self.wall.checked_add(by).unwrap_or(Timestamp::MAX);
+        self.boot += by;
     }
 }
 
 impl Clock for FixedClock {
     fn now(&self) -> Timestamp {
-        self.lock().0
+        self.lock().wall
     }
 
     fn since_boot(&self) -> Duration {
-        self.lock().1
+        let mut times = self.lock();
+        let looks = times.looks;
+        if let Some((_, by)) = times.jump.take_if(|(at, _)| *at <= looks) {
+            times.advance(by);
+        }
+        times.looks += 1;
+        times.boot
     }
 
     fn sleep(&self, duration: Duration) {

@@ -114,6 +114,9 @@ fn show_job(
         if let Some(warnings) = platform.warnings_of(tracked.operation.id) {
             properties.insert("warnings".into(), warnings.into());
         }
+        if let Some(report) = platform.late_drill_report(tracked.operation.id)? {
+            properties.insert("result".into(), report);
+        }
     }
     Ok(job)
 }

@@ -273,6 +273,12 @@ impl Server {
         self.finish_answer(&request, peer, &seen, response)
     }
 
+    /// Lets jobs that wait for their key vault wait no longer: the process is to end. They fail as
+    /// `JobInterrupted`.
+    pub fn stop_waiting(&self) {
+        self.platform.stop_waiting();
+    }
+
     /// Waits until every operation begun by this process has ended.
     pub fn finish(&self) {
         self.platform.join();

@@ -21,6 +21,9 @@ const FORMAT: u32 = 1;
 /// What the record of a report is called on the ledger.
 const RECORD: &str = "DrillReport";
 
+/// The step that gives a key back.
+pub(crate) const ENABLED_AGAIN: &str = "the key version is enabled again";
+
 /// One step of a drill.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -123,6 +123,14 @@ pub(crate) fn part(code: &'static str, error: &dyn std::error::Error) -> StartEr
     StartError::Part { code, message: error.to_string(), fix: None }
 }
 
+/// The code of a job that somebody cancelled.
+pub(crate) const CANCELLED: &str = "JobCancelled";
+/// The code of a job whose server ended before it was done.
+pub(crate) const INTERRUPTED: &str = "JobInterrupted";
+
+/// The warning of a point that its policy asks to archive, where no archive tier is.
+pub(crate) const ARCHIVE_TIER_ABSENT: &str = "ArchiveTierAbsent";
+
 /// Why a task fails: what its job shows, and whether it was stopped on request.
 #[derive(Debug)]
 pub(crate) enum TaskError {
@@ -134,7 +142,8 @@ pub(crate) enum TaskError {
 
 impl From<Refusal> for TaskError {
     fn from(refusal: Refusal) -> Self {
-        Self::Failed(refusal)
+        // A pause that was cancelled ends as a lease does, with the reason.
+        if refusal.code == CANCELLED { Self::Cancelled } else { Self::Failed(refusal) }
     }
 }
 

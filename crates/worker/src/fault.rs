@@ -4,10 +4,9 @@ use custody_envelope::{EnvelopeError, KekError, KekFault};
 use custody_key_vault::KeyVaultError;
 use custody_record_store::{ApplyError, StoreError};
 use custody_repository::RepositoryError;
-use custody_repository::log::LogError;
 use custody_resources::Refusal;
 
-use crate::error::TaskError;
+use crate::error::{CANCELLED, TaskError};
 use crate::keks;
 
 /// A fault of the record store.
@@ -59,7 +58,7 @@ pub fn of_key_vault(error: &KeyVaultError) -> Refusal {
 /// A task that failed outside a job.
 pub(crate) fn of_task(error: &TaskError) -> Refusal {
     match error {
-        TaskError::Cancelled => Refusal::new(409, "JobCancelled", "the job was cancelled"),
+        TaskError::Cancelled => Refusal::new(409, CANCELLED, "the job was cancelled"),
         TaskError::Failed(refusal) => refusal.clone(),
     }
 }
@@ -70,8 +69,10 @@ pub fn of_envelope(error: &EnvelopeError) -> Refusal {
         return of_key(error);
     }
     let (status, code, message) = match error {
-        // The lease carries the code and words of the refusal that ended it.
-        EnvelopeError::LeaseEnded { reason } => (403, reason.code, reason.message.clone()),
+        // The lease carries the code and words of the refusal that ended it, if there was one.
+        EnvelopeError::LeaseEnded { reason } => {
+            (if reason.retryable { 503 } else { 403 }, reason.code, reason.message.clone())
+        }
         _ => (409, error.code(), error.to_string()),
     };
     let refusal = advised(Refusal::new(status, code, message));
@@ -83,11 +84,10 @@ pub fn of_envelope(error: &EnvelopeError) -> Refusal {
 
 /// A fault of the repository.
 pub fn of_repository(error: &RepositoryError) -> Refusal {
+    if let Some(error) = error.of_keys() {
+        return of_envelope(error);
+    }
     match error {
-        // The log is written and read with the keys too: what ended their lease is the cause.
-        RepositoryError::Envelope(error) | RepositoryError::Log(LogError::Envelope(error)) => {
-            of_envelope(error)
-        }
         RepositoryError::PointNotFound(_) | RepositoryError::PathNotFound(_) => {
             Refusal::new(404, error.code(), error.to_string()).with_fix("custody points ITEM")
         }

@@ -20,7 +20,8 @@ use crate::{Platform, fault};
 mod faults;
 mod fitness;
 
-use faults::{AUTH_FAILURE, MISSING_PERMISSION};
+pub(crate) use faults::AUTH_FAILURE;
+use faults::MISSING_PERMISSION;
 pub(crate) use faults::{recommended_action, says_key_is_lost};
 pub(crate) use fitness::{state_is_active, state_is_fit};
 

@@ -7,20 +7,21 @@ use custody_backup_vaults::{
     TASK_VERIFY, Vault,
 };
 use custody_names::ResourceId;
-use custody_protection::{TASK_BACKUP, TASK_EXPIRE, TASK_RESTORE};
+use custody_protection::{TASK_BACKUP, TASK_EXPIRE, TASK_RESTORE, TASK_TIER};
 use custody_resources::{Operation, Refusal};
 use serde::Deserialize as _;
 
 use crate::{Platform, fault, keks};
 
 /// The tasks that need the vault's key.
-const KEY_TASKS: [&str; 7] = [
+const KEY_TASKS: [&str; 8] = [
     TASK_APPLY_ENCRYPTION,
     TASK_BACKUP,
     TASK_EXPIRE,
     TASK_PRUNE,
     TASK_REPAIR,
     TASK_RESTORE,
+    TASK_TIER,
     TASK_VERIFY,
 ];
 
@@ -43,6 +44,23 @@ impl KeyFailures {
     }
 }
 
+/// What became of a vault's alerts.
+struct Noted {
+    is_changed: bool,
+    /// Whether a cause is there that was not before.
+    is_new: bool,
+}
+
+impl Noted {
+    fn resolved(is_changed: bool) -> Self {
+        Self { is_changed, is_new: false }
+    }
+
+    fn raised(is_new: bool) -> Self {
+        Self { is_changed: true, is_new }
+    }
+}
+
 impl Platform {
     /// Notes with the vault what a probe found: the same alert that a job would raise, before one has
     /// to, or that its cause is gone. `unproven` is what there is to say of the standby of a vault that
@@ -54,21 +72,42 @@ impl Platform {
         unproven: Option<&Refusal>,
     ) -> Result<(), Refusal> {
         let now = self.clock.now();
+        self.change_alerts(vault, &|alerts| {
+            let opens = failure.is_none() && KeyAlert::resolve(alerts, now);
+            match failure.or(unproven) {
+                None => Noted::resolved(KeyAlert::resolve_standby(alerts, now) || opens),
+                Some(error) => Noted::raised(KeyAlert::raise(alerts, error, Finding::Probe, now)),
+            }
+        })
+    }
+
+    /// Notes with the vault what a drill or a job that pauses found, or that its cause is gone.
+    pub(crate) fn note_key_finding(
+        &self,
+        vault: &ResourceId,
+        failure: Option<&Refusal>,
+        by: Finding,
+    ) -> Result<(), Refusal> {
+        let now = self.clock.now();
+        self.change_alerts(vault, &|alerts| match failure {
+            None => Noted::resolved(KeyAlert::resolve(alerts, now)),
+            Some(error) => Noted::raised(KeyAlert::raise(alerts, error, by, now)),
+        })
+    }
+
+    fn change_alerts(
+        &self,
+        vault: &ResourceId,
+        change: &dyn Fn(&mut Vec<KeyAlert>) -> Noted,
+    ) -> Result<(), Refusal> {
         let mut raised = false;
         let noted = self.records.apply(&mut |world| {
             raised = false;
             let Some(record) = world.record(vault)? else { return Ok(Vec::new()) };
             let mut found = Vault::read(record)?;
-            let alerts = &mut found.status.key_alerts;
-            let opens = failure.is_none() && KeyAlert::resolve(alerts, now);
-            let changed = match failure.or(unproven) {
-                None => KeyAlert::resolve_standby(alerts, now) || opens,
-                Some(error) => {
-                    raised = KeyAlert::raise(alerts, error, Finding::Probe, now);
-                    true
-                }
-            };
-            if changed { Ok(vec![found.into_write()?]) } else { Ok(Vec::new()) }
+            let noted = change(&mut found.status.key_alerts);
+            raised = noted.is_new;
+            if noted.is_changed { Ok(vec![found.into_write()?]) } else { Ok(Vec::new()) }
         });
         noted.map_err(fault::of_apply)?;
         self.key_failures.alerts.fetch_add(u64::from(raised), Ordering::Relaxed);

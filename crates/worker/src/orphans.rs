@@ -12,7 +12,7 @@ use custody_repository::log::{HostFacts, HostProbe as _, Liveness, LogError, Pro
 use custody_resources::{OperationState, Refusal, Write};
 use data_encoding::HEXLOWER;
 
-use crate::error::{StartError, part};
+use crate::error::{INTERRUPTED, StartError, part};
 use crate::vault_repository::keyless_log;
 use crate::view::PointsView;
 use crate::{Platform, fault, tasks};
@@ -61,9 +61,8 @@ fn wind_up_one(platform: &Platform, tracked: &TrackedOperation) -> Result<(), Re
         &mut |world, operation| {
             operation.state = OperationState::Failed;
             operation.ended = Some(now);
-            operation.error = Some(
-                Refusal::new(409, "JobInterrupted", text).with_fix("run the same command again"),
-            );
+            operation.error =
+                Some(Refusal::new(409, INTERRUPTED, text).with_fix("run the same command again"));
             let mut writes = tasks::undo(operation, world)?;
             writes.extend(operation.last_event(now).map(Write::Activity));
             Ok(writes)

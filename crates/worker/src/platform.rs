@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -80,6 +80,7 @@ pub struct Platform {
     /// The probes of vaults' keys.
     pub(crate) probing: Probing,
     pub(crate) due_work: DueWork,
+    stopping: AtomicBool,
     threads: Mutex<Vec<JoinHandle<()>>>,
     warnings: Mutex<HashMap<OperationId, Vec<Value>>>,
     changed: (Mutex<u64>, Condvar),
@@ -120,6 +121,15 @@ impl Platform {
     /// kept in memory and in the sealed recovery point, never in the records.
     pub fn warnings_of(&self, id: OperationId) -> Option<Vec<Value>> {
         lock(&self.warnings).get(&id).cloned()
+    }
+
+    /// Lets jobs that wait for their key vault wait no longer: this process is to end.
+    pub fn stop_waiting(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
     }
 
     /// Waits until every operation begun here has ended, and signs the ledger's head.

@@ -1,7 +1,5 @@
 //! A job as the engine's watcher.
 
-use std::sync::atomic::Ordering;
-
 use custody_repository::{Phase, Progress, Status};
 
 use crate::job::Job;
@@ -18,7 +16,7 @@ impl Progress for Job<'_> {
     }
 
     fn is_cancelled(&self) -> bool {
-        self.stop_flag().load(Ordering::Relaxed)
+        self.is_stopped()
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread;
 
 use custody_names::OperationId;
-use custody_resources::{Operation, OperationState, Refusal, Stop, World, Write};
+use custody_resources::{Operation, OperationState, Progress, Refusal, Stop, World, Write};
 use serde_json::Value;
 
 use crate::error::TaskError;
@@ -82,7 +82,7 @@ impl Platform {
         let stored =
             self.records.update_operation(job.id(), &self.owner, &mut |world, operation| {
                 operation.ended = Some(now);
-                operation.progress = job.progress();
+                operation.progress = Progress { waiting: None, ..job.progress() };
                 let mut writes = match done {
                     Ok(outcome) => {
                         operation.state = match job.warning_count() {

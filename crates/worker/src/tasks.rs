@@ -12,6 +12,7 @@ mod make_repository;
 mod prune;
 mod repair;
 mod restore;
+mod tier;
 mod verify;
 
 use custody_backup_vaults::{
@@ -22,7 +23,7 @@ use custody_directory::TASK_DELETE_GROUP;
 use custody_key_vault::TASK_PURGE_KEY_VAULT;
 use custody_protection::{
     TASK_BACKUP, TASK_CONFIGURE, TASK_EXPIRE, TASK_FORGET, TASK_RESTORE, TASK_SOFT_DELETE,
-    TASK_STOP, TASK_UNDELETE,
+    TASK_STOP, TASK_TIER, TASK_UNDELETE,
 };
 use custody_resources::{
     Operation, OperationState, ProvisioningState, Record, Refusal, Stop, World, Write,
@@ -45,6 +46,7 @@ pub(crate) fn run(job: &Job<'_>) -> Result<Outcome, TaskError> {
         TASK_STOP | TASK_UNDELETE => configure::settle(job),
         TASK_SOFT_DELETE => configure::soft_delete(job),
         TASK_EXPIRE => expire::run(job),
+        TASK_TIER => tier::run(job),
         TASK_RESTORE => restore::run(job),
         TASK_FORGET => forget::run(job),
         TASK_VERIFY => verify::run(job),

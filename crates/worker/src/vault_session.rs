@@ -1,17 +1,13 @@
 //! A vault open for one job: its ring unlocked, its repository at hand, its keys watched.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use custody_backup_vaults::{
     EncryptionSettings, GenerationSummary, KeyringSummary, Vault, VaultStatus,
 };
 use custody_blob_store::BlobStore;
 use custody_envelope::{
-    EnvelopeError, Fingerprint, KekFault, KeyAccess, KnownRing, LeaseEnd, Ring, Trust, VaultKeys,
-    unlock, unwrap,
+    EnvelopeError, Fingerprint, KeyAccess, KnownRing, LeaseEnd, Ring, Trust, VaultKeys, unlock,
 };
 use custody_names::{KeyUri, KeyVersionUri};
 use custody_repository::{RepositoryError, Rings};
@@ -19,16 +15,13 @@ use custody_resources::Refusal;
 use data_encoding::{BASE64, HEXLOWER};
 
 use crate::error::TaskError;
+use crate::job_board::Board;
 use crate::keks::VaultKeks;
 use crate::key_access::Cause;
+use crate::key_watch::{Renewer, Watcher};
+use crate::pause::Pause;
 use crate::vault_repository::open_store;
 use crate::{Platform, fault, vault_keys};
-
-/// How often a lease holder looks whether something changed that may revoke: the bound of
-/// revocation for running jobs (rule 119, DESIGN §5).
-pub(crate) const REVOCATION_LOOK_EVERY: Duration = Duration::from_millis(200);
-/// A lease is extended when less than this part of a minute is left.
-const EXTEND_WHEN_LEFT: Duration = Duration::from_secs(30);
 
 /// What is needed to speak to a vault's keys for one operation.
 #[derive(Clone)]
@@ -65,6 +58,7 @@ pub(crate) struct VaultSession {
     pub(crate) way: KeyWay,
     /// What stood in the ring's place and is none of this vault's.
     pub(crate) refused: Vec<RefusedRing>,
+    renewer: Arc<Renewer>,
     watcher: Option<Watcher>,
 }
 
@@ -91,12 +85,6 @@ impl RefusedRing {
         Refusal { message: text, ..why }
             .with_fix(format!("take {object} away from the vault's repository; it is not used"))
     }
-}
-
-/// Ends the watch when it goes.
-struct Watcher {
-    done: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
 }
 
 impl VaultSession {
@@ -127,9 +115,21 @@ impl VaultSession {
         way.keks.require_usable(status).map_err(|error| fault::of_key(&error))?;
         let unlocked = Self::unlock_newest(platform, store.as_ref(), &known, status, &way);
         let (ring, keys, refused) = unlocked.map_err(|error| fault::of_repository(&error))?;
-        let mut session = Self { store, ring, keys, way, refused, watcher: None };
-        session.watch(platform, known);
-        Ok(session)
+        let renewer = Renewer {
+            platform: Arc::clone(platform),
+            store: Arc::clone(&store),
+            way: way.clone(),
+            known,
+        };
+        let renewer = Arc::new(renewer);
+        let watcher = Watcher::begin(Arc::clone(&renewer), &keys);
+        Ok(Self { store, ring, keys, way, refused, renewer, watcher })
+    }
+
+    /// Lets everything of the job that needs the keys wait for them while their key vault is away.
+    pub(crate) fn pausing(self, board: &Arc<Board>) -> Self {
+        self.keys.lease().renew_by(Arc::new(Pause::of(board, &self.renewer)));
+        self
     }
 
     /// Opens a vault whose settings are to change. Under the same key the identity that is wanted opens
@@ -187,124 +187,13 @@ impl VaultSession {
         let lost = || EnvelopeError::RingDamaged { why: format!("ring {newest} is missing") };
         Err(refused.into_iter().next().map_or_else(lost, |first| first.error).into())
     }
-
-    /// Begins to watch the lease: extends it by a fresh unwrap, at once when something changed
-    /// that may revoke, and ends it on a refusal.
-    fn watch(&mut self, platform: &Arc<Platform>, known: KnownRing) {
-        let done = Arc::new(AtomicBool::new(false));
-        let watch = Watch {
-            platform: Arc::clone(platform),
-            store: Arc::clone(&self.store),
-            keys: self.keys.clone(),
-            way: self.way.clone(),
-            known,
-            done: Arc::clone(&done),
-        };
-        let spawned = thread::Builder::new().name("key-watch".into()).spawn(move || watch.run());
-        // Without a watcher the lease simply runs out: safe, and the job says so.
-        self.watcher = spawned.ok().map(|thread| Watcher { done, thread: Some(thread) });
-    }
 }
 
 impl Drop for VaultSession {
     fn drop(&mut self) {
         drop(self.watcher.take());
-        let reason = LeaseEnd { code: "JobEnded", message: "the job has ended".to_owned() };
-        self.keys.lease().end(reason);
-    }
-}
-
-impl Drop for Watcher {
-    fn drop(&mut self) {
-        self.done.store(true, Ordering::Release);
-        if let Some(thread) = self.thread.take() {
-            thread.thread().unpark();
-            // The watcher holds nothing that a panic of its own could spoil.
-            let _ = thread.join();
-        }
-    }
-}
-
-struct Watch {
-    platform: Arc<Platform>,
-    store: Arc<dyn BlobStore>,
-    keys: VaultKeys,
-    way: KeyWay,
-    known: KnownRing,
-    done: Arc<AtomicBool>,
-}
-
-impl Watch {
-    fn run(self) {
-        let mut seen = self.counters();
-        while !self.done.load(Ordering::Acquire) {
-            thread::park_timeout(REVOCATION_LOOK_EVERY);
-            if self.done.load(Ordering::Acquire) || self.keys.lease().ended().is_some() {
-                return;
-            }
-            let now = self.counters();
-            let due = self.keys.lease().remaining() < EXTEND_WHEN_LEFT;
-            if now == seen && !due {
-                continue;
-            }
-            seen = now;
-            if let Err(error) = self.renew() {
-                self.judge(&error);
-            }
-        }
-    }
-
-    /// Counters that rise with every change that may revoke. One that cannot be read counts as
-    /// changed: the unwrap that follows decides.
-    fn counters(&self) -> (Option<u64>, Option<u64>) {
-        (
-            self.platform.records.revocation_counter().ok(),
-            self.platform.key_vaults.store().changes().ok(),
-        )
-    }
-
-    /// Unwraps the present ring afresh: a rotation may have replaced the one the job began with.
-    fn renew(&self) -> Result<(), RepositoryError> {
-        let rings = Rings::new(self.store.as_ref());
-        let held = self.keys.lease().ring();
-        let newest = rings.newest(held.number)?.unwrap_or(held.number);
-        let mut candidates = rings.candidates(newest)?;
-        if newest != held.number {
-            // What stands under a newer number may be none of this vault's.
-            candidates.extend(rings.candidates(held.number)?);
-        }
-        let trust = Trust::Chained(if held.number >= self.known.number {
-            held
-        } else {
-            self.known.clone()
-        });
-        let mut fault = EnvelopeError::RingDamaged { why: format!("ring {newest} is missing") };
-        for bytes in candidates {
-            let tried = Ring::parse(&bytes)
-                .and_then(|ring| {
-                    self.way.with(&self.platform, |access| unwrap(&ring, &trust, access))
-                })
-                .and_then(|proof| self.keys.lease().extend(proof));
-            match tried {
-                Ok(()) => return Ok(()),
-                // A refusal is about the key, not about this ring.
-                Err(error @ EnvelopeError::Kek(_)) => return Err(error.into()),
-                Err(error) => fault = error,
-            }
-        }
-        Err(fault.into())
-    }
-
-    /// A definite no ends the lease; no answer lets it run out unless the next try succeeds.
-    fn judge(&self, error: &RepositoryError) {
-        let RepositoryError::Envelope(error) = error else { return };
-        if let EnvelopeError::Kek(kek) = error
-            && kek.fault == KekFault::Unreachable
-        {
-            return;
-        }
-        let reason = LeaseEnd { code: error.code(), message: error.to_string() };
-        self.keys.lease().end(reason);
+        let message = "the job has ended".to_owned();
+        self.keys.lease().end(LeaseEnd { code: "JobEnded", message, retryable: false });
     }
 }
 
@@ -343,7 +232,7 @@ impl From<RepositoryError> for TaskError {
     fn from(error: RepositoryError) -> Self {
         match error {
             RepositoryError::Cancelled => Self::Cancelled,
-            other => Self::Failed(fault::of_repository(&other)),
+            other => fault::of_repository(&other).into(),
         }
     }
 }

@@ -19,6 +19,8 @@ pub(crate) struct PointsView {
     points: Vec<SeenPoint>,
     head: Option<HeadPin>,
     accepts_head: bool,
+    /// Points given up whose space a prune has freed.
+    freed: u64,
 }
 
 struct SeenPoint {
@@ -36,7 +38,7 @@ impl PointsView {
     pub(crate) fn read(repository: &Repository) -> Result<Self, TaskError> {
         let points = repository.points()?.iter().map(seen).collect();
         let head = repository.history()?.head();
-        Ok(Self { points, head, accepts_head: false })
+        Ok(Self { points, head, accepts_head: false, freed: 0 })
     }
 
     /// What the log alone says: which points there are, not what they hold. Needs no key and
@@ -60,7 +62,7 @@ impl PointsView {
             },
         };
         let points = history.points().iter().map(seen).collect();
-        Self { points, head: history.head(), accepts_head: false }
+        Self { points, head: history.head(), accepts_head: false, freed: 0 }
     }
 
     /// With what a point just committed holds, which need not be read back for that.
@@ -95,6 +97,12 @@ impl PointsView {
         self
     }
 
+    /// After a prune that freed what this many points given up had held.
+    pub(crate) fn having_freed(mut self, points: u64) -> Self {
+        self.freed = points;
+        self
+    }
+
     /// Items that the repository holds points of, by id: name and paths from their newest point.
     pub(crate) fn items(&self) -> BTreeMap<ItemId, (Option<String>, Vec<Vec<u8>>)> {
         let each = self.points.iter();
@@ -104,6 +112,7 @@ impl PointsView {
     /// The writes that make the records of `vault` agree with what was seen.
     pub(crate) fn writes(&self, vault: &ResourceId, world: &World) -> Result<Vec<Write>, Stop> {
         let mut writes = Vec::new();
+        let mut given_up = 0;
         for mut item in Item::below(vault, world)? {
             let own: Vec<&SeenPoint> =
                 self.points.iter().filter(|point| point.item == item.status.item_id).collect();
@@ -111,6 +120,7 @@ impl PointsView {
                 let name = known.record.id.name().unwrap_or_default();
                 if !own.iter().any(|point| point.id == name) {
                     writes.push(Write::Remove(known.record.id));
+                    given_up += 1;
                 }
             }
             for point in &own {
@@ -123,7 +133,7 @@ impl PointsView {
                     }
                     Some(known) if point.was_read => {
                         let known = Point::read(known)?;
-                        // The repository does not know what was asked for.
+                        // Points made before the repository kept it do not know what was asked for.
                         let keep_until = status.keep_until.or(known.status.keep_until);
                         let status = PointStatus { keep_until, ..status };
                         if known.status != status {
@@ -145,6 +155,8 @@ impl PointsView {
                 stored.status.log_head = None;
             }
             note_head(&mut stored.status, head);
+            let waste = &mut stored.status.given_up_points;
+            *waste = waste.saturating_sub(self.freed).saturating_add(given_up);
             writes.push(stored.into_write()?);
         }
         Ok(writes)
@@ -166,7 +178,7 @@ fn seen(listed: &ListedPoint) -> SeenPoint {
             files: counts.files,
             new_bytes: counts.new_bytes,
             warnings: point.map(|point| point.warnings_total).unwrap_or_default(),
-            keep_until: None,
+            keep_until: point.and_then(|point| point.keep_until),
             damaged: point.is_none(),
         },
     }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use custody_envelope::{
-    IdPurpose, LEASE_DEFAULT, LeaseEnd, MacPurpose, ObjectType, VaultKeys, begin_rewrap,
+    EnvelopeError, IdPurpose, LEASE_DEFAULT, Lease, LeaseEnd, MacPurpose, ObjectType, Renewal,
+    Ring, VaultKeys, begin_rewrap,
 };
 use custody_names::VaultGuid;
 use custody_test_world::keks::Behaviour;
@@ -26,7 +27,7 @@ fn answers(setting: &Setting, keys: &VaultKeys, header: &[u8]) -> [&'static str;
 const ENDED: [&str; 6] = ["KeyLeaseEnded"; 6];
 
 fn refusal() -> LeaseEnd {
-    LeaseEnd { code: "KeyDisabled", message: "the key is disabled".to_owned() }
+    LeaseEnd { code: "KeyDisabled", message: "the key is disabled".to_owned(), retryable: false }
 }
 
 #[test]
@@ -118,12 +119,54 @@ fn an_object_does_not_go_on_though_nobody_noticed_that_the_time_was_up() {
     assert_eq!(code(sealer.seal(b"", true, &mut Vec::new())), "KeyLeaseEnded");
 }
 
+/// Asks for the keys as soon as anyone needs them.
+struct AskAgain {
+    setting: Setting,
+    ring: Ring,
+}
+
+impl Renewal for AskAgain {
+    fn renew(&self, lease: &Lease) -> Result<(), EnvelopeError> {
+        assert_eq!(lease.ended().unwrap().code, "KeyLeaseExpired");
+        lease.extend(self.setting.unwrap(&self.ring)?)
+    }
+}
+
+#[test]
+fn with_a_renewal_whoever_needs_the_keys_waits_for_them_but_no_object_is_sealed_on() {
+    let (setting, key, ring, keys) = Setting::with_vault();
+    let mut sealer = keys.sealer(ObjectType::Pack, &setting.entropy).unwrap();
+    let mut sealed = b"content".to_vec();
+    sealer.seal(b"", false, &mut sealed).unwrap();
+    let header = sealer.header().to_vec();
+    let opener = keys.opener(ObjectType::Pack, &header).unwrap();
+    let again = Arc::new(AskAgain { setting, ring });
+    let setting = &again.setting;
+    keys.lease().renew_by(Arc::clone(&again) as _);
+    let works = ["no error"; 5];
+
+    setting.outlive_lease();
+    assert_eq!(answers(setting, &keys, &header)[..5], works);
+    assert_eq!(code(sealer.seal(b"", true, &mut b"more".to_vec())), "KeyLeaseEnded");
+    setting.outlive_lease();
+    opener.open(0, b"", false, &mut sealed).unwrap();
+    assert_eq!(sealed, b"content", "what was sealed before the gap opens after it");
+
+    setting.outlive_lease();
+    setting.keks.set(&key, Behaviour::Unreachable);
+    assert_eq!(code(keys.check()), "KeyVaultUnreachable");
+    setting.keks.set(&key, Behaviour::Works);
+    keys.check().unwrap();
+    keys.lease().end(refusal());
+    assert_eq!(answers(setting, &keys, &header), ENDED, "an end is not waited out");
+}
+
 #[test]
 fn an_end_is_final_and_keeps_its_first_reason() {
     let (setting, _, ring, keys) = Setting::with_vault();
     let proof = setting.unwrap(&ring).unwrap();
     keys.lease().end(refusal());
-    keys.lease().end(LeaseEnd { code: "Other", message: String::new() });
+    keys.lease().end(LeaseEnd { code: "Other", message: String::new(), retryable: false });
     assert_eq!(code(keys.lease().extend(proof)), "KeyLeaseEnded");
     assert_eq!(keys.lease().ended(), Some(refusal()));
 }

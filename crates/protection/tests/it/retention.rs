@@ -110,6 +110,20 @@ fn the_first_of_a_period_is_kept_longer() {
     assert_eq!(kept, expected);
 }
 
+/// Without an archive tier a point stays in the vault for as long as both tiers were to keep it.
+#[test]
+fn what_was_to_be_archived_is_kept_for_both_times() {
+    let points = daily("2026-01-01", 40);
+    let mut written = rules(&[], &[], &[("Default", "P5D")]);
+    let archive = json!({
+        "deleteAfter": { "objectType": "AbsoluteDeleteOption", "duration": "P10D" },
+        "sourceDataStore": { "dataStoreType": "ArchiveStore", "objectType": "DataStoreInfoBase" },
+    });
+    written["policyRules"][1]["lifecycles"].as_array_mut().unwrap().push(archive);
+    let found = kept(BACKUP, &written, &points, "2026-02-10T11:00:00Z");
+    assert_eq!((found.len(), found[0].as_str()), (15, "2026-01-26"));
+}
+
 #[test]
 fn the_newest_stays_and_what_was_asked_for_counts() {
     let short = rules(&[], &[], &[("Default", "P1D")]);

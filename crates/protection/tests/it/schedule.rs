@@ -1,5 +1,6 @@
 //! When backups are due.
 
+use custody_protection::Aging;
 use serde_json::{Value, json};
 
 use crate::{BACKUP, RECOVERY_SERVICES, policy, rules, time, workload};
@@ -123,30 +124,91 @@ fn refused(place: &str, written: &Value, code: &str) {
     assert_eq!(found, code, "{written}");
 }
 
-/// There is no archive tier: rule 64 is about what fails in silence there.
+/// Points that are to lie in an archive tier by their age.
+fn check_tiering(place: &str, written: &Value, now: &str, due: &[&str]) {
+    let points: Vec<Aging> = ["2026-01-01", "2026-01-15", "2026-02-01", "2026-02-15", "2026-03-01"]
+        .iter()
+        .map(|day| Aging {
+            id: (*day).to_owned(),
+            taken: time(&format!("{day}T06:00:00Z")),
+            keep_until: None,
+        })
+        .collect();
+    let tiering = policy(place, written.clone()).unwrap().tiering;
+    assert_eq!(tiering.due(&points, time(now)), due, "{written} at {now}");
+}
+
 #[test]
-fn tiering_and_other_stores_are_refused() {
-    for (mode, code) in [
-        ("DoNotTier", ""),
-        ("TierAfter", "PolicyTieringNotSupported"),
-        ("TierRecommended", "PolicyTieringNotSupported"),
+fn points_are_to_be_archived_at_their_age() {
+    let now = "2026-03-02T00:00:00Z";
+    let with = |tier: Value| {
+        let mut written = workload(&Value::Null, &Value::Null);
+        written["subProtectionPolicy"][0]["tieringPolicy"] = json!({ "ArchivedRP": tier });
+        written
+    };
+    let after = |count: i32, unit: &str| {
+        with(json!({ "tieringMode": "TierAfter", "duration": count, "durationType": unit }))
+    };
+    let recommended =
+        with(json!({ "tieringMode": "TierRecommended", "duration": 0, "durationType": "Invalid" }));
+    for (written, now, due) in [
+        (with(json!({ "tieringMode": "DoNotTier", "duration": 0 })), now, &[][..]),
+        (workload(&Value::Null, &Value::Null), now, &[]),
+        (after(45, "Days"), now, &["2026-01-01", "2026-01-15"]),
+        (after(1, "Months"), now, &["2026-01-01", "2026-01-15", "2026-02-01"]),
+        (recommended.clone(), "2026-04-01T05:59:59Z", &[]),
+        (recommended, "2026-04-01T06:00:00Z", &["2026-01-01"]),
+    ] {
+        check_tiering(RECOVERY_SERVICES, &written, now, due);
+    }
+    let copying = |tag: &str, copy_after: Value| {
+        let first_of_month = json!({ "absoluteCriteria": ["FirstOfMonth"] });
+        let tags: &[(&str, Value)] = &[("Monthly", first_of_month)];
+        let mut written = rules(&["R/2026-01-01T06:00:00Z/P1D"], tags, &[(tag, "P30D")]);
+        written["policyRules"][1]["lifecycles"][0]["targetDataStoreCopySettings"] =
+            json!([{ "dataStore": { "dataStoreType": "ArchiveStore" }, "copyAfter": copy_after }]);
+        written
+    };
+    let custom = json!({ "objectType": "CustomCopyOption", "duration": "P20D" });
+    let expiry = json!({ "objectType": "CopyOnExpiryOption" });
+    let at_once = json!({ "objectType": "ImmediateCopyOption" });
+    for (written, due) in [
+        (copying("Default", custom.clone()), &["2026-01-01", "2026-01-15", "2026-02-01"][..]),
+        (copying("Monthly", custom), &["2026-01-01", "2026-02-01"]),
+        (copying("Default", expiry), &["2026-01-01", "2026-01-15"]),
+        (copying("Monthly", at_once), &["2026-01-01", "2026-02-01", "2026-03-01"]),
+    ] {
+        check_tiering(BACKUP, &written, "2026-03-02T00:00:00Z", due);
+    }
+}
+
+#[test]
+fn tiering_that_cannot_be_read_and_other_stores_are_refused() {
+    for (tier, code) in [
+        (json!({ "tieringMode": "TierAfter", "duration": 3, "durationType": "Months" }), ""),
+        (json!({ "tieringMode": "TierAfter" }), "PolicyNotSupported"),
+        (json!({ "tieringMode": "TierBefore", "duration": 3 }), "PolicyNotSupported"),
     ] {
         let mut written = workload(&Value::Null, &Value::Null);
-        written["subProtectionPolicy"][0]["tieringPolicy"] = json!({ "ArchivedRP": { "tieringMode": mode, "duration": 3, "durationType": "Months" } });
+        written["subProtectionPolicy"][0]["tieringPolicy"] = json!({ "ArchivedRP": tier });
         refused(RECOVERY_SERVICES, &written, code);
     }
     for (store, target, code) in [
         ("VaultStore", "", ""),
-        ("VaultStore", "ArchiveStore", "PolicyTieringNotSupported"),
-        ("ArchiveStore", "", "PolicyTieringNotSupported"),
+        ("VaultStore", "ArchiveStore", ""),
+        ("VaultStore", "OperationalStore", "PolicyNotSupported"),
+        // It says nothing of how long points stay where they are taken to.
+        ("ArchiveStore", "", "PolicyNotSupported"),
         ("OperationalStore", "", "PolicyNotSupported"),
     ] {
         let mut written = rules(&[], &[], &[("Default", "P30D")]);
         let lifecycle = &mut written["policyRules"][1]["lifecycles"][0];
         lifecycle["sourceDataStore"]["dataStoreType"] = store.into();
         if !target.is_empty() {
-            lifecycle["targetDataStoreCopySettings"] =
-                json!([{ "dataStore": { "dataStoreType": target }, "copyAfter": {} }]);
+            lifecycle["targetDataStoreCopySettings"] = json!([{
+                "dataStore": { "dataStoreType": target },
+                "copyAfter": { "objectType": "CopyOnExpiryOption" },
+            }]);
         }
         refused(BACKUP, &written, code);
     }
@@ -192,6 +254,12 @@ fn schedules_that_nobody_could_keep_are_refused() {
         refused(BACKUP, &every(interval), "PolicyNotSupported");
     }
     refused(BACKUP, &json!({ "policyRules": [{ "objectType": "Another" }] }), "PolicyNotSupported");
+    for (times, code) in [(json!([]), ""), (json!(["2026-01-01T06:00:00Z"]), "PolicyNotSupported")]
+    {
+        let criteria = json!({ "absoluteCriteria": ["FirstOfDay"], "scheduleTimes": times });
+        let written = rules(&[], &[("Default", criteria)], &[("Default", "P7D")]);
+        refused(BACKUP, &written, code);
+    }
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod bad_sectors;
 mod check;
 mod damage;
 mod log;
+mod pauses;
 mod prune;
 mod prune_plan;
 mod repair;

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use custody_entries::EntryKind;
+use custody_repository::{BackupOptions, Unwatched};
 use custody_test_world::faults::FaultyStore;
 
-use crate::tree::{Run, Tree, noise};
-use crate::world::{World, backup, restore};
+use crate::tree::{Run, Tree, TreeSource, noise};
+use crate::world::{World, backup, options, restore};
 
 fn sample() -> Tree {
     let mut tree = Tree::default();
@@ -53,6 +54,24 @@ fn everything_comes_back() {
         assert_eq!(made.entries[path].metadata, item.metadata, "{path}");
         assert_eq!(made.entries[path].kind, item.kind, "{path}");
     }
+}
+
+/// It outlives the records, which are made anew from the repository.
+#[test]
+fn a_point_says_until_when_it_was_to_be_kept() {
+    let world = World::new();
+    let repository = world.create();
+    let until: custody_ambient::Timestamp = "2027-03-01T12:00:00.5Z".parse().unwrap();
+    let mut points = Vec::new();
+    for keep_until in [None, Some(until)] {
+        let options = BackupOptions { keep_until, ..options(None) };
+        let mut source = TreeSource(sample());
+        points.push(repository.backup(&mut source, &options, &Unwatched).unwrap().id);
+    }
+    let repository = world.open().unwrap();
+    let kept: Vec<_> =
+        points.iter().map(|point| repository.point(*point).unwrap().keep_until).collect();
+    assert_eq!(kept, [None, Some(until)]);
 }
 
 /// Every copy lies in another group than the one before, and there are more groups than a cache

@@ -24,6 +24,7 @@ use crate::tree::{Made, Tree, TreeSource, TreeTarget};
 pub(crate) struct World {
     pub(crate) clock: Arc<FixedClock>,
     pub(crate) entropy: Arc<SeededEntropy>,
+    pub(crate) keks: Arc<MemoryKeks>,
     pub(crate) keys: VaultKeys,
     pub(crate) ring: Vec<u8>,
     pub(crate) store: Arc<MemoryStore>,
@@ -37,7 +38,7 @@ impl World {
     pub(crate) fn of_vault(vault: u8) -> Self {
         let clock = Arc::new(FixedClock::at_text("2026-11-22T06:00:00Z"));
         let entropy = Arc::new(SeededEntropy::new(u64::from(vault)));
-        let keks = MemoryKeks::new();
+        let keks = Arc::new(MemoryKeks::new());
         let key = keks.add_version("kv1", "k1");
         let target = KeyTarget {
             keys: vec![WrapKey { key, algorithm: WrapAlgorithm::RsaOaep256 }],
@@ -45,12 +46,13 @@ impl World {
             failover: Failover::Stop,
         };
         let the_clock: Arc<dyn Clock> = clock.clone();
-        let access = KeyAccess { keys: &keks, allowed: &|_| true, clock: &the_clock };
+        let access = KeyAccess { keys: &*keks, allowed: &|_| true, clock: &the_clock };
         let vault = VaultGuid::from_bytes([vault; 16]);
         let (ring, keys) = create(vault, &target, &access, &*entropy).unwrap();
         Self {
             clock,
             entropy,
+            keks,
             keys,
             ring: ring.encoded().to_vec(),
             store: Arc::new(MemoryStore::new()),
@@ -116,6 +118,7 @@ pub(crate) fn options(parent: Option<PointId>) -> BackupOptions {
         host: "host.example".to_owned(),
         paths: vec![b"/home/ada/documents".to_vec()],
         parent,
+        keep_until: None,
         threads: THREADS,
     }
 }

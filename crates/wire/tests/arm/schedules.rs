@@ -138,3 +138,152 @@ fn schedules_and_expiry_fail_visibly_without_the_key_and_the_points_stay() {
         assert_eq!(protected.restores(), Ok(()));
     }
 }
+
+/// The daily policy, whose points are to be archived a day after they were taken.
+fn tiered(kind: Kind) -> Value {
+    let mut policy = daily(kind);
+    match kind {
+        Kind::RecoveryServices => {
+            policy["subProtectionPolicy"][0]["tieringPolicy"] = json!({ "ArchivedRP": {
+                "tieringMode": "TierAfter", "duration": 1, "durationType": "Days",
+            } });
+        }
+        Kind::Backup => {
+            policy["policyRules"][1]["lifecycles"][0]["targetDataStoreCopySettings"] = json!([{
+                "dataStore": { "dataStoreType": "ArchiveStore", "objectType": "DataStoreInfoBase" },
+                "copyAfter": { "objectType": "CustomCopyOption", "duration": "P1D" },
+            }]);
+        }
+    }
+    policy
+}
+
+/// There is no archive tier yet (rules 62 to 64, bettered): the job that is to move points there says
+/// of each that it stays, and without the key it fails as visibly as all others.
+#[test]
+fn tiering_says_that_points_stay_and_fails_visibly_without_the_key() {
+    const MISSING: &str = "UserErrorCMKMissingMangedIdentityPermissionOnKeyVault";
+    for kind in KINDS {
+        let protected = Protected::under_key(kind);
+        let policy = protected.policy("tiered", tiered(kind));
+        assert!(protected.protect(&policy).status < 300);
+        protected.world.settle();
+        protected.days(1);
+        assert_eq!(protected.jobs("Tiering"), [], "{kind:?}: nothing is old enough");
+        protected.days(1);
+        let stay = ("CompletedWithWarnings".to_owned(), String::new());
+        assert_eq!(protected.jobs("Tiering"), vec![stay.clone()], "{kind:?}");
+        let jobs = protected.world.get(&format!("{}/backupJobs", protected.vault())).body;
+        let jobs = jobs["value"].as_array().unwrap();
+        let job = jobs.iter().find(|job| job["properties"]["operation"] == "Tiering").unwrap();
+        let points = protected.points();
+        assert_eq!(points.len(), 2, "{kind:?}");
+        let staying = job["properties"]["result"]["staying"].as_array().unwrap();
+        assert_eq!(staying.len(), 1, "{job}");
+        assert!(points.iter().any(|point| staying[0] == **point), "{job} {points:?}");
+        let path = job["id"].as_str().unwrap().replace(&protected.world.subscription, "S");
+        let shown = protected.world.get(&path).body;
+        assert_eq!(shown["properties"]["warnings"][0]["code"], "ArchiveTierAbsent", "{shown}");
+        assert_eq!(hours(&protected, 2), 0, "{kind:?}: once a day");
+
+        let permission = protected.lose_the_key();
+        protected.days(1);
+        let lost = ("Failed".to_owned(), MISSING.to_owned());
+        assert_eq!(protected.jobs("Tiering"), [lost.clone(), stay.clone()], "{kind:?}");
+        assert_eq!(protected.jobs("Backup")[0], lost, "{kind:?}");
+        let vault = protected.world.get(&protected.vault()).body;
+        let alerts = vault["properties"]["keyAlerts"].as_array().unwrap();
+        assert_eq!((alerts.len(), &alerts[0]["code"]), (1, &json!(MISSING)), "{vault}");
+        assert_eq!(protected.points(), points, "{kind:?}: no point went");
+
+        protected.regain_the_key(&permission);
+        protected.days(1);
+        assert_eq!(protected.jobs("Tiering")[0], stay, "{kind:?}");
+        let vault = protected.world.get(&protected.vault()).body;
+        assert!(vault["properties"]["keyAlerts"][0]["resolvedAt"].is_string(), "{vault}");
+        assert_eq!(protected.restores(), Ok(()), "{kind:?}");
+    }
+}
+
+/// A vault gives the space of points that went back by itself: once a day, when points went, and
+/// visibly not without its key.
+#[test]
+fn a_vault_is_pruned_by_itself_after_points_went() {
+    const MISSING: &str = "UserErrorCMKMissingMangedIdentityPermissionOnKeyVault";
+    for kind in KINDS {
+        let protected = Protected::under_key(kind);
+        let policy = protected.policy("daily", daily(kind));
+        assert!(protected.protect(&policy).status < 300);
+        protected.world.settle();
+        for _ in 0..7 {
+            protected.days(1);
+        }
+        assert_eq!(protected.jobs("Prune"), [], "{kind:?}: nothing went");
+        // A backup of the same morning goes first, and the next look is an hour later.
+        protected.days(1);
+        assert_eq!(protected.jobs("Expire").len(), 1, "{kind:?}");
+        assert_eq!(protected.jobs("Prune"), [], "{kind:?}");
+        hours(&protected, 1);
+        let done = ("Completed".to_owned(), String::new());
+        assert_eq!(protected.jobs("Prune"), vec![done.clone()], "{kind:?}");
+        for _ in 0..3 {
+            hours(&protected, 2);
+        }
+        assert_eq!(protected.jobs("Prune").len(), 1, "{kind:?}: nothing went since");
+
+        protected.days(1);
+        assert_eq!(protected.jobs("Expire").len(), 2, "{kind:?}");
+        let permission = protected.lose_the_key();
+        hours(&protected, 2);
+        let lost = ("Failed".to_owned(), MISSING.to_owned());
+        assert_eq!(protected.jobs("Prune"), [lost.clone(), done.clone()], "{kind:?}");
+        let vault = protected.world.get(&protected.vault()).body;
+        let alerts = vault["properties"]["keyAlerts"].as_array().unwrap();
+        assert_eq!((alerts.len(), &alerts[0]["code"]), (1, &json!(MISSING)), "{vault}");
+        hours(&protected, 2);
+        assert_eq!(protected.jobs("Prune").len(), 2, "{kind:?}: it is not tried by every round");
+        protected.regain_the_key(&permission);
+        protected.days(1);
+        hours(&protected, 1);
+        assert_eq!(protected.jobs("Prune"), [done.clone(), lost, done], "{kind:?}");
+        assert_eq!(protected.restores(), Ok(()), "{kind:?}");
+    }
+}
+
+/// `az dataprotection backup-instance adhoc-backup --retention-tag-override`: the point is kept as the
+/// rule of that name says.
+#[test]
+fn an_ad_hoc_backup_chooses_its_retention_by_name() {
+    let protected = Protected::new(Kind::Backup, json!({}));
+    let mut rules = daily(Kind::Backup);
+    let mut weekly = rules["policyRules"][1].clone();
+    weekly["name"] = "Weekly".into();
+    weekly["isDefault"] = false.into();
+    weekly["lifecycles"][0]["deleteAfter"]["duration"] = "P3W".into();
+    rules["policyRules"].as_array_mut().unwrap().push(weekly);
+    let criteria = json!([{
+        "isDefault": false, "taggingPriority": 20, "tagInfo": { "tagName": "Weekly" },
+        "criteria": [{ "daysOfTheWeek": ["Sunday"], "monthsOfYear": ["January"] }],
+    }]);
+    rules["policyRules"][0]["trigger"]["taggingCriteria"] = criteria;
+    let policy = protected.policy("tagged", rules);
+    let asked = |tag: &str| {
+        let body = json!({ "backupRuleOptions": {
+            "ruleName": "Daily", "triggerOption": { "retentionTagOverride": tag },
+        } });
+        let answer = protected.world.post(&format!("{}/backup", protected.item()), body);
+        protected.world.settle();
+        answer
+    };
+    assert_eq!(asked("Weekly").error(), (400, "PolicyRetentionTagNotFound"), "no policy yet");
+    assert!(protected.protect(&policy).status < 300);
+    protected.world.settle();
+    assert_eq!(asked("Monthly").error(), (400, "PolicyRetentionTagNotFound"));
+    assert_eq!(asked("Weekly").status, 202);
+    let kept = protected.points();
+    assert_eq!(kept.len(), 1);
+    protected.days(20);
+    assert!(protected.points().contains(&kept[0]));
+    protected.days(2);
+    assert!(!protected.points().contains(&kept[0]));
+}

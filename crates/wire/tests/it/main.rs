@@ -23,6 +23,7 @@ mod limits;
 mod listening;
 mod managed_identities;
 mod one_vault_in_another;
+mod pauses;
 mod portal;
 mod scenarios;
 mod site;

@@ -11,7 +11,7 @@ use crate::key_access::KeyVaultFacts;
 /// spelling is the document's (rules 48, 63).
 pub(super) const MISSING_PERMISSION: &str = "UserErrorCMKMissingMangedIdentityPermissionOnKeyVault";
 /// The document's code for a key or key vault that is not there or not reachable.
-pub(super) const AUTH_FAILURE: &str = "UserErrorCMKKeyVaultAuthFailure";
+pub(crate) const AUTH_FAILURE: &str = "UserErrorCMKKeyVaultAuthFailure";
 /// The document's code for a key vault without purge protection (rule 20).
 pub(super) const PURGE_PROTECTION_OFF: &str = "UserErrorCMKPurgeProtectionNotEnabledOnKeyVault";
 /// The document's code for a key vault without soft delete (rule 20).

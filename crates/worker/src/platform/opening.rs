@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::thread::available_parallelism;
 
@@ -128,6 +128,7 @@ impl Platform {
             key_vault_link: OnceLock::new(),
             probing: Probing::default(),
             due_work: DueWork::default(),
+            stopping: AtomicBool::new(false),
             threads: Mutex::default(),
             warnings: Mutex::default(),
             changed: (Mutex::new(0), Condvar::new()),

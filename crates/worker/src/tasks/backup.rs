@@ -26,7 +26,10 @@ pub(super) fn run(job: &Job<'_>) -> Result<Outcome, TaskError> {
     let repository = session.repository(job.platform, &vault)?;
     job.phase("read")?;
     let mut source = folders::source(job.platform, &item.folder)?;
-    let options = options(job, &item, newest_point(&repository, &item))?;
+    let options = BackupOptions {
+        keep_until: input.keep_until,
+        ..options(job, &item, newest_point(&repository, &item))?
+    };
     let committed = repository.backup(&mut source, &options, job)?;
     for warning in &committed.warnings {
         job.warn(&warning.code, &warning.path, &warning.message);
@@ -58,6 +61,7 @@ fn options(job: &Job<'_>, item: &Item, parent: Option<PointId>) -> Result<Backup
         host: job.platform.host_name(),
         paths: paths?,
         parent,
+        keep_until: None,
         threads: available_parallelism().unwrap_or(NonZeroUsize::MIN),
     })
 }

@@ -16,7 +16,7 @@ use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use self::discard::Discard;
-use crate::drill_report::{Protocol, Subject, head, milliseconds, seal};
+use crate::drill_report::{ENABLED_AGAIN, Protocol, Subject, head, milliseconds, seal};
 use crate::error::TaskError;
 use crate::job::Job;
 use crate::key_access::Cause;
@@ -206,7 +206,7 @@ impl Drill<'_> {
             protocol.step("a running job is stopped", || self.stopped(&running));
             protocol.step("new operations are refused", || self.stopped(&new));
         }
-        protocol.step("the key version is enabled again", || {
+        protocol.step(ENABLED_AGAIN, || {
             let done = platform.enable_after_drill(self.job.id())?;
             if disabled && !done {
                 let text = "somebody else changed the key meanwhile: it was left as it is";

@@ -2,7 +2,7 @@
 //! who took the key away means that nothing goes on here, and the job that fails says so while the
 //! points stay (rules 62–64, bettered). Somebody who asks for it gives points up without a key.
 
-use custody_protection::ExpireInput;
+use custody_protection::ChosenPoints;
 use custody_repository::log::{ForgetReason, ObjectId};
 use custody_resources::Refusal;
 use serde::Deserialize as _;
@@ -16,7 +16,7 @@ use crate::view::PointsView;
 
 pub(super) fn run(job: &Job<'_>) -> Result<Outcome, TaskError> {
     let item = job.item()?;
-    let input = ExpireInput::deserialize(&job.operation.task.input)
+    let input = ChosenPoints::deserialize(&job.operation.task.input)
         .map_err(|error| Refusal::bug(error.to_string()))?;
     job.phase("unlock")?;
     let (vault, session) = job.open_vault()?;

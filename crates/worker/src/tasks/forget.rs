@@ -73,6 +73,8 @@ pub(super) fn run(job: &Job<'_>) -> Result<Outcome, TaskError> {
             if let Some(head) = head {
                 let mut vault = custody_backup_vaults::Vault::expect(&vault_id, world)?;
                 note_head(&mut vault.status, head);
+                let waste = &mut vault.status.given_up_points;
+                *waste = waste.saturating_add(gone.len() as u64);
                 writes.push(vault.into_write()?);
             }
             Ok(writes)

@@ -13,7 +13,6 @@ use serde_json::{Value, json};
 use crate::error::TaskError;
 use crate::job::Job;
 use crate::runner::Outcome;
-use crate::vault_session::VaultSession;
 use crate::view::PointsView;
 
 pub(super) fn run(job: &Job<'_>) -> Result<Outcome, TaskError> {
@@ -24,7 +23,7 @@ pub(super) fn run(job: &Job<'_>) -> Result<Outcome, TaskError> {
         vault.status.log_head = None;
     }
     // Opening the vault mends the ring's copies.
-    let session = VaultSession::open(job.platform, &vault, job.cause())?;
+    let session = job.open_session(&vault)?;
     let repository = session.repository(job.platform, &vault)?;
     job.phase("repair")?;
     let report = repaired(job, &repository)?;

@@ -6,6 +6,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod abandoned_drills;
 mod audit_delivery;
 mod event_delivery;
 mod post_office;

@@ -16,7 +16,7 @@ is "rsv" backup vault create -n rsv -g az -l local --query name
 is "DefaultPolicy	AzureWorkload" backup policy list -v rsv -g az \
     --query '[].[name,properties.backupManagementType]'
 
-# --- a policy; one that nobody could carry out is refused ---
+# --- a policy; one with tiering is taken, one that nobody could carry out is refused ---
 policy() {
     cat <<END
 {"properties":{"backupManagementType":"AzureWorkload","workLoadType":"SQLDataBase",
@@ -34,8 +34,11 @@ policy '"tieringPolicy":{"ArchivedRP":{"tieringMode":"TierRecommended","duration
     >"$work/tiered.json"
 is "daily" backup policy create -v rsv -g az -n daily --policy "$work/daily.json" \
     --backup-management-type AzureWorkload --workload-type MSSQL --query name
-refused 1 PolicyTieringNotSupported backup policy create -v rsv -g az -n tiered \
-    --policy "$work/tiered.json" --backup-management-type AzureWorkload --workload-type MSSQL
+is "tiered" backup policy create -v rsv -g az -n tiered --policy "$work/tiered.json" \
+    --backup-management-type AzureWorkload --workload-type MSSQL --query name
+sed 's/"timeZone":"UTC"/"timeZone":"Pacific Standard Time"/' "$work/daily.json" >"$work/zone.json"
+refused 1 PolicyTimeZoneNotSupported backup policy create -v rsv -g az -n zone \
+    --policy "$work/zone.json" --backup-management-type AzureWorkload --workload-type MSSQL
 
 # --- this machine is registered, its folder named and protected ---
 machine=$(value rest --url "$fabric/protectableContainers?$version" \
