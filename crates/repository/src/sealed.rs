@@ -62,10 +62,20 @@ impl Keys<'_> {
         object_type: ObjectType,
         capacity: usize,
     ) -> Result<SealedWriter, RepositoryError> {
+        self.writer_for(object_type, capacity, Vec::new())
+    }
+
+    /// Begins an object of several positions, each with this associated data.
+    pub(crate) fn writer_for(
+        &self,
+        object_type: ObjectType,
+        capacity: usize,
+        associated: Vec<u8>,
+    ) -> Result<SealedWriter, RepositoryError> {
         let sealer = self.vault.sealer(object_type, self.entropy)?;
         let mut bytes = Vec::with_capacity(capacity + HEADER_BYTES + Footer::BYTES);
         bytes.extend_from_slice(sealer.header());
-        Ok(SealedWriter { sealer, bytes, positions: 0 })
+        Ok(SealedWriter { sealer, associated, bytes, positions: 0 })
     }
 }
 
@@ -84,6 +94,7 @@ pub(crate) fn open_position(
 /// Builds an object of several positions and a footer.
 pub(crate) struct SealedWriter {
     sealer: Sealer,
+    associated: Vec<u8>,
     bytes: Vec<u8>,
     positions: u32,
 }
@@ -103,7 +114,7 @@ impl SealedWriter {
     }
 
     fn append(&mut self, mut part: Vec<u8>, last: bool) -> Result<u32, RepositoryError> {
-        self.sealer.seal(&[], last, &mut part)?;
+        self.sealer.seal(&self.associated, last, &mut part)?;
         self.bytes.extend_from_slice(&part);
         self.positions += 1;
         length_u32(part.len())
@@ -137,24 +148,31 @@ impl Footer {
 
     /// The footer at the end of `bytes`, and the offset of the last position in them.
     pub(crate) fn parse(bytes: &[u8]) -> Result<(Self, usize), Malformed> {
-        let cut = Malformed::from("it is cut short or has no footer");
-        let Some((body, footer)) = bytes.split_last_chunk::<{ Self::BYTES }>() else {
-            return Err(cut);
+        let cut = || Malformed::from(NO_FOOTER);
+        let at = bytes.len().checked_sub(Self::BYTES).ok_or_else(cut)?;
+        let (body, footer) = bytes.split_at_checked(at).ok_or_else(cut)?;
+        let footer = Self::decode(footer)?;
+        let at = body.len().checked_sub(footer.last_length as usize);
+        let at = at.filter(|at| *at >= HEADER_BYTES).ok_or_else(cut)?;
+        Ok((footer, at))
+    }
+
+    /// The footer that these bytes are.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let cut = || Malformed::from(NO_FOOTER);
+        let (magic, fields) = bytes.split_first_chunk::<8>().ok_or_else(cut)?;
+        let &[positions, last_length] = fields.as_chunks::<4>().0 else { return Err(cut()) };
+        let footer = Self {
+            positions: u32::from_be_bytes(positions),
+            last_length: u32::from_be_bytes(last_length),
         };
-        let Some((magic, fields)) = footer.split_first_chunk::<8>() else { return Err(cut) };
-        let number = |at: usize| {
-            fields.get(at..at + 4).and_then(|four| four.try_into().ok()).map(u32::from_be_bytes)
-        };
-        let (Some(positions), Some(last_length)) = (number(0), number(4)) else { return Err(cut) };
-        let at = body.len().checked_sub(last_length as usize).filter(|at| *at >= HEADER_BYTES);
-        match at {
-            Some(at) if magic == &Self::MAGIC && positions > 0 => {
-                Ok((Self { positions, last_length }, at))
-            }
-            _ => Err(cut),
-        }
+        let holds = magic == &Self::MAGIC && footer.positions > 0;
+        if holds { Ok(footer) } else { Err(cut()) }
     }
 }
+
+/// Said of an object that does not end as one of several positions does.
+const NO_FOOTER: &str = "it is cut short or has no footer";
 
 /// A length that the format keeps in 32 bits; limits elsewhere keep every one far below.
 pub(crate) fn length_u32(length: usize) -> Result<u32, RepositoryError> {
