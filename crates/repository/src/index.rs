@@ -3,6 +3,7 @@
 //! A small one lies in memory, 44 bytes a chunk ([`Index`]); a large one on disk, and of it only as
 //! much in memory as a limit allows ([`capped`]).
 
+pub(crate) mod cache;
 pub(crate) mod capped;
 mod filter;
 mod merge;

@@ -36,7 +36,7 @@ pub use check::{
     Assurance, CheckLevel, CheckReport, FILES_NAMED_MAX, LostFile, Problem, check_without_keys,
 };
 pub use error::RepositoryError;
-pub use index::capped::IndexLimits;
+pub use index::cache::IndexLimits;
 pub use marker::{FORMAT, Marker};
 pub use point::{Counts, Point, PointId, PointWarning, WARNINGS_MAX};
 pub use progress::{Phase, Progress, Status, Unwatched};

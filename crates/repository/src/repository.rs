@@ -14,7 +14,8 @@ use crate::RepositoryError;
 use crate::chunk::{ChunkName, Chunker, Knife};
 use crate::content::{array_of, array32, end, length_of_array};
 use crate::error::Malformed;
-use crate::index::capped::{Cache, CappedIndex, IndexLimits};
+use crate::index::cache::{Cache, IndexLimits};
+use crate::index::capped::CappedIndex;
 use crate::index::{BadMarks, ChunkIndex, Index, IndexBuilder};
 use crate::index_object;
 use crate::listing::{Body, Node};
@@ -301,12 +302,11 @@ impl Repository {
         objects: &[(ObjectId, u64)],
     ) -> Result<Option<CappedIndex<'_>>, RepositoryError> {
         let Some(open) = &self.parts.cache else { return Ok(None) };
-        let runs = match self.runs.get() {
-            Some(runs) => runs,
-            None => {
-                let opened = open()?;
-                self.runs.get_or_init(|| opened)
-            }
+        let runs = if let Some(runs) = self.runs.get() {
+            runs
+        } else {
+            let opened = open()?;
+            self.runs.get_or_init(|| opened)
         };
         let (limits, runs) = (self.parts.index_limits, &**runs);
         let (store, clock) = (&*self.parts.store, &*self.parts.clock);
