@@ -99,9 +99,9 @@ impl Repository {
         begun: Timestamp,
         progress: &dyn Progress,
     ) -> Result<CommittedPoint, RepositoryError> {
-        let index = self.load_index(&*self.history()?, session.doomed_packs())?;
+        let index = self.open_index(&*self.history()?, session.doomed_packs())?;
         let store = &*self.parts.store;
-        let shared = Shared::new(store, self.keys(), &self.knife, &index, progress);
+        let shared = Shared::new(store, self.keys(), &self.knife, &*index, progress);
         let earlier = self.earlier(options.parent, &shared.reader);
         gather(&shared, source, earlier, options.threads)?;
         if let Some(error) = shared.take_failure() {

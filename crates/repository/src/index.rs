@@ -1,4 +1,15 @@
-//! Where every chunk is: the union of the index objects, in memory, 44 bytes a chunk.
+//! Where every chunk is: the union of the index objects.
+//!
+//! A small one lies in memory, 44 bytes a chunk ([`Index`]); a large one on disk, and of it only as
+//! much in memory as a limit allows ([`capped`]).
+
+pub(crate) mod cache;
+pub(crate) mod capped;
+mod filter;
+mod merge;
+mod near;
+mod run;
+mod table;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -20,6 +31,30 @@ pub(crate) struct Place {
     /// In the plain group, in bytes.
     pub(crate) offset: u32,
     pub(crate) length: u32,
+}
+
+/// Bytes of a place as it is stored.
+pub(crate) const RECORD_BYTES: usize = 44;
+
+impl Place {
+    /// Its bytes: name, group, offset, length.
+    pub(crate) fn encode(&self) -> [u8; RECORD_BYTES] {
+        let mut record = [0; RECORD_BYTES];
+        let numbers = [self.group, self.offset, self.length].map(u32::to_be_bytes);
+        let bytes = self.name.0.iter().chain(numbers.as_flattened());
+        record.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+        record
+    }
+
+    /// The place whose bytes these are.
+    pub(crate) fn decode(record: &[u8; RECORD_BYTES]) -> Self {
+        let (mut name, mut numbers) = ([0; 32], [0; 3]);
+        name.iter_mut().zip(record).for_each(|(to, from)| *to = *from);
+        let rest = record.get(name.len()..).unwrap_or_default().as_chunks::<4>().0;
+        numbers.iter_mut().zip(rest).for_each(|(to, from)| *to = u32::from_be_bytes(*from));
+        let [group, offset, length] = numbers;
+        Self { name: ChunkName(name), group, offset, length }
+    }
 }
 
 /// Where a group is.
@@ -47,7 +82,44 @@ pub(crate) struct Pack {
 /// Which chunks are known to be damaged, by pack; an empty set marks the whole pack.
 pub(crate) type BadMarks = HashMap<ObjectId, HashSet<ChunkName>>;
 
-/// All chunks of a repository.
+/// Finds chunks.
+pub(crate) trait ChunkIndex: Sync {
+    /// Everywhere the chunk is.
+    fn all(&self, name: &ChunkName) -> Result<Vec<Place>, RepositoryError>;
+
+    /// A place where the chunk is and can be relied on, if that is known without looking far.
+    fn nearby(&self, name: &ChunkName) -> Option<Place>;
+
+    /// A pack (counted as in [`ChunkIndex::packs`]) by which a new point may refer to the chunk.
+    fn reliable_pack(&self, name: &ChunkName) -> Result<Option<u32>, RepositoryError>;
+
+    /// Whether a new point may rely on the chunk there.
+    fn is_reliable(&self, place: &Place) -> Result<bool, RepositoryError>;
+
+    /// Which of the index's chunks this is, below [`ChunkIndex::chunk_count`].
+    fn position(&self, name: &ChunkName) -> Result<Option<usize>, RepositoryError>;
+
+    /// How many chunks it knows, one that lies in several packs as often.
+    fn chunk_count(&self) -> usize;
+
+    /// The group of a place, and its pack.
+    fn group(&self, place: &Place) -> Result<Option<(Group, Pack)>, RepositoryError>;
+
+    /// Its packs.
+    fn packs(&self) -> &[Pack];
+
+    /// Everywhere the chunk is, the places it can be relied on at first.
+    fn places(&self, name: &ChunkName) -> Result<Vec<Place>, RepositoryError> {
+        let (mut good, mut others) = (Vec::new(), Vec::new());
+        for place in self.all(name)? {
+            if self.is_reliable(&place)? { good.push(place) } else { others.push(place) }
+        }
+        good.append(&mut others);
+        Ok(good)
+    }
+}
+
+/// All chunks of a repository, in memory.
 #[derive(Default)]
 pub(crate) struct Index {
     packs: Vec<Pack>,
@@ -57,41 +129,49 @@ pub(crate) struct Index {
     bad: HashSet<Place>,
 }
 
-impl Index {
-    /// Everywhere the chunk is, the places it can be relied on at first.
-    pub(crate) fn places(&self, name: &ChunkName) -> Vec<Place> {
-        let mut places = self.all(name).to_vec();
-        places.sort_by_key(|place| !self.is_reliable(place));
-        places
+impl ChunkIndex for Index {
+    fn all(&self, name: &ChunkName) -> Result<Vec<Place>, RepositoryError> {
+        Ok(self.slice(name).to_vec())
     }
 
-    /// A pack (counted as in [`Index::packs`]) by which a new point may refer to the chunk.
-    pub(crate) fn reliable_pack(&self, name: &ChunkName) -> Option<u32> {
-        let place = self.all(name).iter().find(|place| self.is_reliable(place))?;
-        self.group(place).map(|(group, _)| group.pack)
+    fn nearby(&self, name: &ChunkName) -> Option<Place> {
+        self.slice(name).iter().find(|place| self.can_rely_on(place)).copied()
     }
 
-    /// Which of the index's chunks this is, below [`Index::chunk_count`].
-    pub(crate) fn position(&self, name: &ChunkName) -> Option<usize> {
+    fn reliable_pack(&self, name: &ChunkName) -> Result<Option<u32>, RepositoryError> {
+        let group = self.nearby(name).and_then(|place| self.groups.get(place.group as usize));
+        Ok(group.map(|group| group.pack))
+    }
+
+    fn is_reliable(&self, place: &Place) -> Result<bool, RepositoryError> {
+        Ok(self.can_rely_on(place))
+    }
+
+    fn position(&self, name: &ChunkName) -> Result<Option<usize>, RepositoryError> {
         let at = self.places.partition_point(|place| place.name < *name);
-        self.places.get(at).filter(|place| place.name == *name).map(|_| at)
+        Ok(self.places.get(at).filter(|place| place.name == *name).map(|_| at))
     }
 
-    /// How many chunks it knows, one that lies in several packs as often.
-    pub(crate) fn chunk_count(&self) -> usize {
+    fn chunk_count(&self) -> usize {
         self.places.len()
     }
 
-    pub(crate) fn group(&self, place: &Place) -> Option<(&Group, &Pack)> {
-        let group = self.groups.get(place.group as usize)?;
-        Some((group, self.packs.get(group.pack as usize)?))
+    fn group(&self, place: &Place) -> Result<Option<(Group, Pack)>, RepositoryError> {
+        Ok(self.find_group(place))
     }
 
-    pub(crate) fn packs(&self) -> &[Pack] {
+    fn packs(&self) -> &[Pack] {
         &self.packs
     }
+}
 
-    /// What each pack holds as far as the index knows, in the order of [`Index::packs`].
+impl Index {
+    pub(crate) fn find_group(&self, place: &Place) -> Option<(Group, Pack)> {
+        let group = self.groups.get(place.group as usize)?;
+        Some((*group, *self.packs.get(group.pack as usize)?))
+    }
+
+    /// What each pack holds as far as the index knows, in the order of its packs.
     pub(crate) fn summaries(&self) -> Vec<PackSummary> {
         let mut places: Vec<&Place> = self.places.iter().collect();
         places.sort_unstable_by_key(|place| (place.group, place.offset));
@@ -124,8 +204,8 @@ impl Index {
         let named: HashSet<ChunkName> = bad.values().flatten().copied().collect();
         let mut marked: Vec<Place> = Vec::new();
         for name in named {
-            let places = self.all(&name).iter().filter(|place| {
-                let pack = self.group(place).map(|(_, pack)| pack.id);
+            let places = self.slice(&name).iter().filter(|place| {
+                let pack = self.find_group(place).map(|(_, pack)| pack.id);
                 pack.and_then(|pack| bad.get(&pack)).is_some_and(|names| names.contains(&name))
             });
             marked.extend(places);
@@ -133,15 +213,15 @@ impl Index {
         self.bad.extend(marked);
     }
 
-    fn all(&self, name: &ChunkName) -> &[Place] {
+    fn slice(&self, name: &ChunkName) -> &[Place] {
         let start = self.places.partition_point(|place| place.name < *name);
         let rest = self.places.get(start..).unwrap_or_default();
         let count = rest.iter().take_while(|place| place.name == *name).count();
         rest.get(..count).unwrap_or_default()
     }
 
-    fn is_reliable(&self, place: &Place) -> bool {
-        !self.bad.contains(place) && self.group(place).is_some_and(|(_, pack)| !pack.leaving)
+    fn can_rely_on(&self, place: &Place) -> bool {
+        !self.bad.contains(place) && self.find_group(place).is_some_and(|(_, pack)| !pack.leaving)
     }
 }
 
@@ -156,6 +236,11 @@ pub(crate) struct IndexBuilder<'l> {
 impl<'l> IndexBuilder<'l> {
     pub(crate) fn new(live: &'l BTreeSet<ObjectId>) -> Self {
         Self { index: Index::default(), live, known: HashSet::new() }
+    }
+
+    /// These packs are described elsewhere: they add nothing and are not missing.
+    pub(crate) fn know(&mut self, packs: &[ObjectId]) {
+        self.known.extend(packs);
     }
 
     /// Live packs that nothing added so far describes.

@@ -1,7 +1,8 @@
 //! Index objects: the places of chunks, sorted, in sealed blocks (docs/formats/repository.md,
 //! "Index").
 
-use custody_envelope::{HEADER_BYTES, ObjectType};
+use custody_blob_store::{BlobName, BlobStore};
+use custody_envelope::{HEADER_BYTES, ObjectType, Opener};
 use minicbor::{Decoder, Encoder};
 
 use crate::RepositoryError;
@@ -9,17 +10,16 @@ use crate::chunk::{CHUNK_BYTES_MAX, ChunkName};
 use crate::compress::Compression;
 use crate::content::{array_of, array32, end, length_of_array};
 use crate::error::Malformed;
-use crate::index::{Pack, Place, Table};
+use crate::index::{Pack, Place, RECORD_BYTES, Table};
 use crate::log::ObjectId;
+use crate::object::{Family, MISSING, read_part};
 use crate::pack::{GroupShape, PackSummary, check_group};
-use crate::sealed::{Footer, Keys, open_position};
+use crate::sealed::{Footer, Keys, length_u32, open_position};
 
 /// Most chunks in one index object.
 pub(crate) const CHUNKS_MAX: usize = 1 << 20;
 /// Records in one block.
 const BLOCK_RECORDS: usize = 4_096;
-/// Bytes of one record.
-const RECORD_BYTES: usize = 44;
 
 /// The bytes of an index object for these packs.
 pub(crate) fn seal(packs: &[PackSummary], keys: Keys<'_>) -> Result<Vec<u8>, RepositoryError> {
@@ -33,10 +33,7 @@ pub(crate) fn seal(packs: &[PackSummary], keys: Keys<'_>) -> Result<Vec<u8>, Rep
     for block in places.chunks(BLOCK_RECORDS) {
         let mut bytes = Vec::with_capacity(block.len() * RECORD_BYTES + 64);
         for place in block {
-            bytes.extend_from_slice(&place.name.0);
-            for number in [place.group, place.offset, place.length] {
-                bytes.extend_from_slice(&number.to_be_bytes());
-            }
+            bytes.extend_from_slice(&place.encode());
         }
         let sealed = writer.push(bytes)?;
         blocks.extend(block.first().map(|first| (sealed, first.name)));
@@ -66,9 +63,75 @@ pub(crate) fn open(
         let mut part = bytes.get(at..end).unwrap_or_default().to_vec();
         at = end;
         open_position(&opener, position, &[], false, &mut part, object)?;
-        decode_block(&part, &shapes, &mut places).map_err(malformed)?;
+        let fits = |place: &Place| {
+            shapes.get(place.group as usize).is_some_and(|shape| {
+                u64::from(place.offset) + u64::from(place.length) <= u64::from(shape.plain)
+                    && place.length as usize <= CHUNK_BYTES_MAX
+            })
+        };
+        decode_block(&part, &fits, &mut places).map_err(malformed)?;
     }
     if places.is_sorted() { Ok((table, places)) } else { Err(malformed("it is not sorted".into())) }
+}
+
+/// An index object that is read block by block.
+pub(crate) struct Stream<'s> {
+    store: &'s dyn BlobStore,
+    name: BlobName,
+    opener: Opener,
+    /// Its packs with their groups; whoever needs them no more takes them away.
+    pub(crate) table: Table,
+    blocks: Vec<u32>,
+    next: usize,
+    at: u64,
+}
+
+impl<'s> Stream<'s> {
+    /// Reads an index object's footer and table.
+    pub(crate) fn open(
+        store: &'s dyn BlobStore,
+        keys: Keys<'_>,
+        id: ObjectId,
+    ) -> Result<Self, RepositoryError> {
+        let name = Family::Index.name(id)?;
+        let malformed = |error: Malformed| error.in_object(&name);
+        let length = store.size(&name).map_err(|error| RepositoryError::reading(&name, error))?;
+        let length = length.ok_or_else(|| RepositoryError::damaged(&name, MISSING))?;
+        let least = (HEADER_BYTES + Footer::BYTES) as u64;
+        let footer_at = length.checked_sub(Footer::BYTES as u64).filter(|_| length > least);
+        let footer_at = footer_at.ok_or_else(|| malformed("it is cut short".into()))?;
+        let opener =
+            keys.opener(ObjectType::Index, &read_part(store, &name, 0, HEADER_BYTES)?, &name)?;
+        let footer = Footer::decode(&read_part(store, &name, footer_at, Footer::BYTES)?);
+        let footer = footer.map_err(malformed)?;
+        let last = footer.last_length as usize;
+        let table_at = footer_at.checked_sub(last as u64).filter(|at| *at >= HEADER_BYTES as u64);
+        let table_at = table_at.ok_or_else(|| malformed("its footer leads out of it".into()))?;
+        let mut part = read_part(store, &name, table_at, last)?;
+        open_position(&opener, footer.positions - 1, &[], true, &mut part, &name)?;
+        let (table, blocks) = decode_table(&part).map_err(malformed)?;
+        if blocks.len() + 1 != footer.positions as usize {
+            return Err(malformed("its blocks are not as many as its footer says".into()));
+        }
+        let blocks = blocks.into_iter().map(|(sealed, _)| sealed).collect();
+        Ok(Self { store, name, opener, table, blocks, next: 0, at: HEADER_BYTES as u64 })
+    }
+
+    /// The places of its next block, whose groups count through its table; nothing after the last.
+    pub(crate) fn next_block(&mut self) -> Result<Option<Vec<Place>>, RepositoryError> {
+        let Some(sealed) = self.blocks.get(self.next) else { return Ok(None) };
+        let mut part = read_part(self.store, &self.name, self.at, *sealed as usize)?;
+        self.at += u64::from(*sealed);
+        let position = length_u32(self.next)?;
+        self.next += 1;
+        open_position(&self.opener, position, &[], false, &mut part, &self.name)?;
+        let mut places = Vec::with_capacity(BLOCK_RECORDS);
+        // Whether a place lies within its group is seen by whoever reads the group.
+        let fits = |place: &Place| place.length as usize <= CHUNK_BYTES_MAX;
+        let decoded = decode_block(&part, &fits, &mut places);
+        decoded.map_err(|malformed| malformed.in_object(&self.name))?;
+        Ok(Some(places))
+    }
 }
 
 fn encode_table(table: &Table, blocks: &[(u32, ChunkName)]) -> Result<Vec<u8>, RepositoryError> {
@@ -117,7 +180,7 @@ fn decode_table(bytes: &[u8]) -> Result<(Table, Vec<(u32, ChunkName)>), Malforme
 
 fn decode_block(
     bytes: &[u8],
-    shapes: &[GroupShape],
+    fits: &dyn Fn(&Place) -> bool,
     places: &mut Vec<Place>,
 ) -> Result<(), Malformed> {
     let (records, rest) = bytes.as_chunks::<RECORD_BYTES>();
@@ -125,20 +188,8 @@ fn decode_block(
         return Err("a block has no whole number of records".into());
     }
     for record in records {
-        let (name, numbers) = record.split_first_chunk::<32>().ok_or("a record is cut short")?;
-        let (numbers, _) = numbers.as_chunks::<4>();
-        let &[group, offset, length] = numbers else { return Err("a record is cut short".into()) };
-        let place = Place {
-            name: ChunkName(*name),
-            group: u32::from_be_bytes(group),
-            offset: u32::from_be_bytes(offset),
-            length: u32::from_be_bytes(length),
-        };
-        let fits = shapes.get(place.group as usize).is_some_and(|shape| {
-            u64::from(place.offset) + u64::from(place.length) <= u64::from(shape.plain)
-                && place.length as usize <= CHUNK_BYTES_MAX
-        });
-        if !fits {
+        let place = Place::decode(record);
+        if !fits(&place) {
             return Err("a record leads out of its group".into());
         }
         places.push(place);

@@ -36,12 +36,13 @@ pub use check::{
     Assurance, CheckLevel, CheckReport, FILES_NAMED_MAX, LostFile, Problem, check_without_keys,
 };
 pub use error::RepositoryError;
+pub use index::cache::IndexLimits;
 pub use marker::{FORMAT, Marker};
 pub use point::{Counts, Point, PointId, PointWarning, WARNINGS_MAX};
 pub use progress::{Phase, Progress, Status, Unwatched};
 pub use prune::PruneReport;
 pub use repair::RepairReport;
-pub use repository::{Repository, RepositoryParts};
+pub use repository::{OpenCache, Repository, RepositoryParts};
 pub use restore::RestoreReport;
 pub use rings::Rings;
 pub use select::{ListedPoint, PointSelector};

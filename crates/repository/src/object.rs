@@ -84,6 +84,19 @@ pub(crate) fn put(
 /// Said of an object that is not there.
 pub(crate) const MISSING: &str = "it is missing";
 
+/// Reads a part of an object, which must be there.
+pub(crate) fn read_part(
+    store: &dyn BlobStore,
+    name: &BlobName,
+    at: u64,
+    length: usize,
+) -> Result<Vec<u8>, RepositoryError> {
+    store
+        .read_range(name, at, length)
+        .map_err(|error| RepositoryError::reading(name, error))?
+        .ok_or_else(|| RepositoryError::damaged(name, MISSING))
+}
+
 /// Reads a whole immutable object and compares it with its name.
 pub(crate) fn get(
     store: &dyn BlobStore,

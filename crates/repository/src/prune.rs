@@ -13,7 +13,7 @@ use crate::check::keep_going;
 use crate::chunk::ChunkName;
 use crate::compress::Compressor;
 use crate::content::Content;
-use crate::index::{Index, Place};
+use crate::index::{ChunkIndex as _, Index, Place};
 use crate::listing::Body;
 use crate::log::{
     History, LogError, NewIntent, ObjectId, Prune, PruneOutcome, Session, SessionWatch, VoidReason,
@@ -160,11 +160,13 @@ impl Repository {
         let history = self.history()?;
         let index = self.load_index(&history, &BTreeSet::new())?;
         let needed = self.needed_chunks(&history, &index, progress)?;
-        let kept: HashSet<Place> =
-            needed.iter().filter_map(|name| index.places(name).first().copied()).collect();
+        let mut kept = HashSet::with_capacity(needed.len());
+        for name in &needed {
+            kept.extend(index.places(name)?.first());
+        }
         let mut used = vec![0_u64; index.packs().len()];
         for place in &kept {
-            let Some((group, _)) = index.group(place) else { continue };
+            let Some((group, _)) = index.group(place)? else { continue };
             // A chunk takes its share of the sealed group; rounded up, so that one never takes nothing.
             let share = u64::from(place.length) * u64::from(group.sealed);
             if let Some(used) = used.get_mut(group.pack as usize) {
@@ -218,7 +220,7 @@ impl Repository {
                 report_phase(progress, Phase::Planning, seen.len() as u64);
                 let mut need = |name: &ChunkName| {
                     needed.insert(*name);
-                    true
+                    Ok(true)
                 };
                 reader.for_each_chunk(&folder, &mut need)?;
                 for node in reader.listing(&folder)? {
@@ -262,7 +264,7 @@ impl Repository {
             }
             for place in places {
                 keep_going(self, progress)?;
-                let shape = survey.index.group(&place).map(|(group, _)| group.shape);
+                let shape = survey.index.group(&place)?.map(|(group, _)| group.shape);
                 let small =
                     shape.is_some_and(|shape| shape.plain as usize <= 2 * SMALL_GROUP_BYTES);
                 copy.add(&place, reader.chunk(&place.name)?.as_ref(), small)?;
@@ -317,7 +319,7 @@ impl Survey {
         let mut places: Vec<(&Place, ObjectId)> = self
             .kept
             .iter()
-            .filter_map(|place| Some((place, self.index.group(place)?.1.id)))
+            .filter_map(|place| Some((place, self.index.find_group(place)?.1.id)))
             .filter(|(_, pack)| wanted.contains(pack))
             .collect();
         places.sort_unstable_by_key(|(place, _)| (place.group, place.offset));

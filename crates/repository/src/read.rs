@@ -15,9 +15,9 @@ use crate::chunk::{ChunkName, Knife};
 use crate::compress::Decompressor;
 use crate::content::{Content, Extent, decode_extents, end, total};
 use crate::error::Malformed;
-use crate::index::{Index, Place};
+use crate::index::{ChunkIndex, Place};
 use crate::listing::{self, Node};
-use crate::object::{Family, MISSING};
+use crate::object::{Family, read_part};
 use crate::pack::{WRONG_CHUNK, open_group};
 use crate::sealed::Keys;
 use wanted::Wanted;
@@ -34,7 +34,7 @@ pub(crate) struct ChunkReader<'r> {
     store: &'r dyn BlobStore,
     keys: Keys<'r>,
     knife: &'r Knife,
-    index: &'r Index,
+    index: &'r dyn ChunkIndex,
     cache: Mutex<Cache>,
     openers: Mutex<HashMap<u32, Arc<Opener>>>,
     /// What is going to be read, if that is known.
@@ -86,7 +86,7 @@ impl<'r> ChunkReader<'r> {
         store: &'r dyn BlobStore,
         keys: Keys<'r>,
         knife: &'r Knife,
-        index: &'r Index,
+        index: &'r dyn ChunkIndex,
     ) -> Self {
         let (cache, openers, wanted) = (Mutex::default(), Mutex::default(), OnceLock::new());
         Self { store, keys, knife, index, cache, openers, wanted }
@@ -106,15 +106,21 @@ impl<'r> ChunkReader<'r> {
 
     /// The chunk's bytes, from the first of its places that is not damaged.
     pub(crate) fn chunk(&self, name: &ChunkName) -> Result<ChunkBytes, RepositoryError> {
-        match (self.wanted.get(), self.index.position(name)) {
-            (Some(wanted), Some(at)) => wanted.using(at, || self.stored_chunk(name)),
-            _ => self.stored_chunk(name),
+        let Some(wanted) = self.wanted.get() else { return self.stored_chunk(name) };
+        match self.index.position(name)? {
+            Some(at) => wanted.using(at, || self.stored_chunk(name)),
+            None => self.stored_chunk(name),
         }
     }
 
     fn stored_chunk(&self, name: &ChunkName) -> Result<ChunkBytes, RepositoryError> {
         let mut failure = RepositoryError::damaged("the index", "a chunk is in no pack");
-        for place in self.index.places(name) {
+        if let Some(place) = self.index.nearby(name)
+            && let Ok(chunk) = self.chunk_at(&place)
+        {
+            return Ok(chunk);
+        }
+        for place in self.index.places(name)? {
             match self.chunk_at(&place) {
                 Err(error) if error.is_local() => failure = error,
                 outcome => return outcome,
@@ -130,7 +136,7 @@ impl<'r> ChunkReader<'r> {
         if self.knife.name(bytes.as_ref()) == place.name {
             return Ok(bytes);
         }
-        let pack = self.index.group(place).map(|(_, pack)| pack.id);
+        let pack = self.index.group(place)?.map(|(_, pack)| pack.id);
         match pack {
             Some(pack) => Err(RepositoryError::damaged(Family::Pack.name(pack)?, WRONG_CHUNK)),
             None => Err(RepositoryError::damaged("the index", WRONG_CHUNK)),
@@ -138,21 +144,17 @@ impl<'r> ChunkReader<'r> {
     }
 
     fn group(&self, place: &Place) -> Result<Arc<Vec<u8>>, RepositoryError> {
-        let slot = locked(&self.cache).slot(self.index, place);
+        let plain = self.index.group(place)?.map_or(0, |(group, _)| group.shape.plain as usize);
+        let slot = locked(&self.cache).slot(place, plain);
         let mut filled = locked(&slot);
         filled.get_or_insert_with(|| self.read_group(place).map(Arc::new)).clone()
     }
 
     fn read_group(&self, place: &Place) -> Result<Vec<u8>, RepositoryError> {
         let (group, pack) =
-            self.index.group(place).ok_or(RepositoryError::Bug("a place without its group"))?;
+            self.index.group(place)?.ok_or(RepositoryError::Bug("a place without its group"))?;
         let name = Family::Pack.name(pack.id)?;
-        let read = |offset, length| {
-            self.store
-                .read_range(&name, offset, length)
-                .map_err(|error| RepositoryError::reading(&name, error))?
-                .ok_or_else(|| RepositoryError::damaged(&name, MISSING))
-        };
+        let read = |offset, length| read_part(self.store, &name, offset, length);
         let cached = locked(&self.openers).get(&group.pack).cloned();
         let opener = if let Some(opener) = cached {
             opener
@@ -194,16 +196,18 @@ impl<'r> ChunkReader<'r> {
     }
 
     /// Calls `visit` with every chunk that a content needs, those of its extent lists included,
-    /// until it says false. Whether it always said true.
+    /// until it says false or fails. Whether it always said true.
     pub(crate) fn for_each_chunk(
         &self,
         content: &Content,
-        visit: &mut dyn FnMut(&ChunkName) -> bool,
+        visit: &mut dyn FnMut(&ChunkName) -> Result<bool, RepositoryError>,
     ) -> Result<bool, RepositoryError> {
         let mut extents = content.extents.clone();
         for level in (0..=content.level).rev() {
-            if !extents.iter().filter_map(|extent| extent.chunk.as_ref()).all(&mut *visit) {
-                return Ok(false);
+            for name in extents.iter().filter_map(|extent| extent.chunk.as_ref()) {
+                if !visit(name)? {
+                    return Ok(false);
+                }
             }
             if level > 0 {
                 extents = self.list(&extents)?;
@@ -241,13 +245,12 @@ impl<'r> ChunkReader<'r> {
 impl Cache {
     /// The slot of a group. Those not used for longest give way when there are too many bytes;
     /// whoever still reads one keeps it alive.
-    fn slot(&mut self, index: &Index, place: &Place) -> Slot {
+    fn slot(&mut self, place: &Place, plain: usize) -> Slot {
         self.now += 1;
         if let Some(kept) = self.kept.get_mut(&place.group) {
             kept.last_used = self.now;
             return Arc::clone(&kept.slot);
         }
-        let plain = index.group(place).map_or(0, |(group, _)| group.shape.plain as usize);
         while self.bytes + plain > CACHE_BYTES_MAX {
             let oldest = self.kept.iter().min_by_key(|(_, kept)| kept.last_used);
             let Some(oldest) = oldest.map(|(group, _)| *group) else { break };

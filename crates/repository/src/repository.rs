@@ -1,8 +1,8 @@
 //! The repository: opened with a vault's keys, over a store.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::num::NonZeroUsize;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use custody_ambient::{Clock, Entropy, Timestamp};
 use custody_blob_store::{BlobStore, StoreError};
@@ -14,7 +14,9 @@ use crate::RepositoryError;
 use crate::chunk::{ChunkName, Chunker, Knife};
 use crate::content::{array_of, array32, end, length_of_array};
 use crate::error::Malformed;
-use crate::index::{BadMarks, Index, IndexBuilder};
+use crate::index::cache::{Cache, IndexLimits};
+use crate::index::capped::CappedIndex;
+use crate::index::{BadMarks, ChunkIndex, Index, IndexBuilder};
 use crate::index_object;
 use crate::listing::{Body, Node};
 use crate::log::{
@@ -31,6 +33,9 @@ use crate::restore::{self, RestoreReport};
 use crate::rings::Rings;
 use crate::sealed::Keys;
 
+/// Opens the store of a cache when it is first needed.
+pub type OpenCache = Arc<dyn Fn() -> Result<Arc<dyn BlobStore>, StoreError> + Send + Sync>;
+
 /// What a repository needs of the world around it.
 #[derive(Clone)]
 pub struct RepositoryParts {
@@ -40,6 +45,11 @@ pub struct RepositoryParts {
     pub keys: VaultKeys,
     /// Vouches for log entries.
     pub authenticator: Arc<dyn LogAuthenticator>,
+    /// Where the index of a large repository is kept in a form of this machine's own; without it
+    /// every index is read into memory.
+    pub cache: Option<OpenCache>,
+    /// How much of an index may lie in memory.
+    pub index_limits: IndexLimits,
     /// Which process this is, and which others live.
     pub host: Arc<dyn HostProbe>,
     /// Times points and waits.
@@ -67,6 +77,8 @@ pub struct Repository {
     pub(crate) parts: RepositoryParts,
     pub(crate) knife: Knife,
     log: LogAccess,
+    /// The store of runs, once it was needed.
+    runs: OnceLock<Arc<dyn BlobStore>>,
 }
 
 /// How the log was found.
@@ -102,7 +114,7 @@ impl Repository {
         let marker = Marker { vault: parts.keys.vault(), created: begun(&log)? };
         marker.write(&*parts.store)?;
         let knife = Knife::new(&parts.keys)?;
-        Ok(Self { parts, knife, log: LogAccess::Sound(Arc::new(log)) })
+        Ok(Self { parts, knife, log: LogAccess::Sound(Arc::new(log)), runs: OnceLock::new() })
     }
 
     /// Opens the repository in a store. `pin` is the newest head on record. A store that does not
@@ -140,7 +152,7 @@ impl Repository {
             }
             Err(error) => return Err(error.into()),
         };
-        Ok(Self { parts, knife, log })
+        Ok(Self { parts, knife, log, runs: OnceLock::new() })
     }
 
     /// Why nothing is written to the repository, if that is so: it was rolled back, or its log is
@@ -247,8 +259,8 @@ impl Repository {
             return Err(RepositoryError::PointNotFound(id.to_string()));
         }
         let point = self.point(id)?;
-        let index = self.load_index(&history, &BTreeSet::new())?;
-        let reader = ChunkReader::new(&*self.parts.store, self.keys(), &self.knife, &index);
+        let index = self.open_index(&history, &BTreeSet::new())?;
+        let reader = ChunkReader::new(&*self.parts.store, self.keys(), &self.knife, &*index);
         read(&point, &reader)
     }
 
@@ -260,8 +272,68 @@ impl Repository {
         Ok(Session::begin(Arc::clone(self.log()?), self.parts.host.own_facts()?)?)
     }
 
-    /// The index of every live pack. Packs whose index object is lost are read themselves; packs
-    /// that are lost as well are missing from it. New points do not rely on `leaving`.
+    /// The index of every live pack, on disk if it is large. Packs whose index object is lost are
+    /// read themselves; packs that are lost as well are missing from it. New points do not rely on
+    /// `leaving`.
+    pub(crate) fn open_index<'r>(
+        &'r self,
+        history: &History,
+        leaving: &BTreeSet<ObjectId>,
+    ) -> Result<Box<dyn ChunkIndex + 'r>, RepositoryError> {
+        let limits = self.parts.index_limits;
+        let objects = self.index_objects(history)?;
+        let bytes: u64 = objects.iter().map(|(_, bytes)| bytes).sum();
+        if bytes > limits.memory_bytes {
+            match self.open_capped(history, leaving, &objects) {
+                Ok(Some(index)) => return Ok(Box::new(index)),
+                // A cache that cannot be kept must not keep anyone from his data. If it is the vault's
+                // own store that fails, it says so once more.
+                Ok(None) | Err(RepositoryError::Store(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Box::new(self.load_index(history, leaving)?))
+    }
+
+    fn open_capped(
+        &self,
+        history: &History,
+        leaving: &BTreeSet<ObjectId>,
+        objects: &[(ObjectId, u64)],
+    ) -> Result<Option<CappedIndex<'_>>, RepositoryError> {
+        let Some(open) = &self.parts.cache else { return Ok(None) };
+        let runs = if let Some(runs) = self.runs.get() {
+            runs
+        } else {
+            let opened = open()?;
+            self.runs.get_or_init(|| opened)
+        };
+        let (limits, runs) = (self.parts.index_limits, &**runs);
+        let (store, clock) = (&*self.parts.store, &*self.parts.clock);
+        let cache = Cache { runs, store, keys: self.keys(), clock, limits };
+        let rest = |uncovered: &[ObjectId], described: &[ObjectId]| {
+            let mut builder = IndexBuilder::new(history.packs());
+            builder.know(described);
+            Ok(self.fill(builder, uncovered)?.finish(&BTreeSet::new()))
+        };
+        let bad = self.bad_marks()?;
+        CappedIndex::open(cache, objects, history.packs(), leaving, bad, &rest).map(Some)
+    }
+
+    /// The index objects that the log names, each with its size in bytes as far as a listing knows it
+    /// already.
+    fn index_objects(&self, history: &History) -> Result<Vec<(ObjectId, u64)>, RepositoryError> {
+        let mut sizes: BTreeMap<ObjectId, u64> =
+            history.indexes().keys().map(|id| (*id, 0)).collect();
+        self.parts.store.list(Family::Index.prefix(), &mut |name, length| {
+            if let Some(size) = Family::Index.id_in(&name).and_then(|id| sizes.get_mut(&id)) {
+                *size = length;
+            }
+        })?;
+        Ok(sizes.into_iter().collect())
+    }
+
+    /// The same in memory, whatever its size.
     pub(crate) fn load_index(
         &self,
         history: &History,
@@ -278,8 +350,17 @@ impl Repository {
     }
 
     fn index_builder<'h>(&self, history: &'h History) -> Result<IndexBuilder<'h>, RepositoryError> {
-        let mut builder = IndexBuilder::new(history.packs());
-        for id in history.indexes().keys() {
+        let objects: Vec<ObjectId> = history.indexes().keys().copied().collect();
+        self.fill(IndexBuilder::new(history.packs()), &objects)
+    }
+
+    /// Adds what these index objects say, and what the packs that nothing describes say themselves.
+    fn fill<'h>(
+        &self,
+        mut builder: IndexBuilder<'h>,
+        objects: &[ObjectId],
+    ) -> Result<IndexBuilder<'h>, RepositoryError> {
+        for id in objects {
             let name = Family::Index.name(*id)?;
             let opened = object::get(&*self.parts.store, Family::Index, *id)
                 .and_then(|bytes| index_object::open(&bytes, self.keys(), &name));

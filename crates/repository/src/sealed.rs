@@ -73,11 +73,21 @@ impl<'a> Keys<'a> {
         object_type: ObjectType,
         capacity: usize,
     ) -> Result<SealedWriter<'a>, RepositoryError> {
+        self.writer_for(object_type, capacity, Vec::new())
+    }
+
+    /// Begins an object of several positions, each with this associated data.
+    pub(crate) fn writer_for(
+        self,
+        object_type: ObjectType,
+        capacity: usize,
+        associated: Vec<u8>,
+    ) -> Result<SealedWriter<'a>, RepositoryError> {
         let sealer = self.vault.sealer(object_type, self.entropy)?;
         let mut bytes = Vec::with_capacity(capacity + HEADER_BYTES + Footer::BYTES);
         bytes.extend_from_slice(sealer.header());
-        let (lengths, left) = (Vec::new(), SEALINGS_MAX);
-        Ok(SealedWriter { keys: self, object_type, sealer, bytes, lengths, left })
+        let (keys, lengths, left) = (self, Vec::new(), SEALINGS_MAX);
+        Ok(SealedWriter { keys, object_type, sealer, associated, bytes, lengths, left })
     }
 }
 
@@ -98,6 +108,7 @@ pub(crate) struct SealedWriter<'a> {
     keys: Keys<'a>,
     object_type: ObjectType,
     sealer: Sealer,
+    associated: Vec<u8>,
     bytes: Vec<u8>,
     /// Sealed length of each position so far.
     lengths: Vec<u32>,
@@ -120,7 +131,7 @@ impl SealedWriter<'_> {
     }
 
     fn append(&mut self, mut part: Vec<u8>, last: bool) -> Result<u32, RepositoryError> {
-        while let Err(error) = self.sealer.seal(&[], last, &mut part) {
+        while let Err(error) = self.sealer.seal(&self.associated, last, &mut part) {
             self.left = after_gap(error, self.left)?;
             self.begin_again()?;
         }
@@ -135,13 +146,14 @@ impl SealedWriter<'_> {
     fn begin_again(&mut self) -> Result<(), RepositoryError> {
         let object = &"a new object";
         let opener = self.keys.opener(self.object_type, &self.bytes, object)?;
-        let mut again = self.keys.writer(self.object_type, self.bytes.capacity())?;
+        let (object_type, capacity) = (self.object_type, self.bytes.capacity());
+        let mut again = self.keys.writer_for(object_type, capacity, self.associated.clone())?;
         again.left = self.left;
         let mut at = HEADER_BYTES;
         for (position, length) in (0_u32..).zip(&self.lengths) {
             let end = at + *length as usize;
             let mut part = self.bytes.get(at..end).unwrap_or_default().to_vec();
-            open_position(&opener, position, &[], false, &mut part, object)?;
+            open_position(&opener, position, &self.associated, false, &mut part, object)?;
             again.push(part)?;
             at = end;
         }
@@ -186,24 +198,31 @@ impl Footer {
 
     /// The footer at the end of `bytes`, and the offset of the last position in them.
     pub(crate) fn parse(bytes: &[u8]) -> Result<(Self, usize), Malformed> {
-        let cut = Malformed::from("it is cut short or has no footer");
-        let Some((body, footer)) = bytes.split_last_chunk::<{ Self::BYTES }>() else {
-            return Err(cut);
+        let cut = || Malformed::from(NO_FOOTER);
+        let at = bytes.len().checked_sub(Self::BYTES).ok_or_else(cut)?;
+        let (body, footer) = bytes.split_at_checked(at).ok_or_else(cut)?;
+        let footer = Self::decode(footer)?;
+        let at = body.len().checked_sub(footer.last_length as usize);
+        let at = at.filter(|at| *at >= HEADER_BYTES).ok_or_else(cut)?;
+        Ok((footer, at))
+    }
+
+    /// The footer that these bytes are.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let cut = || Malformed::from(NO_FOOTER);
+        let (magic, fields) = bytes.split_first_chunk::<8>().ok_or_else(cut)?;
+        let &[positions, last_length] = fields.as_chunks::<4>().0 else { return Err(cut()) };
+        let footer = Self {
+            positions: u32::from_be_bytes(positions),
+            last_length: u32::from_be_bytes(last_length),
         };
-        let Some((magic, fields)) = footer.split_first_chunk::<8>() else { return Err(cut) };
-        let number = |at: usize| {
-            fields.get(at..at + 4).and_then(|four| four.try_into().ok()).map(u32::from_be_bytes)
-        };
-        let (Some(positions), Some(last_length)) = (number(0), number(4)) else { return Err(cut) };
-        let at = body.len().checked_sub(last_length as usize).filter(|at| *at >= HEADER_BYTES);
-        match at {
-            Some(at) if magic == &Self::MAGIC && positions > 0 => {
-                Ok((Self { positions, last_length }, at))
-            }
-            _ => Err(cut),
-        }
+        let holds = magic == &Self::MAGIC && footer.positions > 0;
+        if holds { Ok(footer) } else { Err(cut()) }
     }
 }
+
+/// Said of an object that does not end as one of several positions does.
+const NO_FOOTER: &str = "it is cut short or has no footer";
 
 /// A length that the format keeps in 32 bits; limits elsewhere keep every one far below.
 pub(crate) fn length_u32(length: usize) -> Result<u32, RepositoryError> {

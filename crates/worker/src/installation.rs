@@ -106,6 +106,11 @@ impl DataFolder {
         self.root.join("vaults").join(vault.to_string())
     }
 
+    /// What this machine keeps of the index of a vault's repository. Losing it loses time only.
+    pub fn cache(&self, vault: VaultGuid) -> PathBuf {
+        self.root.join("cache").join(vault.to_string())
+    }
+
     /// Reads the installation file, if there is one.
     pub fn installation(&self) -> Result<Option<Installation>, StartError> {
         let path = self.root.join(INSTALLATION_FILE);

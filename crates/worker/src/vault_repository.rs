@@ -12,7 +12,7 @@ use custody_repository::log::{
     EntryHash, HeadPin, ItemGuid, KeyholderAuthenticator, KeyringHead, Log, LogError, LogParts,
     ProcHost, ServerAuthenticator, TrustedServers, VoidReason,
 };
-use custody_repository::{Repository, RepositoryParts};
+use custody_repository::{IndexLimits, Repository, RepositoryParts};
 use custody_resources::Refusal;
 use data_encoding::HEXLOWER;
 
@@ -60,8 +60,11 @@ pub(crate) fn parts(
     keys: VaultKeys,
 ) -> Result<RepositoryParts, Refusal> {
     let trusted = TrustedServers(vec![server_key(platform)?.1]);
+    let folder = platform.folder.cache(keys.vault());
     Ok(RepositoryParts {
         store,
+        cache: Some(Arc::new(move || Ok(Arc::new(DiskStore::create(&folder)?)))),
+        index_limits: IndexLimits::default(),
         authenticator: Arc::new(KeyholderAuthenticator::new(keys.clone(), trusted)),
         keys,
         host: Arc::new(ProcHost),

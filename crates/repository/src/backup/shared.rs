@@ -10,7 +10,7 @@ use custody_entries::{Metadata, Warning};
 use crate::RepositoryError;
 use crate::chunk::{ChunkName, Knife};
 use crate::content::Content;
-use crate::index::Index;
+use crate::index::ChunkIndex;
 use crate::log::ObjectId;
 use crate::pack::{self, PackDraft, PackSummary, PackedGroup};
 use crate::point::{Counts, PointWarning, WARNINGS_MAX};
@@ -26,7 +26,7 @@ pub(super) struct Shared<'r> {
     pub(super) store: &'r dyn BlobStore,
     pub(super) keys: Keys<'r>,
     pub(super) knife: &'r Knife,
-    pub(super) index: &'r Index,
+    pub(super) index: &'r dyn ChunkIndex,
     pub(super) reader: ChunkReader<'r>,
     pub(super) progress: &'r dyn Progress,
     pub(super) tally: Tally,
@@ -62,7 +62,7 @@ impl<'r> Shared<'r> {
         store: &'r dyn BlobStore,
         keys: Keys<'r>,
         knife: &'r Knife,
-        index: &'r Index,
+        index: &'r dyn ChunkIndex,
         progress: &'r dyn Progress,
     ) -> Self {
         Self {
@@ -86,22 +86,22 @@ impl<'r> Shared<'r> {
     }
 
     /// Takes note that the point uses a chunk. True if the caller has to store it.
-    pub(super) fn claim(&self, name: ChunkName) -> bool {
-        if self.take_over(&name) {
-            return false;
+    pub(super) fn claim(&self, name: ChunkName) -> Result<bool, RepositoryError> {
+        if self.take_over(&name)? {
+            return Ok(false);
         }
         let shard = name.0.first().map_or(0, |byte| usize::from(*byte) % SHARDS);
-        self.fresh.get(shard).is_some_and(|shard| locked(shard).insert(name))
+        Ok(self.fresh.get(shard).is_some_and(|shard| locked(shard).insert(name)))
     }
 
     /// Whether the chunk was stored before this session and can be relied on; if so the point
     /// relies on its pack from now on.
-    pub(super) fn take_over(&self, name: &ChunkName) -> bool {
-        let Some(pack) = self.index.reliable_pack(name) else { return false };
+    pub(super) fn take_over(&self, name: &ChunkName) -> Result<bool, RepositoryError> {
+        let Some(pack) = self.index.reliable_pack(name)? else { return Ok(false) };
         if let Some(used) = self.used.get(pack as usize) {
             used.store(true, Ordering::Relaxed);
         }
-        true
+        Ok(true)
     }
 
     /// Adds a group to the open pack; closes the pack if that fills it.

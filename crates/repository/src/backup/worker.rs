@@ -261,7 +261,7 @@ impl<'s, 'r> Worker<'s, 'r> {
     /// Names a chunk and, if it is new, adds it to a group.
     fn store_chunk(&mut self, class: Class, bytes: &[u8]) -> Result<Extent, RepositoryError> {
         let name = self.shared.knife.name(bytes);
-        if self.shared.claim(name) {
+        if self.shared.claim(name)? {
             self.shared.tally.new_bytes.fetch_add(bytes.len() as u64, Relaxed);
             let draft = self.draft(class);
             draft.add(name, bytes)?;

@@ -7,7 +7,7 @@ use super::keep_going;
 use crate::RepositoryError;
 use crate::chunk::ChunkName;
 use crate::content::Content;
-use crate::index::Index;
+use crate::index::{ChunkIndex as _, Index};
 use crate::listing::{Body, Node};
 use crate::object::Family;
 use crate::point::PointId;
@@ -91,17 +91,18 @@ impl PointWalk<'_, '_, '_> {
     fn is_whole(&mut self, content: &Content, path: &[u8]) -> Result<bool, RepositoryError> {
         let mut missing = None;
         let outcome = self.reader.for_each_chunk(content, &mut |name| {
-            let good = self.index.reliable_pack(name).is_some();
+            let good = self.index.reliable_pack(name)?.is_some();
             missing = missing.or((!good).then_some(*name));
-            good
+            Ok(good)
         });
         match outcome {
             Ok(true) => return Ok(true),
             Err(error) if !error.is_local() => return Err(error),
             Err(error) => self.inspection.lost(&object_of(&error), &error, self.point, path),
             Ok(false) => {
-                let places = missing.map(|name| self.index.places(&name)).unwrap_or_default();
-                let pack = places.first().and_then(|place| self.index.group(place));
+                let places = missing.map(|name| self.index.places(&name)).transpose()?;
+                let place = places.unwrap_or_default().first().copied();
+                let pack = place.map(|place| self.index.group(&place)).transpose()?.flatten();
                 let object = match pack {
                     Some((_, pack)) => Family::Pack.name(pack.id)?.to_string(),
                     None => "a lost pack".to_owned(),

@@ -10,9 +10,11 @@ use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use super::{ChunkBytes, ChunkReader, locked};
 use crate::RepositoryError;
 use crate::content::Content;
-use crate::index::Index;
+use crate::index::ChunkIndex;
 use crate::listing::{Body, Node};
 
+/// In an index of more chunks than this none is foreseen: it would take a byte for each.
+const CHUNKS_MAX: usize = 16 << 20;
 /// Most bytes of chunks kept. When they are used up a chunk is read again whenever it is wanted.
 const KEPT_BYTES_MAX: usize = 64 << 20;
 
@@ -36,10 +38,14 @@ impl Wanted {
     pub(crate) fn by(
         nodes: &[Node],
         reader: &ChunkReader<'_>,
-        index: &Index,
+        index: &dyn ChunkIndex,
         keep_going: &dyn Fn() -> Result<(), RepositoryError>,
     ) -> Result<Self, RepositoryError> {
-        let left = std::iter::repeat_with(AtomicU8::default).take(index.chunk_count()).collect();
+        let count = index.chunk_count();
+        if count > CHUNKS_MAX {
+            return Ok(Self { left: Vec::new(), kept: Mutex::default() });
+        }
+        let left = std::iter::repeat_with(AtomicU8::default).take(count).collect();
         let wanted = Self { left, kept: Mutex::default() };
         let mut links = HashSet::new();
         let mut folders = wanted.count_all(nodes, &mut links, reader, index)?;
@@ -62,7 +68,7 @@ impl Wanted {
         nodes: &[Node],
         links: &mut HashSet<(u64, u64)>,
         reader: &ChunkReader<'_>,
-        index: &Index,
+        index: &dyn ChunkIndex,
     ) -> Result<Vec<Content>, RepositoryError> {
         let mut folders = Vec::new();
         for Node { entry, body } in nodes {
@@ -90,13 +96,13 @@ impl Wanted {
         &self,
         content: &Content,
         reader: &ChunkReader<'_>,
-        index: &Index,
+        index: &dyn ChunkIndex,
     ) -> Result<(), RepositoryError> {
         let counted = reader.for_each_chunk(content, &mut |name| {
-            if let Some(left) = index.position(name).and_then(|at| self.left.get(at)) {
+            if let Some(left) = index.position(name)?.and_then(|at| self.left.get(at)) {
                 let _ = left.fetch_update(Relaxed, Relaxed, |left| left.checked_add(1));
             }
-            true
+            Ok(true)
         });
         match counted {
             Err(error) if !error.is_local() => Err(error),

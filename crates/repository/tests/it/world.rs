@@ -12,8 +12,8 @@ use custody_repository::log::{
     TrustedServers,
 };
 use custody_repository::{
-    BackupOptions, CommittedPoint, PointId, Repository, RepositoryError, RepositoryParts,
-    RestoreReport, Unwatched,
+    BackupOptions, CommittedPoint, IndexLimits, PointId, Repository, RepositoryError,
+    RepositoryParts, RestoreReport, Unwatched,
 };
 use custody_test_world::keks::MemoryKeks;
 use custody_test_world::{FixedClock, SeededEntropy};
@@ -70,6 +70,8 @@ impl World {
             host: Arc::new(OneHost),
             clock: self.clock.clone(),
             entropy: self.entropy.clone() as Arc<dyn Entropy>,
+            cache: None,
+            index_limits: IndexLimits::default(),
         }
     }
 

@@ -67,7 +67,8 @@ pub(super) fn purge(job: &Job<'_>) -> Result<Outcome, TaskError> {
 
 /// Removes the repository of a vault, and `record` with all below it.
 fn remove(job: &Job<'_>, vault: &Vault, record: ResourceId) -> Result<Outcome, TaskError> {
-    if vault.status.vault_guid.is_some() {
+    if let Some(guid) = vault.status.vault_guid {
+        remove_repository(&job.platform.folder.cache(guid))?;
         remove_repository(&store_place(job.platform, &vault.status)?)?;
     }
     Ok(Outcome {

@@ -1,0 +1,214 @@
+//! Which runs there are, and making them (docs/formats/index-cache.md).
+
+use std::collections::BTreeSet;
+
+use custody_ambient::{Clock, random_array};
+use custody_blob_store::{BlobName, BlobStore};
+use custody_envelope::ObjectType;
+
+use super::merge::{SOURCES_MAX, Source, filter_for, merge};
+use super::run::{MANIFEST, Run, RunWriter};
+use super::table::{RunId, associated, object_name};
+use crate::RepositoryError;
+use crate::index_object::Stream;
+use crate::log::ObjectId;
+use crate::sealed::Keys;
+
+/// How much of an index may lie in memory, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IndexLimits {
+    /// Index objects that are larger together are kept on disk.
+    pub memory_bytes: u64,
+    /// Index objects that no run covers become one when they are larger together.
+    pub uncovered_bytes: u64,
+    /// All filters together.
+    pub filter_bytes: usize,
+}
+
+impl Default for IndexLimits {
+    fn default() -> Self {
+        // 64 MiB in all: a quarter is left for packs, blocks and what lies near.
+        Self { memory_bytes: 48 << 20, uncovered_bytes: 8 << 20, filter_bytes: 36 << 20 }
+    }
+}
+
+/// Where runs are kept, and what making them takes.
+#[derive(Clone, Copy)]
+pub(crate) struct Cache<'r> {
+    pub(crate) runs: &'r dyn BlobStore,
+    /// The vault's store.
+    pub(crate) store: &'r dyn BlobStore,
+    pub(crate) keys: Keys<'r>,
+    pub(crate) clock: &'r dyn Clock,
+    pub(crate) limits: IndexLimits,
+}
+
+/// Runs that were given up stay for so long, in milliseconds: whoever began with one goes on with it.
+const GIVEN_UP_KEPT_MS: i64 = 24 * 60 * 60 * 1000;
+const GIVEN_UP: &str = "given-up";
+const BEGUN: &str = "begun";
+/// A run is merged with others if it has at most so many times their chunks.
+const MERGED_FACTOR: u64 = 2;
+/// Bytes of an index object for each chunk, about.
+pub(super) const BYTES_A_CHUNK: u64 = 45;
+
+/// Those of the objects that no run covers.
+pub(super) fn uncovered(runs: &[Run<'_>], objects: &[(ObjectId, u64)]) -> Vec<(ObjectId, u64)> {
+    let is_covered = |id: &ObjectId| runs.iter().any(|run| run.covered.contains(id));
+    objects.iter().filter(|(id, _)| !is_covered(id)).copied().collect()
+}
+
+impl<'r> Cache<'r> {
+    /// The runs that hold for these index objects, no two for the same one, the largest first. The
+    /// others are given up, and deleted a day later.
+    pub(super) fn usable_runs(
+        &self,
+        objects: &[(ObjectId, u64)],
+    ) -> Result<Vec<Run<'r>>, RepositoryError> {
+        let named: BTreeSet<ObjectId> = objects.iter().map(|(id, _)| *id).collect();
+        let mut found = Vec::new();
+        for id in self.run_ids()? {
+            if self.is_given_up(id)? {
+                continue;
+            }
+            match Run::open(self.runs, self.keys, id) {
+                Ok(Some(run)) => found.push(run),
+                // One that is being made, or whose maker died.
+                Ok(None) if self.time_of(id, BEGUN)?.is_some_and(|begun| self.is_recent(begun)) => {
+                }
+                Ok(None) => self.give_up(id)?,
+                Err(error) if error.is_local() => self.forget(id)?,
+                Err(error) => return Err(error),
+            }
+        }
+        found.sort_by_key(|run| (std::cmp::Reverse(run.chunk_count()), run.id));
+        let mut usable: Vec<Run<'r>> = Vec::new();
+        for run in found {
+            let overlaps = usable.iter().any(|other| !other.covered.is_disjoint(&run.covered));
+            if run.covered.is_subset(&named) && !overlaps {
+                usable.push(run);
+            } else {
+                self.give_up(run.id)?;
+            }
+        }
+        Ok(usable)
+    }
+
+    /// Takes the manifest of a run that is damaged away.
+    pub(super) fn forget(&self, id: RunId) -> Result<(), RepositoryError> {
+        Ok(self.runs.delete(&object_name(&id, MANIFEST)?)?)
+    }
+
+    /// Every run that has an object.
+    fn run_ids(&self) -> Result<BTreeSet<RunId>, RepositoryError> {
+        let mut ids = BTreeSet::new();
+        self.runs.list("runs/", &mut |name, _| ids.extend(run_of(&name)))?;
+        Ok(ids)
+    }
+
+    /// Whether this was less than a day ago.
+    fn is_recent(&self, time_ms: i64) -> bool {
+        self.clock.now().as_millisecond().saturating_sub(time_ms) < GIVEN_UP_KEPT_MS
+    }
+
+    fn give_up(&self, id: RunId) -> Result<(), RepositoryError> {
+        self.note_time(id, GIVEN_UP)
+    }
+
+    /// Whether the run was given up; if that is long ago, it is deleted.
+    fn is_given_up(&self, id: RunId) -> Result<bool, RepositoryError> {
+        let Some(since) = self.time_of(id, GIVEN_UP)? else { return Ok(false) };
+        if !self.is_recent(since) {
+            self.delete(id)?;
+        }
+        Ok(true)
+    }
+
+    /// Notes the present time in an object of a run.
+    fn note_time(&self, id: RunId, object: &str) -> Result<(), RepositoryError> {
+        let mut plain = Vec::new();
+        minicbor::Encoder::new(&mut plain).i64(self.clock.now().as_millisecond())?;
+        let sealed = self.keys.seal(ObjectType::Cache, &associated(&id, object, 0), plain)?;
+        self.runs.create(&object_name(&id, object)?, &sealed)?;
+        Ok(())
+    }
+
+    /// The time that was noted so; long ago if it cannot be read.
+    fn time_of(&self, id: RunId, object: &str) -> Result<Option<i64>, RepositoryError> {
+        let name = object_name(&id, object)?;
+        let Some(bytes) = self.runs.read(&name)? else { return Ok(None) };
+        let bound = associated(&id, object, 0);
+        match self.keys.open(ObjectType::Cache, &bound, &bytes, &name) {
+            Ok(plain) => Ok(Some(minicbor::decode(&plain).unwrap_or_default())),
+            Err(error) if error.is_local() => Ok(Some(0)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Deletes a run: what says that it was given up goes last.
+    fn delete(&self, id: RunId) -> Result<(), RepositoryError> {
+        let given_up = object_name(&id, GIVEN_UP)?;
+        let mut names = Vec::new();
+        let prefix = format!("runs/{}/", data_encoding::HEXLOWER.encode(&id));
+        self.runs.list(&prefix, &mut |name, _| names.push(name))?;
+        names.retain(|name| *name != given_up);
+        names.push(given_up);
+        names.iter().try_for_each(|name| Ok(self.runs.delete(name)?))
+    }
+
+    /// Makes runs of what is uncovered, and merges those that are of about one size.
+    pub(super) fn make_runs(
+        &self,
+        mut runs: Vec<Run<'r>>,
+        uncovered: &[(ObjectId, u64)],
+        live: &BTreeSet<ObjectId>,
+        all: u64,
+    ) -> Result<(), RepositoryError> {
+        for part in uncovered.chunks(SOURCES_MAX) {
+            let mut sources = Vec::with_capacity(part.len());
+            for (id, _) in part {
+                match Stream::open(self.store, self.keys, *id) {
+                    Ok(stream) => sources.push(Source::Object(*id, Box::new(stream))),
+                    Err(error) if error.is_local() => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            let chunks = part.iter().map(|(_, bytes)| bytes / BYTES_A_CHUNK).sum();
+            runs.extend(self.make_run(sources, live, (chunks, all))?);
+        }
+        runs.sort_by_key(Run::chunk_count);
+        let (mut count, mut chunks) = (0, 0);
+        for run in &runs {
+            if count >= 1 && run.chunk_count() > chunks * MERGED_FACTOR {
+                break;
+            }
+            count += 1;
+            chunks += run.chunk_count();
+        }
+        let merged = runs.get(..count.min(SOURCES_MAX)).unwrap_or_default();
+        if merged.len() > 1 {
+            let sources = merged.iter().map(Source::Run).collect();
+            self.make_run(sources, live, (chunks, all))?;
+        }
+        Ok(())
+    }
+
+    fn make_run(
+        &self,
+        sources: Vec<Source<'_>>,
+        live: &BTreeSet<ObjectId>,
+        (chunks, all): (u64, u64),
+    ) -> Result<Option<Run<'r>>, RepositoryError> {
+        let id = random_array(self.keys.entropy)?;
+        self.note_time(id, BEGUN)?;
+        let filter = filter_for(chunks, all, self.limits.filter_bytes);
+        merge(sources, live, RunWriter::new(self.runs, self.keys, id, filter))?;
+        Run::open(self.runs, self.keys, id)
+    }
+}
+
+/// The run that an object belongs to.
+fn run_of(name: &BlobName) -> Option<RunId> {
+    let id = name.as_str().strip_prefix("runs/")?.split('/').next()?;
+    data_encoding::HEXLOWER.decode(id.as_bytes()).ok()?.try_into().ok()
+}

@@ -1,0 +1,45 @@
+//! What lies beside chunks that were found: a source that holds one chunk of a pack mostly holds
+//! the next ones too.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::Place;
+use crate::chunk::ChunkName;
+
+/// Chunks that are kept, of the packs met last.
+const CHUNKS_MAX: usize = 64 << 10;
+
+/// The chunks of the packs that were met last.
+#[derive(Default)]
+pub(super) struct Near {
+    /// Each with the number of its pack.
+    places: HashMap<ChunkName, (Place, u32)>,
+    /// Each pack with its chunks, the one met first at the front.
+    packs: VecDeque<(u32, Vec<ChunkName>)>,
+}
+
+impl Near {
+    /// Where a chunk is, and the number of its pack.
+    pub(super) fn find(&self, name: &ChunkName) -> Option<(Place, u32)> {
+        self.places.get(name).copied()
+    }
+
+    pub(super) fn holds(&self, pack: u32) -> bool {
+        self.packs.iter().any(|(known, _)| *known == pack)
+    }
+
+    /// Keeps the chunks of a pack; those met first give way.
+    pub(super) fn keep(&mut self, pack: u32, places: Vec<Place>) {
+        if self.holds(pack) || places.len() > CHUNKS_MAX {
+            return;
+        }
+        while self.places.len() + places.len() > CHUNKS_MAX {
+            let Some((_, names)) = self.packs.pop_front() else { break };
+            for name in names {
+                self.places.remove(&name);
+            }
+        }
+        self.packs.push_back((pack, places.iter().map(|place| place.name).collect()));
+        self.places.extend(places.into_iter().map(|place| (place.name, (place, pack))));
+    }
+}
