@@ -5,6 +5,7 @@
 
 mod data;
 mod engine;
+pub(crate) mod index;
 mod measure;
 mod report;
 pub(crate) mod serve;

@@ -53,6 +53,8 @@ cargo xtask COMMAND
            --patient obeys Retry-After, --bare leaves openssl out
   bench vaults
            [--only follow,rewrap,revoke] [--vaults N] [--points N] [--binary FILE]: changes of keys
+  bench index
+           [--objects 1,10]: an index of so many times 1,048,576 synthetic chunks
   crash    [--keys|--vaults] [--kills N] [--seed N] [--custody FILE] [--work DIR]: kill -9 in every
            phase; with --keys of a server that changes keys, with --vaults what wraps vaults
   flood    [--connections N] [--custody FILE] [--work DIR]: so many idle TLS connections at once
@@ -63,7 +65,7 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let command = arguments.next().unwrap_or_default();
     let mut arguments = arguments.peekable();
-    let part = ["serve", "vaults"].into_iter().find(|part| {
+    let part = ["index", "serve", "vaults"].into_iter().find(|part| {
         command == "bench" && arguments.next_if(|argument| argument == part).is_some()
     });
     let command = part.map_or(command, |part| format!("bench {part}"));
@@ -79,6 +81,7 @@ fn main() -> ExitCode {
 fn run(command: &str, options: &Options) -> Result<(), Failure> {
     match command {
         "bench" => return bench::run(options),
+        "bench index" => return bench::index::run(options),
         "bench serve" => return bench::serve::run(options),
         "bench vaults" => return bench::vaults::run(options),
         "crash" => return crash::run(options),

@@ -16,6 +16,8 @@ mod index_object;
 mod listing;
 pub mod log;
 mod marker;
+#[cfg(feature = "measure")]
+pub mod measure;
 mod object;
 mod pack;
 mod point;

@@ -1,0 +1,131 @@
+//! What the index of a large repository costs: making its runs, opening it, looking chunks up, memory.
+//!
+//! `index fill FOLDER OBJECTS` writes index objects of 1,048,576 chunks each, `index measure FOLDER
+//! OBJECTS` measures in a process of its own and prints one line. `cargo xtask bench index` runs both.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a measurement"
+)]
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use custody_ambient::{Clock, Entropy};
+use custody_blob_store::{BlobStore, DiskStore};
+use custody_envelope::{Failover, KeyAccess, KeyTarget, VaultKeys, WrapAlgorithm, WrapKey, create};
+use custody_names::VaultGuid;
+use custody_repository::log::{EntryHash, KeyholderAuthenticator, ProcHost, TrustedServers};
+use custody_repository::measure::{CHUNKS_AN_OBJECT, add_chunks, open_index};
+use custody_repository::{IndexLimits, Repository, RepositoryParts};
+use custody_test_world::keks::MemoryKeks;
+use custody_test_world::{FixedClock, SeededEntropy};
+
+/// Chunks looked up.
+const LOOK_UPS: u64 = 200_000;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let mut arguments = arguments.iter().map(String::as_str).filter(|one| *one != "--bench");
+    match (arguments.next(), arguments.next(), arguments.next()) {
+        (Some("fill"), Some(folder), Some(objects)) => {
+            fill(Path::new(folder), objects.parse().unwrap());
+        }
+        (Some("measure"), Some(folder), Some(objects)) => {
+            measure(Path::new(folder), objects.parse().unwrap());
+        }
+        _ => println!("index fill|measure FOLDER OBJECTS"),
+    }
+}
+
+/// The same keys in both processes: nothing but their random bytes makes them.
+fn world() -> (VaultKeys, Vec<u8>, Arc<FixedClock>) {
+    let clock = Arc::new(FixedClock::at_text("2026-11-22T06:00:00Z"));
+    let keks = MemoryKeks::new();
+    let key = keks.add_version("kv1", "k1");
+    let target = KeyTarget {
+        keys: vec![WrapKey { key, algorithm: WrapAlgorithm::RsaOaep256 }],
+        infrastructure: Vec::new(),
+        failover: Failover::Stop,
+    };
+    let the_clock: Arc<dyn Clock> = clock.clone();
+    let access = KeyAccess { keys: &keks, allowed: &|_| true, clock: &the_clock };
+    let vault = VaultGuid::from_bytes([7; 16]);
+    let (ring, keys) = create(vault, &target, &access, &SeededEntropy::new(7)).unwrap();
+    (keys, ring.encoded().to_vec(), clock)
+}
+
+fn parts(folder: &Path, seed: u64) -> (RepositoryParts, Vec<u8>) {
+    let (keys, ring, clock) = world();
+    let (store, runs) = (folder.join("store"), folder.join("cache"));
+    let parts = RepositoryParts {
+        store: Arc::new(DiskStore::create(&store).unwrap()),
+        authenticator: Arc::new(KeyholderAuthenticator::new(
+            keys.clone(),
+            TrustedServers::default(),
+        )),
+        keys,
+        cache: Some(Arc::new(move || {
+            let store: Arc<dyn BlobStore> = Arc::new(DiskStore::create(&runs)?);
+            Ok(store)
+        })),
+        index_limits: IndexLimits::default(),
+        host: Arc::new(ProcHost),
+        clock,
+        entropy: Arc::new(SeededEntropy::new(seed)) as Arc<dyn Entropy>,
+    };
+    (parts, ring)
+}
+
+fn fill(folder: &Path, objects: u64) {
+    let (parts, ring) = parts(folder, 1);
+    let repository = Repository::create(parts, &ring, EntryHash::from_bytes([3; 32])).unwrap();
+    add_chunks(&repository, 0..objects).unwrap();
+}
+
+fn measure(folder: &Path, objects: u64) {
+    let repository = Repository::open(parts(folder, 2).0, None).unwrap();
+    let watch = Instant::now();
+    drop(open_index(&repository).unwrap());
+    let made = watch.elapsed();
+    let watch = Instant::now();
+    let index = open_index(&repository).unwrap();
+    let opened = watch.elapsed();
+    let chunks = objects * CHUNKS_AN_OBJECT;
+    // Far apart, so that nothing is at hand from the look-up before.
+    let step = chunks / LOOK_UPS;
+    let timed = |first: u64, expected: bool| {
+        let watch = Instant::now();
+        for number in 0..LOOK_UPS {
+            assert_eq!(index.holds(first + number * step).unwrap(), expected);
+        }
+        watch.elapsed() / u32::try_from(LOOK_UPS).unwrap_or(u32::MAX)
+    };
+    let (absent, present) = (timed(chunks, false), timed(0, true));
+    println!(
+        "{chunks} chunks: made {}, opened {}, absent {}, present {}, peak memory {} MiB",
+        seconds(made),
+        seconds(opened),
+        micros(absent),
+        micros(present),
+        peak_kib() >> 10
+    );
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.2} s", time.as_secs_f64())
+}
+
+fn micros(time: Duration) -> String {
+    format!("{:.2} µs", time.as_secs_f64() * 1e6)
+}
+
+fn peak_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
+    line.trim().trim_end_matches(" kB").parse().unwrap_or_else(|_| panic!("{line}"))
+}
