@@ -27,8 +27,9 @@ pub struct IndexLimits {
 
 impl Default for IndexLimits {
     fn default() -> Self {
-        // 64 MiB in all: a quarter is left for packs, blocks and what lies near.
-        Self { memory_bytes: 48 << 20, uncovered_bytes: 8 << 20, filter_bytes: 36 << 20 }
+        // 64 MiB in all: read into memory, an index object takes twice its size for a moment; of one on
+        // disk, a quarter is left for packs, blocks and what lies near.
+        Self { memory_bytes: 24 << 20, uncovered_bytes: 8 << 20, filter_bytes: 36 << 20 }
     }
 }
 
@@ -165,14 +166,12 @@ impl<'r> Cache<'r> {
         all: u64,
     ) -> Result<(), RepositoryError> {
         for part in uncovered.chunks(SOURCES_MAX) {
-            let mut sources = Vec::with_capacity(part.len());
-            for (id, _) in part {
-                match Stream::open(self.store, self.keys, *id) {
-                    Ok(stream) => sources.push(Source::Object(*id, Box::new(stream))),
-                    Err(error) if error.is_local() => {}
-                    Err(error) => return Err(error),
-                }
-            }
+            let sources =
+                part.iter().filter_map(|(id, _)| match Stream::open(self.store, self.keys, *id) {
+                    Ok(stream) => Some(Ok(Source::Object(*id, Box::new(stream)))),
+                    Err(error) if error.is_local() => None,
+                    Err(error) => Some(Err(error)),
+                });
             let chunks = part.iter().map(|(_, bytes)| bytes / BYTES_A_CHUNK).sum();
             runs.extend(self.make_run(sources, live, (chunks, all))?);
         }
@@ -187,15 +186,15 @@ impl<'r> Cache<'r> {
         }
         let merged = runs.get(..count.min(SOURCES_MAX)).unwrap_or_default();
         if merged.len() > 1 {
-            let sources = merged.iter().map(Source::Run).collect();
+            let sources = merged.iter().map(|run| Ok(Source::Run(run)));
             self.make_run(sources, live, (chunks, all))?;
         }
         Ok(())
     }
 
-    fn make_run(
+    fn make_run<'s>(
         &self,
-        sources: Vec<Source<'_>>,
+        sources: impl Iterator<Item = Result<Source<'s>, RepositoryError>>,
         live: &BTreeSet<ObjectId>,
         (chunks, all): (u64, u64),
     ) -> Result<Option<Run<'r>>, RepositoryError> {

@@ -33,15 +33,17 @@ struct Reading<'s> {
 }
 
 /// Writes a run of the live packs that these sources describe; what several describe is taken once.
-pub(super) fn merge(
-    sources: Vec<Source<'_>>,
+pub(super) fn merge<'s>(
+    sources: impl Iterator<Item = Result<Source<'s>, RepositoryError>>,
     live: &BTreeSet<ObjectId>,
     mut writer: RunWriter<'_>,
 ) -> Result<(), RepositoryError> {
     let mut covered = BTreeSet::new();
     let mut known = HashSet::new();
-    let mut readings = Vec::with_capacity(sources.len());
+    let mut readings = Vec::new();
+    // One after the other: each gives its table away before the next is opened.
     for source in sources {
+        let source = source?;
         match &source {
             Source::Object(id, _) => drop(covered.insert(*id)),
             Source::Run(run) => covered.extend(&run.covered),
