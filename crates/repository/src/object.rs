@@ -1,5 +1,7 @@
 //! Names of immutable objects: the SHA-256 of their bytes.
 
+use std::collections::BTreeSet;
+
 use aws_lc_rs::digest;
 use custody_blob_store::{BlobName, BlobStore, Creation};
 use data_encoding::HEXLOWER;
@@ -79,6 +81,16 @@ pub(crate) fn put(
     } else {
         Err(RepositoryError::damaged(name, "the store does not hold what it was given"))
     }
+}
+
+/// The objects of a family that the store lists.
+pub(crate) fn listed(
+    store: &dyn BlobStore,
+    family: Family,
+) -> Result<BTreeSet<ObjectId>, RepositoryError> {
+    let mut found = BTreeSet::new();
+    store.list(family.prefix(), &mut |name, _| found.extend(family.id_in(&name)))?;
+    Ok(found)
 }
 
 /// Said of an object that is not there.

@@ -147,8 +147,11 @@ impl Repository {
                 | LogError::Absent
                 | LogError::Store(StoreError::Device(_))),
             ) => {
-                let found = survey(&parts.log())?;
-                LogAccess::Damaged(Arc::new(found.history), error)
+                let mut found = survey(&parts.log())?.history;
+                // The entries that name these may be the ones that are damaged.
+                let stored = |family| object::listed(&*parts.store, family);
+                found.adopt(stored(Family::Pack)?, stored(Family::Index)?);
+                LogAccess::Damaged(Arc::new(found), error)
             }
             Err(error) => return Err(error.into()),
         };

@@ -2,14 +2,18 @@
 
 use std::path::Path;
 
-use super::{TESTS, once};
+use super::once;
 use crate::failure::Failure;
 use crate::packages;
 use crate::process::{command, root, run, runs};
 
-/// The environments: a folder below cargo's target folder, and the folder beside the tests whose
+/// The environments: a folder below cargo's target folder, and the folder whose
 /// `requirements.txt` it is made from.
-const ENVIRONMENTS: [(&str, &str); 2] = [("python-az", "az"), ("python-sdk", "python")];
+const ENVIRONMENTS: [(&str, &str); 3] = [
+    ("python-az", "crates/custody/tests/clients/az"),
+    ("python-sdk", "crates/custody/tests/clients/python"),
+    ("python-reader", "tests/reader"),
+];
 
 /// Makes sure of the modules that make environments; Debian parts them from Python itself.
 pub(super) fn ensure_modules() -> Result<(), Failure> {
@@ -22,7 +26,7 @@ pub(super) fn ensure_modules() -> Result<(), Failure> {
 /// Makes the environments that are missing or were made from other requirements.
 pub(super) fn ensure(target: &Path) -> Result<(), Failure> {
     for (name, pinned) in ENVIRONMENTS {
-        let requirements = root().join(TESTS).join(pinned).join("requirements.txt");
+        let requirements = root().join(pinned).join("requirements.txt");
         let folder = target.join(name);
         once(&folder, &requirements, "requirements.txt", || make(&folder, &requirements))?;
     }

@@ -219,6 +219,13 @@ impl History {
         known.into_iter().filter(|point| !is_here(point)).copied().collect()
     }
 
+    /// Takes these packs and index objects for named, whatever the entries say: to restore by, when
+    /// the entry that names them cannot be read. Never to append or prune by.
+    pub(crate) fn adopt(&mut self, packs: BTreeSet<ObjectId>, indexes: BTreeSet<ObjectId>) {
+        self.packs.extend(packs);
+        self.indexes.extend(indexes.into_iter().map(|index| (index, 0)));
+    }
+
     /// The state as a checkpoint carries it.
     pub(super) fn to_checkpoint(&self) -> Result<Checkpoint, LogError> {
         Ok(Checkpoint { state: encode(self)?.into() })

@@ -11,6 +11,7 @@
 mod bad_sectors;
 mod check;
 mod damage;
+mod every_byte;
 mod index_cache;
 mod log;
 mod pauses;
