@@ -11,6 +11,8 @@
 mod bad_sectors;
 mod check;
 mod damage;
+mod diff;
+mod find;
 mod index_cache;
 mod log;
 mod pauses;
