@@ -20,6 +20,7 @@ mod human;
 mod in_process;
 mod items;
 mod jobs;
+mod lines;
 mod local_socket;
 pub mod machine;
 mod new_file;

@@ -26,6 +26,10 @@ pub(crate) const RESTORE: Action = Action { name: "restore", permission: "restor
 pub(crate) const BROWSE: Action = Action { name: "browse", permission: "restore/action" };
 /// Sends a file of a recovery point.
 pub(crate) const CONTENT: Action = Action { name: "content", permission: "restore/action" };
+/// Says what differs between two recovery points.
+pub(crate) const DIFF: Action = Action { name: "diff", permission: "restore/action" };
+/// Says which recovery points hold what matches a pattern.
+pub(crate) const FIND: Action = Action { name: "find", permission: "restore/action" };
 /// Gives recovery points up.
 pub(crate) const FORGET: Action = Action { name: "forget", permission: "forget/action" };
 

@@ -36,5 +36,6 @@ pub use error::{source_code, target_code};
 pub use folder_source::{FolderOptions, FolderSource};
 pub use folder_target::{FolderTarget, TargetOptions};
 pub use marker::Marker;
+pub use patterns::PathPattern;
 pub use policy::{Overwrite, OwnerPolicy};
 pub use summary::{LeftOut, LeftOutReason, WalkSummary};

@@ -15,6 +15,7 @@ mod processes;
 mod release;
 mod rescue;
 mod restore;
+mod search;
 mod serve;
 mod served;
 mod site;
