@@ -53,6 +53,7 @@ mod runner;
 pub mod search;
 mod service_principals;
 mod sign_in;
+mod streams;
 mod tasks;
 mod transfer;
 mod unsent;

@@ -19,5 +19,6 @@ mod search;
 mod serve;
 mod served;
 mod site;
+mod streams;
 mod tree;
 mod vaults;
