@@ -115,3 +115,53 @@ fn what_may_not_be_whole_makes_no_point() {
     site.fails(&["protect", "--stdin", "dump.sql", "folder"], 2, "cannot be used with");
     site.fails(&["protect", "--stdin-command", "true"], 2, "--stdin");
 }
+
+/// Whoever gives the stream is killed in the middle of it: the server gives the backup up by itself.
+#[test]
+fn a_stream_that_breaks_off_makes_no_point() {
+    let site = Site::new();
+    let _served = Served::start(&site, &[]);
+    assert_eq!(pipe(&site, b"all of it", &["protect", "--stdin", "dump.sql"]).code, 0);
+    let mut command = site.command(&["protect", "--stdin", "dump.sql", "--progress", "json"]);
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(&noise(2, 2_000_000)).unwrap();
+    // The first line of progress tells that the job has begun.
+    std::io::Read::read_exact(child.stderr.as_mut().unwrap(), &mut [0]).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let jobs = loop {
+        let jobs = site.json(&["job", "list"]);
+        let running =
+            jobs.as_array().unwrap().iter().any(|job| job["properties"]["status"] == "InProgress");
+        if !running {
+            break jobs.to_string();
+        }
+    };
+    assert!(jobs.contains("Failed"), "{jobs}");
+    assert_eq!(points(&site), 1);
+    assert_eq!(site.ok(&["cat", "dump.sql", "dump.sql"]), b"all of it");
+}
+
+/// Nothing comes and nothing ends: whoever stops the job does not wait for it.
+#[test]
+fn a_stream_that_gives_nothing_can_be_stopped() {
+    let site = Site::new();
+    let _served = Served::start(&site, &[]);
+    let mut command = site.command(&["protect", "--stdin", "dump.sql"]);
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    let stdin = child.stdin.take().unwrap();
+    let id = loop {
+        let running =
+            site.json(&["job", "list", "--status", "InProgress", "--operation", "Backup"]);
+        if let Some(id) = running[0]["name"].as_str() {
+            break id.to_owned();
+        }
+    };
+    site.ok(&["job", "stop", "-n", &id]);
+    let ran = Ran::of(child.wait_with_output().unwrap());
+    drop(stdin);
+    assert_eq!(ran.code, 130, "{}", ran.stderr);
+    assert_eq!(points(&site), 0);
+    assert_tidy(&site);
+}
