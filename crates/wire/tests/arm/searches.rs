@@ -11,7 +11,7 @@ fn two_points(kind: Kind) -> Protected {
     let protected = Protected::new(kind, json!({}));
     let source = protected.folders.path().join("documents");
     assert_eq!(protected.backup().status, 202);
-    protected.world.clock.advance(std::time::Duration::from_secs(60));
+    protected.world.clock.advance(std::time::Duration::from_mins(1));
     fs::write(source.join("answer"), "dear writer").unwrap();
     fs::write(source.join("letter"), "dear reader, again").unwrap();
     assert_eq!(protected.backup().status, 202);

@@ -190,26 +190,30 @@ fn frame(socket: &mut UnixStream, bytes: &[u8]) -> Result<(), Fault> {
 impl Fault {
     /// The error for it, unless the backup's own says more.
     fn explained(self) -> Option<CliError> {
-        let (code, message, fix) = match self {
+        let code = self.code()?;
+        let (what, fix) = match self {
             Self::Refused => return None,
             Self::Empty => (
-                "StdinEmpty",
-                "the standard input was empty, as it is when the command before it failed; no \
-                 recovery point was made"
+                "the standard input was empty, as it is when the command before it failed"
                     .to_owned(),
                 "--stdin-command COMMAND takes an empty stream if the command ends well",
             ),
-            Self::Unreadable(why) => (
-                "StdinUnreadable",
-                format!("the stream cannot be read: {why}; no recovery point was made"),
-                "repeat it",
-            ),
-            Self::Command { name, how } => (
-                "StdinCommandFailed",
-                format!("{name} {how}; no recovery point was made"),
-                "put the command right, then repeat it",
-            ),
+            Self::Unreadable(why) => (format!("the stream cannot be read: {why}"), "repeat it"),
+            Self::Command { name, how } => {
+                (format!("{name} {how}"), "put the command right, then repeat it")
+            }
         };
+        let message = format!("{what}; no recovery point was made");
         Some(CliError::Producer { code, message, fix: fix.to_owned() })
+    }
+
+    /// The stable code, of those that have one.
+    fn code(&self) -> Option<&'static str> {
+        match self {
+            Self::Refused => None,
+            Self::Empty => Some("StdinEmpty"),
+            Self::Unreadable(_) => Some("StdinUnreadable"),
+            Self::Command { .. } => Some("StdinCommandFailed"),
+        }
     }
 }
