@@ -83,6 +83,8 @@ pub(crate) enum Command {
     Restore(commands::restore::Options),
     Ls(commands::ls::Options),
     Cat(commands::cat::Options),
+    Diff(commands::diff::Options),
+    Find(commands::find::Options),
     Verify(commands::verify::Options),
     Forget(commands::forget::Options),
     Prune(commands::prune::Options),

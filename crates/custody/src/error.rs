@@ -75,6 +75,16 @@ pub enum CliError {
     /// A passphrase is needed and there is none.
     #[error("a passphrase is needed: {0}")]
     PassphraseMissing(String),
+    /// What a stream is to be made of failed, so that it is not the whole.
+    #[error("{message}")]
+    Producer {
+        /// Stable code.
+        code: &'static str,
+        /// What failed.
+        message: String,
+        /// The command that mends it.
+        fix: String,
+    },
     /// A stream ended before its end.
     #[error("the content broke off: {0}")]
     BrokenOff(io::Error),
@@ -100,7 +110,7 @@ impl CliError {
             Self::Path { reason, .. } if reason.kind() == io::ErrorKind::NotFound => "PathNotFound",
             Self::Path { .. } => "PathNotReadable",
             Self::NotFound { .. } => "NotFound",
-            Self::Conflict { code, .. } => code,
+            Self::Conflict { code, .. } | Self::Producer { code, .. } => code,
             Self::Configuration { .. } => "ConfigurationInvalid",
             Self::ConfirmationMissing(_) => "ConfirmationMissing",
             Self::PassphraseMissing(_) => "PassphraseMissing",
@@ -117,7 +127,9 @@ impl CliError {
         match self {
             Self::Server(error) => error.fix.as_deref(),
             Self::Start { fix, .. } => fix.as_deref(),
-            Self::NotFound { fix, .. } | Self::Conflict { fix, .. } => Some(fix),
+            Self::NotFound { fix, .. }
+            | Self::Conflict { fix, .. }
+            | Self::Producer { fix, .. } => Some(fix),
             Self::ConfirmationMissing(_) => Some("add --yes to the same command"),
             Self::PassphraseMissing(_) => {
                 Some("add --passphrase-file FILE or set CUSTODY_PASSPHRASE_FILE")

@@ -157,6 +157,53 @@ pub(crate) fn only_item(context: &Context<'_>, option: &VaultOption) -> Result<I
     }
 }
 
+/// The item that has these recovery points: the named one, the only one there is, or the one that
+/// has a point whose id begins so.
+pub(crate) fn item_of_points(
+    context: &Context<'_>,
+    option: &VaultOption,
+    item: Option<&str>,
+    points: &[String],
+) -> Result<Item, CliError> {
+    if let Some(name) = item {
+        return find_item(context, option, name);
+    }
+    let mut items = all_items(context, option, Which::Protected)?;
+    if items.len() > 1 {
+        let mut having = Vec::new();
+        for item in items {
+            if has_one_of(context, &item, points)? {
+                having.push(item);
+            }
+        }
+        items = having;
+    }
+    match (items.pop(), items.len()) {
+        (Some(item), 0) => Ok(item),
+        (Some(_), _) => Err(CliError::Usage(
+            "several items have such recovery points: say --item NAME".to_owned(),
+        )),
+        (None, _) => Err(CliError::NotFound {
+            message: format!(
+                "no item has a recovery point {}; a time or latest needs --item NAME",
+                terminal::line(&points.join(" or "))
+            ),
+            fix: "custody points".to_owned(),
+        }),
+    }
+}
+
+/// Whether the id of a point of the item begins with one of these texts.
+fn has_one_of(context: &Context<'_>, item: &Item, texts: &[String]) -> Result<bool, CliError> {
+    let listed = context.client()?.list(&format!("{}/recoveryPoints", item.id))?;
+    let ids = listed.iter().filter_map(|point| point.get("name").and_then(Value::as_str));
+    let is_meant = |id: &str| {
+        let begins = |text: &String| !text.is_empty() && id.starts_with(&text.to_ascii_lowercase());
+        texts.iter().any(begins)
+    };
+    Ok(ids.into_iter().any(is_meant))
+}
+
 /// A recovery point as the server takes it: times that people write become RFC 3339.
 pub(crate) fn point(context: &Context<'_>, text: &str) -> String {
     human::parse_time(text, &context.world.time_zone)

@@ -20,6 +20,7 @@ mod human;
 mod in_process;
 mod items;
 mod jobs;
+mod lines;
 mod local_socket;
 pub mod machine;
 mod new_file;
@@ -48,7 +49,7 @@ use output::Outcome;
 pub use documentation::{cli_markdown, exit_codes_markdown};
 pub use error::CliError;
 pub use in_process::{AskPassphrase, Installations, LoneRepository, Machine, Place, SealKind};
-pub use surroundings::{AskOnTerminal, ReadVariable, Surroundings, Terminals};
+pub use surroundings::{AskOnTerminal, OpenStream, ReadVariable, Surroundings, Terminals};
 
 /// Runs the command line in these surroundings and says how the process ends.
 pub fn run(world: &Surroundings) -> ExitCode {

@@ -51,6 +51,31 @@ impl LocalSocket {
     }
 }
 
+/// The socket through which a running backup is given a stream; it is the data folder owner's, who
+/// may run the server.
+pub(crate) fn bind_stream(data_folder: &Path, id: &str) -> io::Result<(LocalSocket, UnixListener)> {
+    let near = Near::of(data_folder)?;
+    let name = format!("stream-{id}.sock");
+    let listener = UnixListener::bind(near.path(&name))?;
+    let place = data_folder.join(&name);
+    let socket = LocalSocket { identity: identity(&place)?, place };
+    let owner = fs::metadata(data_folder)?;
+    let own = fs::symlink_metadata(&socket.place)?;
+    if owner.uid() != own.uid() {
+        std::os::unix::fs::lchown(&socket.place, Some(owner.uid()), Some(owner.gid()))?;
+    }
+    Ok((socket, listener))
+}
+
+impl LocalSocket {
+    /// Connects to it, as others do.
+    pub(crate) fn connect(&self) -> io::Result<UnixStream> {
+        let folder = self.place.parent().ok_or(io::ErrorKind::NotFound)?;
+        let name = self.place.file_name().ok_or(io::ErrorKind::NotFound)?;
+        UnixStream::connect(Near::of(folder)?.path(&name.to_string_lossy()))
+    }
+}
+
 impl Drop for LocalSocket {
     fn drop(&mut self) {
         // Another server may have put its own there meanwhile.

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::io::IsTerminal;
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -28,6 +29,11 @@ pub fn surroundings() -> std::io::Result<Surroundings> {
         stdout: RefCell::new(Box::new(std::io::stdout())),
         stderr: RefCell::new(Box::new(std::io::stderr())),
         stdin: RefCell::new(Box::new(std::io::stdin().lock())),
+        open_stdin: Box::new(|| {
+            // The usual handle is locked for answers as long as the process lives.
+            let descriptor = std::io::stdin().as_fd().try_clone_to_owned()?;
+            Ok(Box::new(std::fs::File::from(descriptor)))
+        }),
         terminals: Terminals {
             stdin: std::io::stdin().is_terminal(),
             stdout: std::io::stdout().is_terminal(),

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::ffi::OsString;
-use std::io::{BufRead, Write};
+use std::io::{BufRead, Read, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -16,6 +16,9 @@ use crate::in_process::Installations;
 pub type ReadVariable = dyn Fn(&str) -> Option<OsString>;
 /// Shows a prompt and reads a line without showing it.
 pub type AskOnTerminal = dyn Fn(&str) -> std::io::Result<Zeroizing<String>>;
+
+/// Opens a stream of bytes.
+pub type OpenStream = dyn Fn() -> std::io::Result<Box<dyn Read + Send>>;
 
 /// The process around a run.
 pub struct Surroundings {
@@ -31,6 +34,8 @@ pub struct Surroundings {
     pub stderr: RefCell<Box<dyn Write>>,
     /// Answers come from here.
     pub stdin: RefCell<Box<dyn BufRead>>,
+    /// Opens the standard input as a stream of bytes for another thread to read.
+    pub open_stdin: Box<OpenStream>,
     /// Which of the three are a terminal.
     pub terminals: Terminals,
     /// The operating system's name of whoever runs the command, for the ledger.

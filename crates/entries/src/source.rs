@@ -54,6 +54,11 @@ pub trait Content: Send {
 
     /// The path below the source, for warnings.
     fn path(&self) -> &[u8];
+
+    /// Whether it is a stream: it can be read once, and only its end shows how long it is.
+    fn is_stream(&self) -> bool {
+        false
+    }
 }
 
 /// What comes next in a file.

@@ -26,6 +26,10 @@ pub(crate) const RESTORE: Action = Action { name: "restore", permission: "restor
 pub(crate) const BROWSE: Action = Action { name: "browse", permission: "restore/action" };
 /// Sends a file of a recovery point.
 pub(crate) const CONTENT: Action = Action { name: "content", permission: "restore/action" };
+/// Says what differs between two recovery points.
+pub(crate) const DIFF: Action = Action { name: "diff", permission: "restore/action" };
+/// Says which recovery points hold what matches a pattern.
+pub(crate) const FIND: Action = Action { name: "find", permission: "restore/action" };
 /// Gives recovery points up.
 pub(crate) const FORGET: Action = Action { name: "forget", permission: "forget/action" };
 
@@ -113,16 +117,21 @@ fn backup_input(
         .map(Timestamp::deserialize)
         .transpose()
         .map_err(|error| Refusal::bad_request(format!("recoveryPointExpiryTimeInUTC: {error}")))?;
+    let stream = body.get("stream").filter(|stream| !stream.is_null());
+    let stream = stream
+        .map(String::deserialize)
+        .transpose()
+        .map_err(|error| Refusal::bad_request(format!("stream: {error}")))?;
     let tag = body.pointer("/backupRuleOptions/triggerOption/retentionTagOverride");
     let Some(tag) = tag.and_then(Value::as_str).filter(|tag| !tag.is_empty()) else {
-        return Ok(BackupInput { keep_until });
+        return Ok(BackupInput { keep_until, stream });
     };
     let policy = match &item.policy {
         Some(policy) => world.record(policy)?,
         None => None,
     };
     let policy = policy.ok_or_else(|| tag_not_found(tag))?;
-    Ok(BackupInput { keep_until: Some(Policy::tagged_until(policy, tag, now)?) })
+    Ok(BackupInput { keep_until: Some(Policy::tagged_until(policy, tag, now)?), stream })
 }
 
 fn to_json(value: &impl Serialize) -> Result<Value, Refusal> {

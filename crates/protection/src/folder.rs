@@ -9,6 +9,9 @@ const PATHS_MAX: usize = 64;
 /// Most patterns in one item.
 const PATTERNS_MAX: usize = 1_000;
 
+/// Longest name of a file, in bytes.
+const FILE_NAME_BYTES_MAX: usize = 255;
+
 /// A path on this machine: text where it is UTF-8, else its bytes in base64.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -57,12 +60,23 @@ pub struct FolderSource {
     pub one_file_system: bool,
     /// Whether to leave out folders marked by a `CACHEDIR.TAG`.
     pub exclude_caches: bool,
+    /// The name of the one file that the item is, if it is no folder but a stream that each backup
+    /// is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream: Option<String>,
 }
 
 impl FolderSource {
     /// Refuses what no backup could read.
     pub(crate) fn check(&self) -> Result<(), Refusal> {
         let wrong = |text: String| Refusal::new(400, "InvalidSource", text);
+        if let Some(name) = &self.stream {
+            let alone = Self { stream: self.stream.clone(), ..Self::default() };
+            if is_file_name(name) && *self == alone {
+                return Ok(());
+            }
+            return Err(wrong("a stream has the name of a file and nothing else".to_owned()));
+        }
         if self.paths.is_empty() || self.paths.len() > PATHS_MAX {
             return Err(wrong(format!("an item takes 1 to {PATHS_MAX} paths")));
         }
@@ -77,4 +91,10 @@ impl FolderSource {
         }
         Ok(())
     }
+}
+
+/// Whether a folder can hold a file of this name.
+fn is_file_name(name: &str) -> bool {
+    let fits = (1..=FILE_NAME_BYTES_MAX).contains(&name.len()) && name != "." && name != "..";
+    fits && !name.contains(['/', '\0'])
 }

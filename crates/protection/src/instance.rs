@@ -55,6 +55,8 @@ impl Kind for BackupInstance {
         actions::RESTORE,
         actions::BROWSE,
         actions::CONTENT,
+        actions::DIFF,
+        actions::FIND,
         actions::FORGET,
         Action { name: "validateRestore", permission: "validateRestore/action" },
         Action { name: "stopProtection", permission: "stopProtection/action" },

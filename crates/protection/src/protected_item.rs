@@ -79,6 +79,8 @@ impl Kind for ProtectedItem {
         actions::RESTORE,
         actions::BROWSE,
         actions::CONTENT,
+        actions::DIFF,
+        actions::FIND,
         actions::FORGET,
     ];
 

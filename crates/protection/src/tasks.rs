@@ -31,6 +31,9 @@ pub struct BackupInput {
     /// Until when its point is kept; none leaves that to the item's policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_until: Option<Timestamp>,
+    /// The stream that is to be read, for an item that is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream: Option<String>,
 }
 
 /// What an expiry or a tiering is told.

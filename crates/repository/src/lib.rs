@@ -10,7 +10,9 @@ mod check;
 mod chunk;
 mod compress;
 mod content;
+mod diff;
 mod error;
+mod find;
 mod index;
 mod index_object;
 mod listing;
@@ -37,7 +39,9 @@ pub use backup::{BackupOptions, CommittedPoint};
 pub use check::{
     Assurance, CheckLevel, CheckReport, FILES_NAMED_MAX, LostFile, Problem, check_without_keys,
 };
+pub use diff::{Aspect, Change, DiffTotals, Tally};
 pub use error::RepositoryError;
+pub use find::{FindTotals, Found, Lead, Search, Span};
 pub use index::cache::IndexLimits;
 pub use marker::{FORMAT, Marker};
 pub use point::{Counts, Point, PointId, PointWarning, WARNINGS_MAX};

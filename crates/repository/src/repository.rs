@@ -257,14 +257,10 @@ impl Repository {
         id: PointId,
         read: impl FnOnce(&Point, &ChunkReader<'_>) -> Result<T, RepositoryError>,
     ) -> Result<T, RepositoryError> {
-        let history = self.history()?;
-        if !history.points().contains_key(&id.0) {
-            return Err(RepositoryError::PointNotFound(id.to_string()));
-        }
-        let point = self.point(id)?;
-        let index = self.open_index(&history, &BTreeSet::new())?;
-        let reader = ChunkReader::new(&*self.parts.store, self.keys(), &self.knife, &*index);
-        read(&point, &reader)
+        self.read_points(&[id], |points, reader| match points {
+            [point] => read(point, reader),
+            _ => Err(RepositoryError::Bug("one point was asked for")),
+        })
     }
 
     pub(crate) fn keys(&self) -> Keys<'_> {
@@ -463,7 +459,11 @@ fn clear_dead_attempt(store: &dyn BlobStore) -> Result<(), RepositoryError> {
 }
 
 /// The entry at `path` below a point's top.
-fn find(point: &Point, path: &[u8], reader: &ChunkReader<'_>) -> Result<Node, RepositoryError> {
+pub(crate) fn find(
+    point: &Point,
+    path: &[u8],
+    reader: &ChunkReader<'_>,
+) -> Result<Node, RepositoryError> {
     let mut content = point.root.clone();
     let mut found = None;
     for name in path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use custody_entries::{Entry, FileWriter, Landing, Target, Warning};
+use custody_entries::{Entry, EntryName, FileWriter, Landing, Target, Warning};
 use custody_envelope::VaultKeys;
 
 use crate::RepositoryError;
@@ -162,7 +162,7 @@ impl Walk<'_, '_> {
                 }
                 continue;
             };
-            let path = below(&level.path, &entry);
+            let path = below(&level.path, &entry.name);
             match body {
                 Body::Folder(content) => {
                     if let Some(nodes) = self.enter(&entry, &content, &path)? {
@@ -382,12 +382,12 @@ impl Gate {
 }
 
 /// The path of an entry in the folder at `path`.
-pub(crate) fn below(path: &[u8], entry: &Entry) -> Vec<u8> {
+pub(crate) fn below(path: &[u8], name: &EntryName) -> Vec<u8> {
     let mut below = path.to_vec();
     if !below.is_empty() {
         below.push(b'/');
     }
-    below.extend_from_slice(entry.name.as_bytes());
+    below.extend_from_slice(name.as_bytes());
     below
 }
 

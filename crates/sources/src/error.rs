@@ -15,6 +15,8 @@ pub mod source_code {
     pub const PATTERN_INVALID: &str = "SourcePatternInvalid";
     /// A path to protect is custody's own data, seal or repository.
     pub const IS_OWN: &str = "SourceIsOwn";
+    /// A stream ended before its end.
+    pub const STREAM_BROKEN: &str = "SourceStreamBroken";
     /// An entry was left out because it cannot be read.
     pub const ENTRY_UNREADABLE: &str = "SourceEntryUnreadable";
     /// An entry was left out because it was removed or replaced meanwhile.

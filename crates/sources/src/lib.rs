@@ -1,4 +1,4 @@
-//! What can be read and restored: folders.
+//! What can be read and restored: folders, and streams as files of their own.
 //!
 //! [`FolderSource`] walks one or several paths and tells a [`custody_entries::Sink`] what it
 //! finds; [`FolderTarget`] gives it back. Both treat the tree as hostile: someone else may swap
@@ -26,6 +26,7 @@ mod restoration;
 mod site;
 mod special;
 mod status;
+mod stream;
 mod summary;
 mod tally;
 mod temporary;
@@ -36,5 +37,7 @@ pub use error::{source_code, target_code};
 pub use folder_source::{FolderOptions, FolderSource};
 pub use folder_target::{FolderTarget, TargetOptions};
 pub use marker::Marker;
+pub use patterns::PathPattern;
 pub use policy::{Overwrite, OwnerPolicy};
+pub use stream::{FRAME_BYTES_MAX, StreamFault, StreamSource};
 pub use summary::{LeftOut, LeftOutReason, WalkSummary};

@@ -36,6 +36,32 @@ impl Patterns {
     }
 }
 
+/// One pattern to find entries by, in the words of those that leave entries out.
+pub struct PathPattern(Patterns);
+
+impl PathPattern {
+    /// Parses a pattern as gitignore(5) has them, relative to the top of what is looked into.
+    ///
+    /// # Errors
+    /// [`source_code::PATTERN_INVALID`], also for what could match nothing: a comment, an exception.
+    pub fn parse(pattern: &str) -> Result<Self, SourceError> {
+        let patterns = Patterns::parse(&[pattern.to_owned()], &[])?;
+        if patterns.matcher.num_ignores() == 0 {
+            return Err(SourceError {
+                code: source_code::PATTERN_INVALID,
+                message: format!("pattern {pattern:?} matches nothing"),
+            });
+        }
+        Ok(Self(patterns))
+    }
+
+    /// Whether the entry at `path` below the top is meant. What lies in a folder that is meant is
+    /// not, unless the pattern says so too.
+    pub fn matches(&self, path: &[u8], is_folder: bool) -> bool {
+        self.0.exclude(path, is_folder)
+    }
+}
+
 fn invalid(pattern: &str, error: &ignore::Error) -> SourceError {
     SourceError {
         code: source_code::PATTERN_INVALID,
@@ -73,6 +99,24 @@ mod tests {
         check(&[r"\#a"], &[], b"#a", false, true);
         check(&["caf?"], &[], b"caf\xe9", false, true);
         check(&["*"], &[], b"\xff\n\x1b", false, true);
+    }
+
+    #[test]
+    fn a_pattern_finds_what_it_would_leave_out() {
+        let check = |pattern: &str, path: &[u8], is_folder: bool, expected: bool| {
+            let found = PathPattern::parse(pattern).unwrap().matches(path, is_folder);
+            assert_eq!(found, expected, "{pattern} {path:?}");
+        };
+        check("*.txt", b"a/b/june.txt", false, true);
+        check("letters", b"docs/letters", true, true);
+        check("letters", b"docs/letters/june.txt", false, false);
+        check("letters/**", b"letters/june.txt", false, true);
+        check("/letters", b"docs/letters", true, false);
+        check("letters/", b"docs/letters", false, false);
+        for nothing in ["", "# a comment", "!june.txt", "a["] {
+            let error = PathPattern::parse(nothing).err().unwrap();
+            assert_eq!(error.code, source_code::PATTERN_INVALID, "{nothing}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use custody_directory::UserAssignedIdentity;
 use custody_names::{OperationId, ResourceId};
 use custody_resources::{Answer, Kind as _, Refusal, Request, Verb};
-use custody_worker::{Platform, dry_run, key_health, look};
+use custody_worker::{Platform, dry_run, key_health, look, search};
 use http::{HeaderValue, Method, Response, header};
 use serde_json::{Value, json};
 
@@ -131,6 +131,8 @@ fn look_into(
         "probekey" => key_health::probe(platform, &request.id)?,
         "validateforbackup" => look::validate_backup(platform, request)?,
         "content" => return Ok(Some(reply::stream(look::content(platform, request)?))),
+        "diff" => return Ok(Some(reply::json_lines(search::diff(platform, request)?))),
+        "find" => return Ok(Some(reply::json_lines(search::find(platform, request)?))),
         _ => return Ok(None),
     };
     Ok(Some(reply::json(200, Some(&body))))

@@ -33,8 +33,17 @@ pub(crate) fn json(status: u16, body: Option<&Value>) -> Response<Body> {
 
 /// A stream of bytes.
 pub(crate) fn stream(body: Body) -> Response<Body> {
+    stream_of("application/octet-stream", body)
+}
+
+/// A stream of JSON values, one a line.
+pub(crate) fn json_lines(body: Body) -> Response<Body> {
+    stream_of("application/x-ndjson", body)
+}
+
+fn stream_of(kind: &'static str, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
-    let kind = header::HeaderValue::from_static("application/octet-stream");
+    let kind = header::HeaderValue::from_static(kind);
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
     response
 }

@@ -13,7 +13,7 @@ use custody_sources::{
     FolderOptions, FolderSource, FolderTarget, Marker, Overwrite, OwnerPolicy, TargetOptions,
 };
 
-use crate::Platform;
+use crate::{Platform, streams};
 
 /// What every repository begins with (docs/formats/repository.md, "Marker").
 const REPOSITORY_MARKER: (&str, &[u8]) = ("custody-repository", b"custody repository\n");
@@ -25,6 +25,9 @@ pub(crate) fn source(
     platform: &Platform,
     folder: &protection::FolderSource,
 ) -> Result<FolderSource, Refusal> {
+    if let Some(name) = &folder.stream {
+        return Err(streams::missing(name));
+    }
     let paths: Result<Vec<PathBuf>, Refusal> = folder.paths.iter().map(to_path).collect();
     let options = FolderOptions {
         exclude: folder.exclude.clone(),

@@ -1,10 +1,8 @@
 //! Requests that look and change nothing: answered at once, without a job.
 
-use std::io::{self, Read, Write};
+use std::io::Read;
 use std::sync::Arc;
-use std::thread;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
 use custody_entries::{Content, Entry, EntryKind, Flow, Sink, Source as _, Warning, display_path};
 use custody_protection::{FolderSource, ForgetRequest, Item, SourcePath};
 use custody_repository::{PointId, PointSelector, Repository, RepositoryError};
@@ -16,12 +14,10 @@ use serde_json::{Map, Value, json};
 use crate::key_access::Cause;
 use crate::vault_repository::{item_guid, keyless_log};
 use crate::vault_session::VaultSession;
-use crate::{Platform, fault, folders, tasks};
+use crate::{Platform, fault, folders, pipe, tasks};
 
 /// Entries listed by a scan; all are counted.
 const SCAN_LISTED_MAX: usize = 10_000;
-/// Pieces of a file on their way to a slow reader.
-const PIECES_WAITING: usize = 4;
 
 /// `POST …/browse`: the entries of a folder in a point.
 pub fn browse(platform: &Arc<Platform>, request: &Request<'_>) -> Result<Value, Refusal> {
@@ -53,18 +49,11 @@ pub fn content(
         let text = format!("{} is no file in this recovery point", display_path(&wanted));
         return Err(Refusal::new(400, "NotAFile", text).with_fix("custody ls ITEM PATH"));
     }
-    let (sender, receiver) = bounded(PIECES_WAITING);
-    let spawned = thread::Builder::new().name("content".into()).spawn(move || {
-        let mut output = Pieces { sender };
-        if let Err(error) = repository.read_file(point, &wanted, &mut output) {
-            let broken = io::Error::other(fault::of_repository(&error));
-            // The reader may have gone already; then nobody waits for the fault either.
-            let _ = output.sender.send(Err(broken));
-        }
+    pipe::stream(move |output| {
+        let read = repository.read_file(point, &wanted, output);
         drop(session);
-    });
-    spawned.map_err(|error| Refusal::new(503, "ServerBusy", error.to_string()))?;
-    Ok(Box::new(Pipe { receiver, piece: Vec::new(), at: 0 }))
+        read.map(drop)
+    })
 }
 
 /// `POST …/scan`: what a backup would take, without reading any content.
@@ -123,7 +112,8 @@ pub(crate) fn resolve(
     })
 }
 
-fn open(
+/// The repository that holds the points of an item; the session keeps its keys.
+pub(crate) fn open(
     platform: &Arc<Platform>,
     request: &Request<'_>,
 ) -> Result<(Item, VaultSession, Repository), Refusal> {
@@ -134,37 +124,32 @@ fn open(
     Ok((item, session, repository))
 }
 
-fn text<'b>(body: &'b Value, name: &str) -> Option<&'b str> {
+/// A field of a body that holds text.
+pub(crate) fn text<'b>(body: &'b Value, name: &str) -> Option<&'b str> {
     body.get(name).and_then(Value::as_str)
 }
 
-fn path(body: &Value) -> Result<Option<Vec<u8>>, Refusal> {
+/// The path that a body names.
+pub(crate) fn path(body: &Value) -> Result<Option<Vec<u8>>, Refusal> {
     let Some(value) = body.get("path").filter(|value| !value.is_null()) else { return Ok(None) };
     let path = SourcePath::deserialize(value)
         .map_err(|error| Refusal::bad_request(format!("path: {error}")))?;
     Ok(Some(path.bytes()?))
 }
 
-fn render(entry: &Entry) -> Value {
+/// An entry as the surface shows it.
+pub(crate) fn render(entry: &Entry) -> Value {
     let metadata = &entry.metadata;
     let mut all = Map::new();
     all.insert("name".into(), json!(SourcePath::new(entry.name.as_bytes())));
-    let kind = match &entry.kind {
-        EntryKind::File { size } => {
-            all.insert("size".into(), (*size).into());
-            "file"
-        }
-        EntryKind::Folder => "folder",
+    match &entry.kind {
+        EntryKind::File { size } => drop(all.insert("size".into(), (*size).into())),
         EntryKind::Symlink { target } => {
             all.insert("target".into(), json!(SourcePath::new(target)));
-            "symlink"
         }
-        EntryKind::Fifo => "fifo",
-        EntryKind::Socket => "socket",
-        EntryKind::BlockDevice(_) => "blockDevice",
-        EntryKind::CharDevice(_) => "charDevice",
-    };
-    all.insert("kind".into(), kind.into());
+        _ => {}
+    }
+    all.insert("kind".into(), kind(&entry.kind).into());
     all.insert("mode".into(), metadata.mode.into());
     all.insert("uid".into(), metadata.uid.into());
     all.insert("gid".into(), metadata.gid.into());
@@ -181,48 +166,16 @@ fn render(entry: &Entry) -> Value {
     Value::Object(all)
 }
 
-/// Writes into a channel.
-struct Pieces {
-    sender: Sender<io::Result<Vec<u8>>>,
-}
-
-impl Write for Pieces {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let sent = self.sender.send(Ok(bytes.to_vec()));
-        sent.map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Reads from a channel.
-struct Pipe {
-    receiver: Receiver<io::Result<Vec<u8>>>,
-    piece: Vec<u8>,
-    at: usize,
-}
-
-impl Read for Pipe {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.at == self.piece.len() {
-            match self.receiver.recv() {
-                Ok(piece) => {
-                    self.piece = piece?;
-                    self.at = 0;
-                }
-                Err(_) => return Ok(0),
-            }
-        }
-        let rest = self.piece.get(self.at..).unwrap_or_default();
-        let count = rest.len().min(buffer.len());
-        if let (Some(to), Some(from)) = (buffer.get_mut(..count), rest.get(..count)) {
-            to.copy_from_slice(from);
-        }
-        self.at += count;
-        Ok(count)
+/// A kind of entry as the surface names it.
+pub(crate) fn kind(kind: &EntryKind) -> &'static str {
+    match kind {
+        EntryKind::File { .. } => "file",
+        EntryKind::Folder => "folder",
+        EntryKind::Symlink { .. } => "symlink",
+        EntryKind::Fifo => "fifo",
+        EntryKind::Socket => "socket",
+        EntryKind::BlockDevice(_) => "blockDevice",
+        EntryKind::CharDevice(_) => "charDevice",
     }
 }
 

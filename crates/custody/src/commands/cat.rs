@@ -4,13 +4,14 @@ use std::ffi::OsString;
 use std::io::Read as _;
 
 use clap::Args;
-use custody_client::{ClientError, SourcePath};
+use custody_client::SourcePath;
 use serde_json::json;
 
 use crate::arguments::{PointOption, VaultOption};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::items;
+use crate::lines::broken_off;
 use crate::output::Outcome;
 
 /// Bytes that are passed on at a time.
@@ -50,14 +51,5 @@ pub(crate) fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, C
             Err(error) => return Err(broken_off(error)),
         };
         context.print(buffer.get(..read).unwrap_or_default())?;
-    }
-}
-
-/// The stream ends in an error where the file does not end: what was written is not the file. A
-/// transport that knows why says so with an error of its own inside.
-fn broken_off(error: std::io::Error) -> CliError {
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<ClientError>()) {
-        Some(reason) => CliError::Server(reason.clone()),
-        None => CliError::BrokenOff(error),
     }
 }

@@ -88,7 +88,7 @@ fn owner(entry: &Value, name: &str, number: &str) -> String {
 }
 
 /// A time of a file: RFC 3339, or seconds since 1970.
-fn modified(context: &Context<'_>, value: &Value) -> String {
+pub(crate) fn modified(context: &Context<'_>, value: &Value) -> String {
     let zone = &context.world.time_zone;
     match (value.as_str(), value.as_i64().map(Timestamp::from_second)) {
         (Some(text), _) => human::time(text, zone),

@@ -4,8 +4,10 @@ pub(crate) mod audit;
 pub(crate) mod backup;
 pub(crate) mod cat;
 pub(crate) mod completions;
+pub(crate) mod diff;
 pub(crate) mod drill;
 pub(crate) mod env;
+pub(crate) mod find;
 pub(crate) mod forget;
 pub(crate) mod group;
 pub(crate) mod help_markdown;
@@ -44,6 +46,8 @@ pub(crate) fn run(command: &Command, context: &Context<'_>) -> Result<Outcome, C
         Command::Restore(options) => restore::run(options, context),
         Command::Ls(options) => ls::run(options, context),
         Command::Cat(options) => cat::run(options, context),
+        Command::Diff(options) => diff::run(options, context),
+        Command::Find(options) => find::run(options, context),
         Command::Verify(options) => verify::run(options, context),
         Command::Forget(options) => forget::run(options, context),
         Command::Prune(options) => prune::run(options, context),

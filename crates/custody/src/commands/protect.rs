@@ -1,5 +1,6 @@
 //! `custody protect`: puts folders under protection and takes a recovery point.
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -21,15 +22,21 @@ use crate::{human, terminal, vaults};
 
 mod registration;
 mod scan;
+mod stream;
 
 use registration::Registration;
+use stream::{Feed, Producer};
 
 /// Back up folders or files: put them under protection and take a recovery point
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 #[command(after_help = "Examples:\n  custody protect ~/documents\n  custody protect /etc /root \
     --item machine --exclude '*.tmp' --one-file-system\n  custody protect /srv --store \
-    /mnt/backup/srv --vault srv\n  custody protect ~/documents --dry-run\n\nThe first run makes what \
+    /mnt/backup/srv --vault srv\n  custody protect ~/documents --dry-run\n  \
+    pg_dump shop | custody protect --stdin shop.sql\n  custody protect --stdin shop.sql \
+    --stdin-command pg_dump shop\n\nA stream becomes an item with one file. Nobody learns whether the \
+    command before a pipe failed, so that an empty one is refused; with --stdin-command, which \
+    takes the rest of the line, no point is made if the command fails.\n\nThe first run makes what \
     is missing (key vault, key, grants, Backup vault) and says so. The same paths again are the \
     next point of the same item; patterns are kept with the item.\n\nExit codes: 0 done, 3 done \
     with warnings (unreadable or changing files are listed), 5 a path does not exist, 6 the item \
@@ -37,8 +44,28 @@ use registration::Registration;
     interrupted; the others are in docs/exit-codes.md.")]
 pub(crate) struct Options {
     /// Folders or files
-    #[arg(required = true, value_name = "PATH")]
+    #[arg(required_unless_present = "stdin", value_name = "PATH")]
     paths: Vec<PathBuf>,
+    /// Take the standard input, as a file of this name
+    #[arg(
+        long,
+        value_name = "NAME",
+        conflicts_with_all = [
+            "paths", "exclude", "include", "exclude_caches", "one_file_system", "reset_patterns",
+            "dry_run",
+        ]
+    )]
+    stdin: Option<String>,
+    /// Run the rest of the command line and take what it writes instead; no point is made if it
+    /// fails
+    #[arg(
+        long,
+        value_name = "COMMAND",
+        requires = "stdin",
+        num_args = 1..,
+        allow_hyphen_values = true
+    )]
+    stdin_command: Vec<OsString>,
     /// Name of the item [default: the first path's last part]
     #[arg(long, value_name = "NAME")]
     item: Option<String>,
@@ -69,6 +96,7 @@ pub(crate) struct Options {
 
 /// Registers the paths and takes a recovery point.
 pub(crate) fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, CliError> {
+    let producer = options.producer(context)?;
     let paths = source_paths(context, &options.paths)?;
     if options.dry_run {
         return scan::run(options, context, &paths);
@@ -82,7 +110,14 @@ pub(crate) fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, C
     };
     let made = set_up::ensure(context, &wanted)?;
     let item = Registration { options, paths: &paths }.ensure(context, &vault)?;
-    let done = jobs::run(context, &vault, &format!("{}/backup", item.id), &json!({}))?;
+    let action = format!("{}/backup", item.id);
+    let done = match producer {
+        None => jobs::run(context, &vault, &action, &json!({}))?,
+        Some(producer) => {
+            let feed = Feed::begin(context, producer)?;
+            feed.explain(jobs::run(context, &vault, &action, &json!({ "stream": feed.id() })))?
+        }
+    };
     let point = taken_point(context, &item, &done)?;
     if !made.is_empty() {
         say_what_to_keep(context, &vault, &paths)?;
@@ -101,6 +136,15 @@ pub(crate) fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, C
 }
 
 impl Options {
+    /// What the stream is made of, if one is to be taken.
+    fn producer(&self, context: &Context<'_>) -> Result<Option<Producer>, CliError> {
+        match (&self.stdin, self.stdin_command.as_slice()) {
+            (None, _) => Ok(None),
+            (Some(_), []) => Producer::stdin(context).map(Some),
+            (Some(_), command) => Ok(Some(Producer::Command(command.to_vec()))),
+        }
+    }
+
     fn vault(&self, context: &Context<'_>) -> Result<ResourceId, CliError> {
         let TargetOption { vault, group } = &self.vault;
         vaults::target(context, group.resource_group.as_deref(), vault.as_deref())

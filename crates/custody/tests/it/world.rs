@@ -81,6 +81,7 @@ impl World {
             stdout: RefCell::new(Box::new(stdout.clone())),
             stderr: RefCell::new(Box::new(stderr.clone())),
             stdin: RefCell::new(Box::new(Cursor::new(self.answer))),
+            open_stdin: Box::new(|| Ok(Box::new(std::io::empty()))),
             terminals: self.terminals,
             user: "root".to_owned(),
             time_zone: TimeZone::UTC,

@@ -140,7 +140,8 @@ impl<'s, 'r> Worker<'s, 'r> {
         let FileJob { folder, place, entry, source } = job;
         let size_before = entry.kind.clone();
         let is_torn = |content: &Content, settled: Settlement| {
-            settled == Settlement::Changed || size_before != EntryKind::File { size: content.size }
+            let is_of_size = size_before == EntryKind::File { size: content.size };
+            settled == Settlement::Changed || !(is_of_size || source.is_stream())
         };
         let mut outcome = self.read(&entry, source.as_ref())?;
         if matches!(&outcome, Outcome::Read { content, settled } if is_torn(content, *settled)) {

@@ -45,7 +45,7 @@ impl PointWalk<'_, '_, '_> {
                 }
                 continue;
             };
-            let path = below(&level.path, &node.entry);
+            let path = below(&level.path, &node.entry.name);
             match &node.body {
                 Body::Folder(content) => self.enter(content, path, sound, &mut stack)?,
                 Body::File { content, .. } => level.whole &= self.is_whole(content, &path)?,

@@ -11,7 +11,9 @@
 mod bad_sectors;
 mod check;
 mod damage;
+mod diff;
 mod every_byte;
+mod find;
 mod index_cache;
 mod log;
 mod pauses;

@@ -143,6 +143,20 @@ pub(crate) fn restore(
     Ok((report, target.made()))
 }
 
+/// A point of nothing and one of a tree deeper than a stack; the tree's own walk needs a deep one.
+pub(crate) fn deep_tree() -> (Repository, [PointId; 2]) {
+    let make = || {
+        let repository = World::new().create();
+        let mut tree = Tree::default();
+        let first = backup(&repository, &tree, None).unwrap().id;
+        tree.file(&format!("{}/file", vec!["d"; 1_500].join("/")), "at the bottom");
+        let second = backup(&repository, &tree, Some(first)).unwrap().id;
+        (repository, [first, second])
+    };
+    let builder = std::thread::Builder::new().stack_size(64 << 20);
+    builder.spawn(make).unwrap().join().unwrap()
+}
+
 /// A host whose earlier processes are all dead.
 struct OneHost;
 

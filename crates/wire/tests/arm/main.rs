@@ -24,6 +24,7 @@ mod protected_items;
 mod protection;
 mod same_experience;
 mod schedules;
+mod searches;
 mod soft_delete;
 mod tenancy;
 mod world;

@@ -250,10 +250,16 @@ impl Answer {
 fn read(mut response: http::Response<custody_wire::Body>) -> Answer {
     let mut text = String::new();
     std::io::Read::read_to_string(response.body_mut(), &mut text).unwrap();
+    let kind = response.headers().get(header::CONTENT_TYPE);
+    let in_lines = kind.is_some_and(|kind| kind == "application/x-ndjson");
     Answer {
         status: response.status().as_u16(),
         headers: response.headers().clone(),
-        body: if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap() },
+        body: match text.as_str() {
+            "" => Value::Null,
+            lines if in_lines => lines.lines().map(|line| line.parse::<Value>().unwrap()).collect(),
+            text => serde_json::from_str(text).unwrap(),
+        },
     }
 }
 

@@ -12,11 +12,11 @@ use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use crate::error::TaskError;
-use crate::folders;
 use crate::job::Job;
 use crate::runner::Outcome;
 use crate::vault_repository::item_guid;
 use crate::view::PointsView;
+use crate::{folders, streams};
 
 pub(super) fn run(job: &Job<'_>) -> Result<Outcome, TaskError> {
     let item = job.item()?;
@@ -25,12 +25,17 @@ pub(super) fn run(job: &Job<'_>) -> Result<Outcome, TaskError> {
     let (vault, session) = job.open_vault()?;
     let repository = session.repository(job.platform, &vault)?;
     job.phase("read")?;
-    let mut source = folders::source(job.platform, &item.folder)?;
     let options = BackupOptions {
         keep_until: input.keep_until,
         ..options(job, &item, newest_point(&repository, &item))?
     };
-    let committed = repository.backup(&mut source, &options, job)?;
+    let (committed, summary) = if let Some(name) = &item.folder.stream {
+        let stream = (name.as_str(), input.stream.as_deref());
+        (streams::backup(job, &repository, stream, &options)?, WalkSummary::default())
+    } else {
+        let mut source = folders::source(job.platform, &item.folder)?;
+        (repository.backup(&mut source, &options, job)?, source.summary().clone())
+    };
     for warning in &committed.warnings {
         job.warn(&warning.code, &warning.path, &warning.message);
     }
@@ -39,7 +44,7 @@ pub(super) fn run(job: &Job<'_>) -> Result<Outcome, TaskError> {
         PointsView::of_log(&*repository.history()?).with_committed(&committed, input.keep_until);
     let vault_id = vault.record.id.clone();
     Ok(Outcome {
-        result: result(&committed, source.summary()),
+        result: result(&committed, &summary),
         writes: Box::new(move |world| view.writes(&vault_id, world)),
     })
 }

@@ -1,5 +1,6 @@
 //! The item that stands for the paths: found again, made, or brought up to date.
 
+use std::ffi::OsStr;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 
@@ -27,6 +28,7 @@ const ITEM_TYPE: &str = "GenericProtectedItem";
 /// What the command line says of the item.
 pub(super) struct Registration<'a> {
     pub(super) options: &'a Options,
+    /// The paths; none for a stream.
     pub(super) paths: &'a [PathBuf],
 }
 
@@ -62,6 +64,9 @@ impl Registration<'_> {
             let kept = kept.and_then(|kept| kept.get(name)).and_then(Value::as_bool);
             given || kept.unwrap_or_default()
         };
+        if let Some(name) = &self.options.stdin {
+            return json!({ "paths": [], "stream": name });
+        }
         json!({
             "paths": self.json_paths(),
             "include": list("include", &self.options.include),
@@ -73,8 +78,11 @@ impl Registration<'_> {
 
     /// The item that has the name asked for, or else these very paths.
     pub(super) fn find<'i>(&self, items: &'i [Item]) -> Result<Option<&'i Item>, CliError> {
+        let stream = self.options.stdin.as_deref();
         let has_paths = |item: &&Item| {
-            item.resource.pointer("/properties/folder/paths") == Some(&self.json_paths())
+            let known = |part: &str| item.resource.pointer(&format!("/properties/folder/{part}"));
+            known("paths") == Some(&self.json_paths())
+                && known("stream").and_then(Value::as_str) == stream
         };
         let Some(name) = &self.options.item else {
             return Ok(items.iter().find(has_paths));
@@ -83,7 +91,7 @@ impl Registration<'_> {
         if let Some(item) = named.filter(|item| !has_paths(item)) {
             return Err(CliError::Conflict {
                 code: "ItemHasOtherPaths",
-                message: format!("the item {} protects other paths", item.name),
+                message: format!("the item {} protects something else", item.name),
                 fix: "choose another --item, or leave it out".to_owned(),
             });
         }
@@ -95,12 +103,13 @@ impl Registration<'_> {
         if let Some(name) = &self.options.item {
             return Ok(name.parse()?);
         }
-        let first = self.paths.first().and_then(|path| path.file_name());
+        let stream = self.options.stdin.as_deref().map(OsStr::new);
+        let first = stream.or_else(|| self.paths.first().and_then(|path| path.file_name()));
         let mut name = valid_name(&first.unwrap_or_default().to_string_lossy());
         if items.iter().any(|item| item.is_called(&name)) {
             // Only has to tell paths apart: the item is found again by its paths.
             let mut hasher = DefaultHasher::new();
-            self.paths.hash(&mut hasher);
+            (self.paths, stream).hash(&mut hasher);
             name = format!("{name}-{:08x}", hasher.finish() >> 32);
         }
         Ok(name.parse()?)
@@ -117,13 +126,15 @@ impl Registration<'_> {
             return Self::put_into_container(context, vault, name, folder);
         }
         let id = Addresses::item(vault, name)?;
-        let first = self.paths.first().map(|path| path.as_os_str().as_encoded_bytes());
+        let stream = self.options.stdin.as_deref().map(str::as_bytes);
+        let first = self.paths.first().map(|path| path.as_os_str().as_encoded_bytes()).or(stream);
+        let kind = if stream.is_some() { "streams" } else { "folders" };
         let body = json!({ "properties": {
             "objectType": "BackupInstance",
             "friendlyName": name,
             "dataSourceInfo": {
                 "objectType": "Datasource",
-                "datasourceType": "Custody.Sources/folders",
+                "datasourceType": format!("Custody.Sources/{kind}"),
                 "resourceName": terminal::path(first.unwrap_or_default()),
             },
             "folder": folder,
