@@ -54,7 +54,8 @@ cargo xtask COMMAND
   bench vaults
            [--only follow,rewrap,revoke] [--vaults N] [--points N] [--binary FILE]: changes of keys
   bench index
-           [--objects 1,10]: an index of so many times 1,048,576 synthetic chunks
+           [--objects 1,10] [--points 1,100000] [--work DIR]: an index of so many times 1,048,576
+           synthetic chunks, a log of so many points
   crash    [--keys|--vaults] [--kills N] [--seed N] [--custody FILE] [--work DIR]: kill -9 in every
            phase; with --keys of a server that changes keys, with --vaults what wraps vaults
   flood    [--connections N] [--custody FILE] [--work DIR]: so many idle TLS connections at once

@@ -1,7 +1,8 @@
 //! What the index of a large repository costs: making its runs, opening it, looking chunks up, memory.
 //!
 //! `index fill FOLDER OBJECTS` writes index objects of 1,048,576 chunks each, `index measure FOLDER
-//! OBJECTS` measures in a process of its own and prints one line. `cargo xtask bench index` runs both.
+//! OBJECTS` measures in a process of its own and prints one line. `index log FOLDER POINTS` says how long
+//! the log takes to learn of a new keyring. `cargo xtask bench index` runs all three.
 
 #![expect(
     clippy::unwrap_used,
@@ -19,12 +20,16 @@ use custody_ambient::{Clock, Entropy};
 use custody_blob_store::{BlobStore, DiskStore};
 use custody_envelope::{Failover, KeyAccess, KeyTarget, VaultKeys, WrapAlgorithm, WrapKey, create};
 use custody_names::VaultGuid;
-use custody_repository::log::{EntryHash, KeyholderAuthenticator, ProcHost, TrustedServers};
-use custody_repository::measure::{CHUNKS_AN_OBJECT, add_chunks, open_index};
+use custody_repository::log::{
+    EntryHash, KeyholderAuthenticator, KeyringHead, Log, ProcHost, TrustedServers,
+};
+use custody_repository::measure::{CHUNKS_AN_OBJECT, add_chunks, add_points, open_index};
 use custody_repository::{IndexLimits, Repository, RepositoryParts};
 use custody_test_world::keks::MemoryKeks;
 use custody_test_world::{FixedClock, SeededEntropy};
 
+/// Rings of which a log is told.
+const RINGS: u64 = 21;
 /// Chunks looked up.
 const LOOK_UPS: u64 = 200_000;
 
@@ -38,7 +43,10 @@ fn main() {
         (Some("measure"), Some(folder), Some(objects)) => {
             measure(Path::new(folder), objects.parse().unwrap());
         }
-        _ => println!("index fill|measure FOLDER OBJECTS"),
+        (Some("log"), Some(folder), Some(points)) => {
+            log(Path::new(folder), points.parse().unwrap());
+        }
+        _ => println!("index fill|measure FOLDER OBJECTS, index log FOLDER POINTS"),
     }
 }
 
@@ -113,6 +121,34 @@ fn measure(folder: &Path, objects: u64) {
         micros(absent),
         micros(present),
         peak_kib() >> 10
+    );
+}
+
+/// A log of so many points, each of which added a pack: reading it whole, and telling it a ring.
+fn log(folder: &Path, points: u64) {
+    let (parts, ring) = parts(folder, 1);
+    let repository =
+        Repository::create(parts.clone(), &ring, EntryHash::from_bytes([3; 32])).unwrap();
+    add_points(&repository, points).unwrap();
+    let seen = repository.history().unwrap().head().unwrap();
+    drop(repository);
+    let watch = Instant::now();
+    Log::open(parts.log(), None).unwrap();
+    let opened = watch.elapsed();
+    let mut told: Vec<Duration> = (0..RINGS)
+        .map(|number| {
+            let head = KeyringHead { number: number + 2, hash: EntryHash::from_bytes([4; 32]) };
+            let watch = Instant::now();
+            Log::tell_keyring(parts.log(), seen, head).unwrap();
+            watch.elapsed()
+        })
+        .collect();
+    told.sort_unstable();
+    let median = told.get(told.len() / 2).copied().unwrap_or_default();
+    println!(
+        "{points} points: log read in {}, a ring told in {} (median of {RINGS})",
+        seconds(opened),
+        micros(median)
     );
 }
 

@@ -15,11 +15,12 @@ use minicbor::Encoder;
 use crate::RepositoryError;
 use crate::chunk::ChunkName;
 use crate::index::BadMarks;
+use crate::indexes::BAD;
 use crate::log::ObjectId;
 use crate::object::{self, Family};
 use crate::point::PointId;
 use crate::progress::Progress;
-use crate::repository::{BAD, Repository};
+use crate::repository::Repository;
 use inspection::Inspection;
 
 pub use keyless::check_without_keys;

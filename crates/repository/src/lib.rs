@@ -15,6 +15,7 @@ mod error;
 mod find;
 mod index;
 mod index_object;
+mod indexes;
 mod listing;
 pub mod log;
 mod marker;

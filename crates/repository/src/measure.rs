@@ -63,6 +63,23 @@ pub fn add_chunks(
     session.end().map(drop).map_err(Into::into)
 }
 
+/// Commits points, each of which adds one pack and no index object.
+pub fn add_points(repository: &Repository, points: u64) -> Result<(), RepositoryError> {
+    let session = repository.begin_session()?;
+    for number in 0..points {
+        session.commit(
+            &NewPoint {
+                item: ItemGuid::from_bytes([1; 16]),
+                point: object("point", number),
+                indexes: BTreeSet::new(),
+                packs: BTreeSet::from([object("pack", number)]),
+            },
+            &|_| false,
+        )?;
+    }
+    session.end().map(drop).map_err(Into::into)
+}
+
 /// The index of a repository, open.
 pub struct OpenIndex<'r>(Box<dyn ChunkIndex + 'r>);
 

@@ -131,6 +131,9 @@ pub(crate) const INTERRUPTED: &str = "JobInterrupted";
 /// The warning of a point that its policy asks to archive, where no archive tier is.
 pub(crate) const ARCHIVE_TIER_ABSENT: &str = "ArchiveTierAbsent";
 
+/// The warning of a drill that did not find what it should.
+pub(crate) const DRILL_FAILED: &str = "DrillFailed";
+
 /// Why a task fails: what its job shows, and whether it was stopped on request.
 #[derive(Debug)]
 pub(crate) enum TaskError {

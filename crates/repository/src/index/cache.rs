@@ -12,6 +12,7 @@ use super::table::{RunId, associated, object_name};
 use crate::RepositoryError;
 use crate::index_object::Stream;
 use crate::log::ObjectId;
+use crate::object::Family;
 use crate::sealed::Keys;
 
 /// How much of an index may lie in memory, in bytes.
@@ -86,13 +87,21 @@ impl<'r> Cache<'r> {
         let mut usable: Vec<Run<'r>> = Vec::new();
         for run in found {
             let overlaps = usable.iter().any(|other| !other.covered.is_disjoint(&run.covered));
-            if run.covered.is_subset(&named) && !overlaps {
-                usable.push(run);
-            } else {
-                self.give_up(run.id)?;
+            let mut unnamed = run.covered.difference(&named);
+            match unnamed.next() {
+                None if overlaps => self.give_up(run.id)?,
+                None => usable.push(run),
+                // Another process may know more of the log than this one does.
+                Some(object) if self.stands(*object)? => {}
+                Some(_) => self.give_up(run.id)?,
             }
         }
         Ok(usable)
+    }
+
+    /// Whether the vault's store holds an index object.
+    fn stands(&self, object: ObjectId) -> Result<bool, RepositoryError> {
+        Ok(self.store.size(&Family::Index.name(object)?)?.is_some())
     }
 
     /// Takes the manifest of a run that is damaged away.

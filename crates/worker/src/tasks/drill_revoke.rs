@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use self::discard::Discard;
 use crate::drill_report::{ENABLED_AGAIN, Protocol, Subject, head, milliseconds, seal};
-use crate::error::TaskError;
+use crate::error::{DRILL_FAILED, TaskError};
 use crate::job::Job;
 use crate::key_access::Cause;
 use crate::look::resolve;
@@ -54,7 +54,7 @@ pub(super) fn run(job: &Job<'_>) -> Result<Outcome, TaskError> {
         None => "nothing was changed".to_owned(),
     };
     if !passed {
-        job.warn("DrillFailed", b"", &verdict);
+        job.warn(DRILL_FAILED, b"", &verdict);
     }
     if let Some(fields) = found.as_object_mut() {
         fields.insert("steps".into(), protocol.to_json());
