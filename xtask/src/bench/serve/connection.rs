@@ -18,7 +18,7 @@ const ANSWER_TIME: Duration = Duration::from_secs(30);
 /// Room for an answer at first; most fit, so that each is one read.
 const BUFFER_BYTES: usize = 16 << 10;
 /// The longest answer that is taken.
-const ANSWER_BYTES_MAX: usize = 1 << 20;
+const ANSWER_BYTES_MAX: usize = 8 << 20;
 
 /// Where connections go: a port of this machine, and whom to trust there.
 #[derive(Clone)]

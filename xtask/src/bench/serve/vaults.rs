@@ -177,13 +177,13 @@ impl Vaults<'_> {
 
     fn list(&self, count: u32, figures: &mut Figures) -> Result<(), Failure> {
         let walked = AtomicU32::new(0);
-        let first =
-            format!("{}?api-version={VAULTS_API}&$top=100", self.id("").trim_end_matches('/'));
+        let kind = self.id("");
+        let first = format!("{}?api-version={VAULTS_API}", kind.trim_end_matches('/'));
         let make = |target: &str| self.arm.request("GET", target, None).to_vec();
         let load = self.load();
         let script = || Pages::new(&first, make, &walked);
         let outcome = warm(load, &self.subject.server.watched, script)?;
-        rate(&format!("a page of 100 of a list of {count} vaults"), outcome, &load, figures);
+        rate(&format!("a page of 1,000 of a list of {count} vaults"), outcome, &load, figures);
         if walked.into_inner() < count {
             figures.problem("the list was not walked to its end: --seconds more");
         }
