@@ -1,8 +1,8 @@
 //! A lease that runs out in the middle of the work, and goes on after the next unwrap: no object is
 //! sealed across the gap, and nothing is lost by it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use custody_ambient::Clock;
@@ -25,6 +25,8 @@ struct AskAgain {
     ring: Ring,
     clock: Arc<dyn Clock>,
     asked: AtomicUsize,
+    /// Several threads may need the keys at once.
+    turn: Mutex<()>,
 }
 
 impl AskAgain {
@@ -34,6 +36,7 @@ impl AskAgain {
             ring: Ring::parse(&world.ring).unwrap(),
             clock: world.clock.clone(),
             asked: AtomicUsize::new(0),
+            turn: Mutex::new(()),
         });
         world.keys.lease().renew_by(Arc::clone(&again) as _);
         again
@@ -42,6 +45,11 @@ impl AskAgain {
 
 impl Renewal for AskAgain {
     fn renew(&self, lease: &Lease) -> Result<(), EnvelopeError> {
+        let _turn = self.turn.lock().unwrap();
+        if lease.ended().is_none() {
+            // Another thread that needed the keys was here first.
+            return Ok(());
+        }
         assert_eq!(lease.remaining(), Duration::ZERO);
         self.asked.fetch_add(1, Ordering::Relaxed);
         let access = KeyAccess { keys: &*self.keks, allowed: &|_| true, clock: &self.clock };
