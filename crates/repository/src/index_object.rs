@@ -14,7 +14,7 @@ use crate::index::{Pack, Place, RECORD_BYTES, Table};
 use crate::log::ObjectId;
 use crate::object::{Family, MISSING, read_part};
 use crate::pack::{GroupShape, PackSummary, check_group};
-use crate::sealed::{Footer, Keys, length_u32, open_position};
+use crate::sealed::{Footer, Keys, Tail, length_u32, open_position};
 
 /// Most chunks in one index object.
 pub(crate) const CHUNKS_MAX: usize = 1 << 20;
@@ -97,19 +97,9 @@ impl<'s> Stream<'s> {
         let malformed = |error: Malformed| error.in_object(&name);
         let length = store.size(&name).map_err(|error| RepositoryError::reading(&name, error))?;
         let length = length.ok_or_else(|| RepositoryError::damaged(&name, MISSING))?;
-        let least = (HEADER_BYTES + Footer::BYTES) as u64;
-        let footer_at = length.checked_sub(Footer::BYTES as u64).filter(|_| length > least);
-        let footer_at = footer_at.ok_or_else(|| malformed("it is cut short".into()))?;
-        let opener =
-            keys.opener(ObjectType::Index, &read_part(store, &name, 0, HEADER_BYTES)?, &name)?;
-        let footer = Footer::decode(&read_part(store, &name, footer_at, Footer::BYTES)?);
-        let footer = footer.map_err(malformed)?;
-        let last = footer.last_length as usize;
-        let table_at = footer_at.checked_sub(last as u64).filter(|at| *at >= HEADER_BYTES as u64);
-        let table_at = table_at.ok_or_else(|| malformed("its footer leads out of it".into()))?;
-        let mut part = read_part(store, &name, table_at, last)?;
-        open_position(&opener, footer.positions - 1, &[], true, &mut part, &name)?;
-        let (table, blocks) = decode_table(&part).map_err(malformed)?;
+        let Tail { opener, footer, last } =
+            Tail::read(store, keys, ObjectType::Index, &name, length)?;
+        let (table, blocks) = decode_table(&last).map_err(malformed)?;
         if blocks.len() + 1 != footer.positions as usize {
             return Err(malformed("its blocks are not as many as its footer says".into()));
         }

@@ -28,44 +28,43 @@ impl Repository {
         history: &History,
         leaving: &BTreeSet<ObjectId>,
     ) -> Result<Box<dyn ChunkIndex + 'r>, RepositoryError> {
-        let limits = self.parts.index_limits;
-        let objects = self.index_objects(history)?;
-        let bytes: u64 = objects.iter().map(|(_, bytes)| bytes).sum();
-        if bytes > limits.memory_bytes {
-            match self.open_capped(history, leaving, &objects) {
-                Ok(Some(index)) => return Ok(Box::new(index)),
-                // A cache that cannot be kept must not keep anyone from his data. If it is the vault's
-                // own store that fails, it says so once more.
-                Ok(None) | Err(RepositoryError::Store(_)) => {}
-                Err(error) => return Err(error),
-            }
+        match self.open_capped(history, leaving) {
+            Ok(Some(index)) => return Ok(Box::new(index)),
+            // A cache that cannot be kept must not keep anyone from his data. If it is the vault's own
+            // store that fails, it says so once more.
+            Ok(None) | Err(RepositoryError::Store(_)) => {}
+            Err(error) => return Err(error),
         }
         Ok(Box::new(self.load_index(history, leaving)?))
     }
 
+    /// The index on disk; nothing if it is small or nothing is kept on disk here.
     fn open_capped(
         &self,
         history: &History,
         leaving: &BTreeSet<ObjectId>,
-        objects: &[(ObjectId, u64)],
     ) -> Result<Option<CappedIndex<'_>>, RepositoryError> {
         let Some(open) = &self.parts.cache else { return Ok(None) };
+        let limits = self.parts.index_limits;
+        let objects = self.index_objects(history)?;
+        if objects.iter().map(|(_, bytes)| bytes).sum::<u64>() <= limits.memory_bytes {
+            return Ok(None);
+        }
         let runs = if let Some(runs) = self.runs.get() {
             runs
         } else {
             let opened = open()?;
             self.runs.get_or_init(|| opened)
         };
-        let (limits, runs) = (self.parts.index_limits, &**runs);
         let (store, clock) = (&*self.parts.store, &*self.parts.clock);
-        let cache = Cache { runs, store, keys: self.keys(), clock, limits };
+        let cache = Cache { runs: &**runs, store, keys: self.keys(), clock, limits };
         let rest = |uncovered: &[ObjectId], described: &[ObjectId]| {
             let mut builder = IndexBuilder::new(history.packs());
             builder.know(described);
             Ok(self.fill(builder, uncovered)?.finish(&BTreeSet::new()))
         };
         let bad = self.bad_marks()?;
-        CappedIndex::open(cache, objects, history.packs(), leaving, bad, &rest).map(Some)
+        CappedIndex::open(cache, &objects, history.packs(), leaving, bad, &rest).map(Some)
     }
 
     /// The index objects that the log names, each with its size in bytes as far as a listing knows it

@@ -11,8 +11,8 @@ use crate::compress::{Compression, Decompressor};
 use crate::content::{array_of, array32, end, length_of_array};
 use crate::error::Malformed;
 use crate::log::ObjectId;
-use crate::object::{self, Family, read_part};
-use crate::sealed::{Footer, Keys, length_u32, open_position};
+use crate::object::{self, Family};
+use crate::sealed::{Footer, Keys, Tail, length_u32, open_position};
 
 /// A pack is closed when its groups reach this many bytes.
 pub(crate) const PACK_BYTES_TARGET: usize = 16 << 20;
@@ -132,18 +132,8 @@ pub(crate) fn read_directory_of(
     length: u64,
 ) -> Result<Directory, RepositoryError> {
     let name = Family::Pack.name(id)?;
-    let malformed = |error: Malformed| error.in_object(&name);
-    let cut = || malformed("it is cut short or has no footer".into());
-    let footer_at = length.checked_sub(Footer::BYTES as u64).ok_or_else(cut)?;
-    let footer = Footer::decode(&read_part(store, &name, footer_at, Footer::BYTES)?);
-    let Footer { positions, last_length } = footer.map_err(malformed)?;
-    let at = footer_at.checked_sub(u64::from(last_length));
-    let at = at.filter(|at| *at >= HEADER_BYTES as u64).ok_or_else(cut)?;
-    let header = read_part(store, &name, 0, HEADER_BYTES)?;
-    let opener = keys.opener(ObjectType::Pack, &header, &name)?;
-    let mut part = read_part(store, &name, at, last_length as usize)?;
-    open_position(&opener, positions - 1, &[], true, &mut part, &name)?;
-    Directory::decode(&part).map_err(malformed)
+    let Tail { last, .. } = Tail::read(store, keys, ObjectType::Pack, &name, length)?;
+    Directory::decode(&last).map_err(|malformed| malformed.in_object(&name))
 }
 
 /// Opens every group of a whole pack and names every chunk again. Tells `bad` the chunks that are

@@ -101,8 +101,9 @@ impl<'r> ChunkReader<'r> {
         nodes: &[Node],
         keep_going: &dyn Fn() -> Result<(), RepositoryError>,
     ) -> Result<(), RepositoryError> {
-        let wanted = Wanted::by(nodes, self, self.index, keep_going)?;
-        self.wanted.get_or_init(|| wanted);
+        if let Some(wanted) = Wanted::by(nodes, self, self.index, keep_going)? {
+            self.wanted.get_or_init(|| wanted);
+        }
         Ok(())
     }
 

@@ -2,10 +2,12 @@
 //! (docs/formats/repository.md, "Sealed objects").
 
 use custody_ambient::Entropy;
+use custody_blob_store::{BlobName, BlobStore};
 use custody_envelope::{EnvelopeError, HEADER_BYTES, ObjectType, Opener, Sealer, VaultKeys};
 
 use crate::RepositoryError;
 use crate::error::Malformed;
+use crate::object::read_part;
 
 /// How often an object is sealed anew because the lease on the keys ran out meanwhile. A gap is a
 /// minute away from the next one and sealing takes milliseconds: more than one is a broken clock.
@@ -218,6 +220,37 @@ impl Footer {
         };
         let holds = magic == &Self::MAGIC && footer.positions > 0;
         if holds { Ok(footer) } else { Err(cut()) }
+    }
+}
+
+/// The end of a stored object of several positions, read without the rest of it.
+pub(crate) struct Tail {
+    pub(crate) opener: Opener,
+    pub(crate) footer: Footer,
+    /// The last position, open.
+    pub(crate) last: Vec<u8>,
+}
+
+impl Tail {
+    /// Reads header, footer and last position of an object of this length.
+    pub(crate) fn read(
+        store: &dyn BlobStore,
+        keys: Keys<'_>,
+        object_type: ObjectType,
+        name: &BlobName,
+        length: u64,
+    ) -> Result<Self, RepositoryError> {
+        let malformed = |error: Malformed| error.in_object(name);
+        let cut = || malformed(NO_FOOTER.into());
+        let footer_at = length.checked_sub(Footer::BYTES as u64).ok_or_else(cut)?;
+        let footer = Footer::decode(&read_part(store, name, footer_at, Footer::BYTES)?);
+        let footer = footer.map_err(malformed)?;
+        let at = footer_at.checked_sub(u64::from(footer.last_length));
+        let at = at.filter(|at| *at >= HEADER_BYTES as u64).ok_or_else(cut)?;
+        let opener = keys.opener(object_type, &read_part(store, name, 0, HEADER_BYTES)?, name)?;
+        let mut last = read_part(store, name, at, footer.last_length as usize)?;
+        open_position(&opener, footer.positions - 1, &[], true, &mut last, name)?;
+        Ok(Self { opener, footer, last })
     }
 }
 

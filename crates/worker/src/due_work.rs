@@ -34,7 +34,7 @@ const TIERING_EVERY: SignedDuration = SignedDuration::from_hours(24);
 /// of every point needs. What share of waste is worth copying the rest for is the prune's to decide
 /// ([`custody_repository::prune_plan::PruneOptions`]).
 const PRUNE_EVERY: SignedDuration = SignedDuration::from_hours(24);
-/// Unfinished operations of a vault that are looked at before it is pruned.
+/// Unfinished operations that are looked at before a vault is pruned.
 const UNFINISHED_LOOKED_AT: usize = 1_000;
 /// So many scheduled operations run at once; the others wait their turn.
 const AT_ONCE: usize = 2;
@@ -137,10 +137,9 @@ impl Platform {
 
     /// Whether anything is done in the vault: a prune would wait for it, and keep others waiting.
     fn is_busy(&self, vault: &ResourceId) -> Result<bool, Refusal> {
-        let within = OperationFilter::Within(vault.clone());
-        let found = self.records.operations(&within, UNFINISHED_LOOKED_AT);
+        let found = self.records.operations(&OperationFilter::Unfinished, UNFINISHED_LOOKED_AT);
         let found = found.map_err(|error| fault::of_store(&error))?;
-        Ok(found.iter().any(|tracked| !tracked.operation.state.is_final()))
+        Ok(found.iter().any(|tracked| vault.contains(&tracked.operation.resource)))
     }
 
     /// Begins one piece of work, unless what it is for is another by now.

@@ -40,10 +40,10 @@ impl Wanted {
         reader: &ChunkReader<'_>,
         index: &dyn ChunkIndex,
         keep_going: &dyn Fn() -> Result<(), RepositoryError>,
-    ) -> Result<Self, RepositoryError> {
+    ) -> Result<Option<Self>, RepositoryError> {
         let count = index.chunk_count();
         if count > CHUNKS_MAX {
-            return Ok(Self { left: Vec::new(), kept: Mutex::default() });
+            return Ok(None);
         }
         let left = std::iter::repeat_with(AtomicU8::default).take(count).collect();
         let wanted = Self { left, kept: Mutex::default() };
@@ -59,7 +59,7 @@ impl Wanted {
                 Err(error) => return Err(error),
             }
         }
-        Ok(wanted)
+        Ok(Some(wanted))
     }
 
     /// Counts what these entries need themselves; the folders among them.

@@ -68,7 +68,7 @@ pub(super) fn purge(job: &Job<'_>) -> Result<Outcome, TaskError> {
 /// Removes the repository of a vault, and `record` with all below it.
 fn remove(job: &Job<'_>, vault: &Vault, record: ResourceId) -> Result<Outcome, TaskError> {
     if let Some(guid) = vault.status.vault_guid {
-        remove_repository(&job.platform.folder.cache(guid))?;
+        remove_cache(&job.platform.folder.cache(guid))?;
         remove_repository(&store_place(job.platform, &vault.status)?)?;
     }
     Ok(Outcome {
@@ -105,6 +105,17 @@ pub(super) fn purge_key_vault(job: &Job<'_>) -> Result<Outcome, TaskError> {
         result: json!({ "purged": id }),
         writes: Box::new(move |_| Ok(vec![Write::Remove(id.clone())])),
     })
+}
+
+/// Removes what this machine kept of a vault's index.
+fn remove_cache(place: &Path) -> Result<(), Refusal> {
+    match fs::remove_dir_all(place) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            let text = format!("the cache of the vault's index cannot be removed: {error}");
+            Err(Refusal::new(503, "StoreUnavailable", text))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Removes what a repository consists of and nothing else: the folder may hold a stranger's files.

@@ -3,7 +3,7 @@
 //! points stay (rules 62–64, bettered). Somebody who asks for it gives points up without a key.
 
 use custody_protection::ChosenPoints;
-use custody_repository::log::{ForgetReason, ObjectId};
+use custody_repository::log::{ForgetReason, History, ItemGuid, ObjectId};
 use custody_resources::Refusal;
 use serde::Deserialize as _;
 use serde_json::json;
@@ -24,14 +24,7 @@ pub(super) fn run(job: &Job<'_>) -> Result<Outcome, TaskError> {
     job.phase("expire")?;
     let log = repository.log()?;
     let own = item_guid(item.status.item_id);
-    let history = log.history();
-    // One that somebody gave up meanwhile is gone as it should be.
-    let gone: Vec<ObjectId> = history
-        .points()
-        .iter()
-        .filter(|(name, point)| point.item == own && input.points.contains(&name.to_string()))
-        .map(|(name, _)| *name)
-        .collect();
+    let gone = standing(&log.history(), own, &input);
     for point in &gone {
         job.check()?;
         log.forget(*point, ForgetReason::Expired)
@@ -44,4 +37,13 @@ pub(super) fn run(job: &Job<'_>) -> Result<Outcome, TaskError> {
         result: json!({ "expired": expired }),
         writes: Box::new(move |world| view.writes(&vault_id, world)),
     })
+}
+
+/// Those of the chosen points of an item that stand: one that somebody gave up meanwhile is gone.
+pub(super) fn standing(history: &History, item: ItemGuid, chosen: &ChosenPoints) -> Vec<ObjectId> {
+    let points = history.points().iter();
+    points
+        .filter(|(name, point)| point.item == item && chosen.points.contains(&name.to_string()))
+        .map(|(name, _)| *name)
+        .collect()
 }

@@ -3,11 +3,11 @@
 //! as visibly without it (rules 62–64, bettered).
 
 use custody_protection::ChosenPoints;
-use custody_repository::log::ObjectId;
 use custody_resources::Refusal;
 use serde::Deserialize as _;
 use serde_json::json;
 
+use super::expire;
 use crate::error::{ARCHIVE_TIER_ABSENT, TaskError};
 use crate::job::Job;
 use crate::runner::Outcome;
@@ -22,14 +22,7 @@ pub(super) fn run(job: &Job<'_>) -> Result<Outcome, TaskError> {
     let repository = session.repository(job.platform, &vault)?;
     job.phase("tier")?;
     let own = item_guid(item.status.item_id);
-    let history = repository.history()?;
-    // One that somebody gave up meanwhile has nowhere to go.
-    let staying: Vec<&ObjectId> = history
-        .points()
-        .iter()
-        .filter(|(name, point)| point.item == own && input.points.contains(&name.to_string()))
-        .map(|(name, _)| name)
-        .collect();
+    let staying = expire::standing(&*repository.history()?, own, &input);
     for point in &staying {
         job.check()?;
         let message = format!(
