@@ -219,9 +219,15 @@ fn without_soft_delete_a_deleted_item_is_gone() {
         assert_eq!(said.code, 0, "{}", said.stderr);
         assert!(!said.stderr.contains("brought back"), "{}", said.stderr);
         assert_eq!(site.json(&["backup", "deleted-item", "list"]), Value::Array(Vec::new()));
+        // What this machine keeps of the index of a large vault goes with it.
+        let repository = site.repository();
+        let cache = site.data().join("cache").join(repository.file_name().unwrap());
+        std::fs::create_dir_all(cache.join("runs/one")).unwrap();
+        std::fs::write(cache.join("runs/one/manifest"), "of the index").unwrap();
         let said = site.run(&["backup", "vault", "delete", "-n", "own", "--yes"]);
         assert_eq!(said.code, 0, "{}", said.stderr);
         assert!(!said.stderr.contains("brought back"), "{}", said.stderr);
+        assert!(!repository.exists() && !cache.exists());
     }
 }
 
