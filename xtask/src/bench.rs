@@ -15,7 +15,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::bench::data::Data;
-use crate::bench::engine::{Engine, Place, Step};
+use crate::bench::engine::{Engine, OwnPrograms, Place, Step};
 use crate::bench::measure::measure;
 use crate::bench::report::Figures;
 use crate::failure::{Failure, Trying};
@@ -32,11 +32,16 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let small = options.has("small");
     let repetitions: usize = options.value("reps", if small { 1 } else { 3 })?;
     let work: PathBuf = options.value("work", root().join("target/bench"))?;
-    let engines = options.list("engines", &["custody", "restic", "borg", "rustic"]);
-    let custody =
-        if engines.contains(&"custody") { custody_binary(options)? } else { PathBuf::new() };
+    let engines = options.list("engines", &["custody", "ceiling", "restic", "borg", "rustic"]);
+    let mut own = OwnPrograms::default();
+    if engines.contains(&"custody") {
+        own.custody = custody_binary(options)?;
+    }
+    if engines.contains(&"ceiling") {
+        own.ceiling = ceiling()?;
+    }
     let engines: Vec<Engine> =
-        engines.into_iter().map(|name| Engine::named(name, &custody)).collect::<Result<_, _>>()?;
+        engines.into_iter().map(|name| Engine::named(name, &own)).collect::<Result<_, _>>()?;
 
     fs::create_dir_all(&work).trying(work.display())?;
     let data = Data::generate(&work.join("data"), options.value("seed", 1)?, small)?;
@@ -78,6 +83,14 @@ fn built() -> Result<PathBuf, Failure> {
     Ok(target_folder()?.join("release/custody"))
 }
 
+/// The program that does to bytes what a backup does, without the engine around it.
+fn ceiling() -> Result<PathBuf, Failure> {
+    let build = ["build", "--release", "--locked", "--package", "custody-repository"];
+    let mut build = command("cargo", &build);
+    run_command(build.args(["--features", "measure", "--example", "ceiling"]))?;
+    Ok(target_folder()?.join("release/examples/ceiling"))
+}
+
 /// All steps of one engine on one data set, once.
 fn series(
     engine: &Engine,
@@ -88,7 +101,7 @@ fn series(
 ) -> Result<(), Failure> {
     let place = Place::fresh(work)?;
     data.revert()?;
-    for step in Step::ALL {
+    for step in Step::ALL.into_iter().filter(|step| engine.does(*step)) {
         if step == Step::Incremental {
             data.apply()?;
         }

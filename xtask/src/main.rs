@@ -44,7 +44,7 @@ cargo xtask COMMAND
   test     the Debian packages and clients that tests need, then all tests
   ci       check, then test
   golden   writes golden outputs anew: review the difference
-  bench    [--reps N] [--sets tree,large] [--engines custody,restic,borg,rustic] [--seed N]
+  bench    [--reps N] [--sets tree,large] [--engines custody,ceiling,restic,borg,rustic] [--seed N]
            [--small] [--work DIR] [--custody FILE]: custody beside its peers
   bench serve
            [--only floor,unwrap,get,token,pool,list,vaults,start] [--seconds N] [--binary FILE]

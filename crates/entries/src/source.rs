@@ -1,6 +1,6 @@
 //! The port through which a backup reads.
 
-use crate::{Entry, Metadata, Warning};
+use crate::{Entry, Metadata, Warning, Xattr};
 
 /// Something that can be backed up: it walks itself and tells a [`Sink`] what it finds.
 pub trait Source: Send {
@@ -34,6 +34,13 @@ pub trait Sink {
 
     /// The folder that began last ends.
     fn leave(&mut self) -> Flow;
+
+    /// The extended attributes of a file that is surely the same as when it was last read, whose
+    /// [`Entry`] lacks nothing but them: they need not be read again, for its time of change
+    /// would show that one was set.
+    fn known_xattrs(&mut self, _file: &Entry) -> Option<Vec<Xattr>> {
+        None
+    }
 
     /// A regular file. `content` need not be opened if the file is known to be unchanged, and
     /// may be opened later and on another thread.

@@ -45,6 +45,18 @@ impl SourcePath {
     }
 }
 
+/// How much time compressing may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Compression {
+    /// Little, for more bytes.
+    Fast,
+    /// What pays.
+    Auto,
+    /// Much, for fewer bytes.
+    Best,
+}
+
 /// What is read for an item, and what is left out. By what key the source itself is encrypted is
 /// of no concern to the vault (rule 3).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +76,9 @@ pub struct FolderSource {
     /// is given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stream: Option<String>,
+    /// How much time compressing may take; what pays if it is not said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compression: Option<Compression>,
 }
 
 impl FolderSource {
@@ -71,11 +86,14 @@ impl FolderSource {
     pub(crate) fn check(&self) -> Result<(), Refusal> {
         let wrong = |text: String| Refusal::new(400, "InvalidSource", text);
         if let Some(name) = &self.stream {
-            let alone = Self { stream: self.stream.clone(), ..Self::default() };
+            let (stream, compression) = (self.stream.clone(), self.compression);
+            let alone = Self { stream, compression, ..Self::default() };
             if is_file_name(name) && *self == alone {
                 return Ok(());
             }
-            return Err(wrong("a stream has the name of a file and nothing else".to_owned()));
+            return Err(wrong(
+                "a stream has the name of a file and no paths, patterns or flags".to_owned(),
+            ));
         }
         if self.paths.is_empty() || self.paths.len() > PATHS_MAX {
             return Err(wrong(format!("an item takes 1 to {PATHS_MAX} paths")));

@@ -24,7 +24,7 @@ mod workload_policy;
 
 pub use data_protection_policy::DataProtectionPolicy;
 pub use deleted_instance::{DeletedBackupInstance, DeletedPoint};
-pub use folder::{FolderSource, SourcePath};
+pub use folder::{Compression, FolderSource, SourcePath};
 pub use instance::{BackupInstance, InstanceSpec, PolicyInfo};
 pub use item::{Item, Point, points_of};
 pub use item_status::{ItemStatus, Protection, SoftDeletion};

@@ -17,6 +17,7 @@ use custody_ambient::Timestamp;
 use custody_entries::Source;
 
 use crate::RepositoryError;
+use crate::compress::CompressionEffort;
 use crate::index_object::{self, CHUNKS_MAX};
 use crate::listing::Node;
 use crate::log::{HEARTBEAT_INTERVAL, HeadPin, ItemGuid, NewPoint, ObjectId, Session};
@@ -49,6 +50,8 @@ pub struct BackupOptions {
     pub parent: Option<PointId>,
     /// Until when the point is to be kept, for whoever reads it later.
     pub keep_until: Option<Timestamp>,
+    /// How much time compressing may take.
+    pub compression: CompressionEffort,
     /// How many threads read and compress.
     pub threads: NonZeroUsize,
 }
@@ -103,7 +106,7 @@ impl Repository {
         let store = &*self.parts.store;
         let shared = Shared::new(store, self.keys(), &self.knife, &*index, progress);
         let earlier = self.earlier(options.parent, &shared.reader);
-        gather(&shared, source, earlier, options.threads)?;
+        gather(&shared, source, earlier, options)?;
         if let Some(error) = shared.take_failure() {
             return Err(error);
         }
@@ -203,13 +206,15 @@ fn gather(
     shared: &Shared<'_>,
     source: &mut dyn Source,
     earlier: Vec<Node>,
-    threads: NonZeroUsize,
+    options: &BackupOptions,
 ) -> Result<(), RepositoryError> {
-    let queue = threads.get() * QUEUE_PER_WORKER;
+    let threads = options.threads.get();
+    let queue = threads * QUEUE_PER_WORKER;
     let ((jobs_in, jobs), groups) = (bounded(queue), bounded(queue));
     let mut workers = Vec::new();
-    for _ in 0..threads.get() {
-        workers.push(Worker::new(shared, jobs.clone(), groups.clone())?);
+    for _ in 0..threads {
+        let (jobs, groups) = (jobs.clone(), groups.clone());
+        workers.push(Worker::new(shared, jobs, groups, options.compression)?);
     }
     drop((jobs, groups));
     std::thread::scope(|scope| {

@@ -40,6 +40,7 @@ pub use backup::{BackupOptions, CommittedPoint};
 pub use check::{
     Assurance, CheckLevel, CheckReport, FILES_NAMED_MAX, LostFile, Problem, check_without_keys,
 };
+pub use compress::CompressionEffort;
 pub use diff::{Aspect, Change, DiffTotals, Tally};
 pub use error::RepositoryError;
 pub use find::{FindTotals, Found, Lead, Search, Span};

@@ -1,5 +1,8 @@
 //! Repositories of a size that nobody fills in a test, for `cargo xtask bench index`: index objects
-//! and log entries without the packs and points that they name.
+//! and log entries without the packs and points that they name. The bare pipeline, for
+//! `cargo xtask bench`.
+
+pub mod ceiling;
 
 use std::collections::BTreeSet;
 

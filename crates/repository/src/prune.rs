@@ -11,7 +11,7 @@ use crate::RepositoryError;
 use crate::backup::while_beating;
 use crate::check::keep_going;
 use crate::chunk::ChunkName;
-use crate::compress::Compressor;
+use crate::compress::{CompressionEffort, Compressor};
 use crate::content::Content;
 use crate::index::{ChunkIndex as _, Index, Place};
 use crate::listing::Body;
@@ -347,7 +347,7 @@ impl<'r> Copy<'r> {
     fn new(repository: &'r Repository) -> Result<Self, RepositoryError> {
         Ok(Self {
             repository,
-            compressor: Compressor::new()?,
+            compressor: Compressor::new(CompressionEffort::default())?,
             small: GroupDraft::default(),
             large: GroupDraft::default(),
             draft: PackDraft::default(),
@@ -375,7 +375,7 @@ impl<'r> Copy<'r> {
             return Ok(());
         }
         let length = length_u32(plain.len())?;
-        let (compression, bytes) = self.compressor.compress(plain)?;
+        let (compression, bytes) = self.compressor.compress(&plain)?;
         match self.draft.add(PackedGroup { bytes, plain: length, compression, members }) {
             Some(groups) => self.close_pack(groups),
             None => Ok(()),

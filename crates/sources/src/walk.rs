@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use custody_entries::{Entry, EntryKind, EntryName, Flow, Metadata, Sink, Warning};
+use custody_entries::{Entry, EntryKind, EntryName, Flow, Metadata, Sink, Warning, Xattr};
 use rustix::fd::OwnedFd;
 use rustix::fs::{FileType, Mode, openat, readlinkat};
 use rustix::io::{self, Errno};
@@ -88,7 +88,7 @@ impl<'a> Walk<'a> {
         let Verdict::Take(listing) = self.judge(&descriptor, listing) else {
             return Err(TopRefused::Own);
         };
-        let metadata = self.metadata(&descriptor, b".", &status).map_err(TopRefused::System)?;
+        let metadata = self.metadata(&descriptor, &status).map_err(TopRefused::System)?;
         let is_entry = name.is_some();
         let flow = match name {
             None => self.sink.root(metadata),
@@ -177,15 +177,20 @@ impl<'a> Walk<'a> {
             return self.open_folder(folder, &descriptor, name);
         }
         let kind = kind_of(&descriptor, &name, &status)?;
-        let metadata = self.metadata(&descriptor, name.as_bytes(), &status)?;
+        let mut entry = Entry { name, kind, metadata: self.plain_metadata(&status) };
         if status.kind.is_file() {
+            entry.metadata.xattrs = match self.sink.known_xattrs(&entry) {
+                Some(known) => known,
+                None => self.xattrs(&descriptor, entry.name.as_bytes())?,
+            };
             self.summary.files += 1;
             self.summary.bytes += status.size_bytes;
-            let content = FileContent::new(folder, name.clone(), status);
-            return Ok(self.sink.file(Entry { name, kind, metadata }, Box::new(content)));
+            let content = FileContent::new(folder, entry.name.clone(), status);
+            return Ok(self.sink.file(entry, Box::new(content)));
         }
+        entry.metadata.xattrs = self.xattrs(&descriptor, entry.name.as_bytes())?;
         self.summary.other += 1;
-        Ok(self.sink.other(Entry { name, kind, metadata }))
+        Ok(self.sink.other(entry))
     }
 
     /// Opens a folder and judges by what was opened, not by what was seen before.
@@ -201,7 +206,7 @@ impl<'a> Walk<'a> {
             self.summary.leave_out(&self.path, LeftOutReason::Own);
             return Ok(Flow::Continue);
         }
-        let metadata = self.metadata(&descriptor, b".", &status)?;
+        let metadata = self.metadata(&descriptor, &status)?;
         let entry = Entry { name: name.clone(), kind: EntryKind::Folder, metadata };
         if is_elsewhere(self.rules.options.one_file_system, self.device, &status) {
             self.summary.leave_out(&self.path, LeftOutReason::OtherFileSystem);
@@ -247,7 +252,14 @@ impl<'a> Walk<'a> {
         self.sink.folder(entry)
     }
 
-    fn metadata(&mut self, at: &OwnedFd, name: &[u8], status: &Status) -> io::Result<Metadata> {
+    /// The metadata of an open folder.
+    fn metadata(&mut self, folder: &OwnedFd, status: &Status) -> io::Result<Metadata> {
+        let xattrs = self.xattrs(folder, b".")?;
+        Ok(Metadata { xattrs, ..self.plain_metadata(status) })
+    }
+
+    /// The extended attributes of `name` in a folder.
+    fn xattrs(&mut self, at: &OwnedFd, name: &[u8]) -> io::Result<Vec<Xattr>> {
         let mut refused = Vec::new();
         let xattrs = match &mut self.xattrs {
             Some(reader) => reader.read(at, name, |name, errno| {
@@ -259,16 +271,21 @@ impl<'a> Walk<'a> {
             let message = format!("attribute {name:?} was not taken: {}", reason(errno));
             self.warn(source_code::XATTR_UNREADABLE, message);
         }
-        Ok(Metadata {
+        Ok(xattrs)
+    }
+
+    /// All metadata but the extended attributes.
+    fn plain_metadata(&mut self, status: &Status) -> Metadata {
+        Metadata {
             mode: status.mode,
             uid: status.uid,
             gid: status.gid,
             user: self.accounts.users.name(status.uid),
             group: self.accounts.groups.name(status.gid),
             modified: status.modified,
-            xattrs,
+            xattrs: Vec::new(),
             identity: status.identity,
-        })
+        }
     }
 
     fn warn_entry(&mut self, errno: Errno) -> Flow {

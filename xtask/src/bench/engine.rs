@@ -64,6 +64,13 @@ impl Place {
     }
 }
 
+/// The programs that are built here.
+#[derive(Default)]
+pub(crate) struct OwnPrograms {
+    pub(crate) custody: PathBuf,
+    pub(crate) ceiling: PathBuf,
+}
+
 /// A backup engine at the settings that its users have: encrypted, compressed.
 pub(crate) struct Engine {
     kind: Kind,
@@ -76,20 +83,24 @@ enum Kind {
     Restic,
     Borg,
     Rustic,
+    /// What custody's pipeline alone needs for the first backup.
+    Ceiling,
 }
 
 impl Engine {
-    /// The engine of this name; `custody` is the program to be measured under that name.
-    pub(crate) fn named(name: &str, custody: &Path) -> Result<Self, Failure> {
+    /// The engine of this name; `own` are the programs of those that are ours.
+    pub(crate) fn named(name: &str, own: &OwnPrograms) -> Result<Self, Failure> {
         let kind = match name {
             "custody" => Kind::Custody,
             "restic" => Kind::Restic,
             "borg" => Kind::Borg,
             "rustic" => Kind::Rustic,
+            "ceiling" => Kind::Ceiling,
             _ => return Err(Failure::new(format!("no engine is called {name:?}"))),
         };
         let program = match kind {
-            Kind::Custody => custody.display().to_string(),
+            Kind::Custody => own.custody.display().to_string(),
+            Kind::Ceiling => own.ceiling.display().to_string(),
             _ => name.to_owned(),
         };
         Ok(Self { kind, program })
@@ -101,13 +112,14 @@ impl Engine {
             Kind::Restic => "restic",
             Kind::Borg => "borg",
             Kind::Rustic => "rustic",
+            Kind::Ceiling => "ceiling",
         }
     }
 
     /// How to get it.
     pub(crate) fn install(&self) -> &'static str {
         match self.kind {
-            Kind::Custody => "cargo build --release",
+            Kind::Custody | Kind::Ceiling => "cargo build --release",
             Kind::Restic => "apt-get install restic",
             Kind::Borg => "apt-get install borgbackup",
             Kind::Rustic => "cargo install rustic-rs",
@@ -116,6 +128,9 @@ impl Engine {
 
     /// What it calls its version, or `None` if it is not installed.
     pub(crate) fn version(&self) -> Option<String> {
+        if self.kind == Kind::Ceiling {
+            return Some("the bare pipeline".to_owned());
+        }
         if !is_installed(&self.program) {
             return None;
         }
@@ -124,7 +139,12 @@ impl Engine {
         text.lines().next().map(|line| line.trim().to_owned())
     }
 
-    /// The command for a step. Backups are made of the folder `set`, from within `data`.
+    /// Whether it has this step.
+    pub(crate) fn does(&self, step: Step) -> bool {
+        self.kind != Kind::Ceiling || step == Step::First
+    }
+
+    /// The command for a step that it has. Backups are made of the folder `set`, from within `data`.
     pub(crate) fn command(&self, step: Step, set: &str, data: &Path, place: &Place) -> Command {
         let mut command = Command::new(&self.program);
         command.current_dir(data).env("HOME", &place.scratch);
@@ -141,6 +161,9 @@ impl Engine {
             Kind::Restic => restic(&mut command, step, set, place),
             Kind::Borg => borg(&mut command, step, set, place),
             Kind::Rustic => rustic(&mut command, step, set, place),
+            Kind::Ceiling => {
+                command.arg(set).arg(&place.repository);
+            }
         }
         command
     }
@@ -212,8 +235,9 @@ mod tests {
             restored: "/w/restored".into(),
             scratch: "/w/scratch".into(),
         };
+        let own = OwnPrograms { custody: "/bin/custody".into(), ceiling: "/bin/ceiling".into() };
         let check = |engine: &str, step: Step, expected: &str| {
-            let engine = Engine::named(engine, Path::new("/bin/custody")).unwrap();
+            let engine = Engine::named(engine, &own).unwrap();
             let command = engine.command(step, "tree", Path::new("/w/data"), &place);
             assert_eq!(line(&command), expected);
         };
@@ -226,6 +250,7 @@ mod tests {
         check("restic", Step::Restore, "restic restore -q latest --target /w/restored");
         check("borg", Step::Incremental, "borg create -C zstd,3 ::incremental tree");
         check("rustic", Step::Restore, "rustic restore latest /w/restored");
-        assert!(Engine::named("tar", Path::new("")).is_err());
+        check("ceiling", Step::First, "/bin/ceiling tree /w/repository");
+        assert!(Engine::named("tar", &own).is_err());
     }
 }

@@ -12,8 +12,8 @@ use crate::bench::measure::Sample;
 use crate::failure::Failure;
 use crate::process::output;
 
-/// The engine that must not be faster.
-const YARDSTICK: &str = "restic";
+/// The engines that must not be faster.
+const PEERS: [&str; 3] = ["restic", "borg", "rustic"];
 
 /// The engine that is ours.
 const OURS: &str = "custody";
@@ -82,7 +82,7 @@ impl Figures {
         }
         let slower = self.slower();
         if !slower.is_empty() {
-            let _ = write!(page, "\nSlower than {YARDSTICK}: {}.\n", slower.join(", "));
+            let _ = write!(page, "\nSlower than a peer: {}.\n", slower.join(", "));
         }
         page
     }
@@ -114,7 +114,7 @@ impl Figures {
     }
 
     fn cell(&self, set: &str, engine: &'static str, column: Column) -> String {
-        let Some(value) = self.value(set, engine, column) else { return "failed".to_owned() };
+        let Some(value) = self.value(set, engine, column) else { return "–".to_owned() };
         match self.value(set, OURS, column) {
             Some(ours) if engine != OURS && ours > 0.0 => {
                 format!("{} (×{:.2})", column.show(value), value / ours)
@@ -141,16 +141,22 @@ impl Figures {
         }
     }
 
-    /// The steps in which custody takes longer than the yardstick.
+    /// The steps in which custody takes longer than a peer.
     fn slower(&self) -> Vec<String> {
-        let ours =
-            self.samples.keys().filter(|(_, engine, step)| *engine == OURS && *step != Step::Init);
-        ours.filter_map(|(set, _, step)| {
+        let mut slower = Vec::new();
+        let ours = self.samples.keys().filter(|(_, engine, _)| *engine == OURS);
+        for (set, _, step) in ours.filter(|(.., step)| *step != Step::Init) {
             let column = Column::Wall(*step);
-            let ratio = self.value(set, OURS, column)? / self.value(set, YARDSTICK, column)?;
-            (ratio > 1.0).then(|| format!("{set} {} (×{ratio:.2})", step.name()))
-        })
-        .collect()
+            for peer in PEERS {
+                let (ours, theirs) = (self.value(set, OURS, column), self.value(set, peer, column));
+                if let (Some(ours), Some(theirs)) = (ours, theirs)
+                    && ours > theirs
+                {
+                    slower.push(format!("{set} {} (×{:.2} of {peer})", step.name(), ours / theirs));
+                }
+            }
+        }
+        slower
     }
 }
 
@@ -223,12 +229,13 @@ pub(crate) fn machine(work: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::engine::OwnPrograms;
 
     /// Each engine with the seconds that each of its steps took, in two repetitions.
     fn figures(times: &[(&'static str, [f64; 2])]) -> Figures {
         let mut figures = Figures::default();
         for (name, walls) in times {
-            let engine = Engine::named(name, Path::new("custody")).unwrap();
+            let engine = Engine::named(name, &OwnPrograms::default()).unwrap();
             figures.measured(&engine, format!("{name} 1.0"));
             for wall_s in walls {
                 let sample = Sample { wall_s: *wall_s, cpu_s: 0.5, memory_bytes: 64 << 20 };
@@ -243,7 +250,7 @@ mod tests {
     #[test]
     fn figures_stand_beside_ratios() {
         let mut figures = figures(&[("custody", [2.0, 2.5]), ("restic", [3.0, 3.0])]);
-        figures.not_measured(&Engine::named("borg", Path::new("")).unwrap());
+        figures.not_measured(&Engine::named("borg", &OwnPrograms::default()).unwrap());
         let table = figures.set("tree");
         let rows: Vec<&str> = table.lines().collect();
         assert!(rows[0].starts_with("| engine | first backup, s | CPU, s | unchanged, s |"));
@@ -257,16 +264,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_slower_than_the_yardstick_is_named() {
+    fn what_is_slower_than_a_peer_is_named() {
         assert!(figures(&[("custody", [2.0, 9.0]), ("restic", [3.0, 3.0])]).slower().is_empty());
         let slower = figures(&[("custody", [4.5, 4.5]), ("restic", [3.0, 3.0])]).slower();
-        assert_eq!((slower.len(), slower[0].as_str()), (5, "tree first backup (×1.50)"));
+        assert_eq!((slower.len(), slower[0].as_str()), (5, "tree first backup (×1.50 of restic)"));
     }
 
     #[test]
     fn a_failed_step_fails_the_run() {
         let mut figures = figures(&[("custody", [1.0, 1.0])]);
-        let engine = Engine::named("custody", Path::new("")).unwrap();
+        let engine = Engine::named("custody", &OwnPrograms::default()).unwrap();
         figures.failed(&engine, "tree", Step::Check, "exit status: 3");
         let failure = figures.verdict().unwrap_err();
         assert_eq!(failure.to_string(), "custody tree check with data: exit status: 3");

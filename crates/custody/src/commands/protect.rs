@@ -86,12 +86,37 @@ pub(crate) struct Options {
     /// Stay on the file systems of the paths
     #[arg(long)]
     one_file_system: bool,
+    /// How much time compressing may take; kept with the item [default: auto]
+    #[arg(long, value_enum, value_name = "EFFORT")]
+    compression: Option<Compression>,
     /// Forget the patterns and options kept with the item first
     #[arg(long)]
     reset_patterns: bool,
     /// Show what would be taken, and take nothing
     #[arg(long)]
     dry_run: bool,
+}
+
+/// How much time compressing may take.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Compression {
+    /// More bytes, stored sooner
+    Fast,
+    /// What pays: bytes that do not shrink are not tried
+    Auto,
+    /// Fewer bytes, at several times the work
+    Best,
+}
+
+impl Compression {
+    /// As the item has it.
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Fast => "fast",
+            Self::Auto => "auto",
+            Self::Best => "best",
+        }
+    }
 }
 
 /// Registers the paths and takes a recovery point.

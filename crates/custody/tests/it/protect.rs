@@ -82,13 +82,22 @@ fn changed_patterns_are_kept_and_said() {
     };
     check("", "", Value::Null);
     check("--exclude *.tmp", "", Value::Null);
-    check("--exclude *.o", "the patterns of documents are now: exclude *.o\n", json!(["*.o"]));
+    check(
+        "--exclude *.o",
+        "the patterns and options of documents are now: exclude *.o\n",
+        json!(["*.o"]),
+    );
     check(
         "--one-file-system",
-        "the patterns of documents are now: exclude *.tmp, one file system\n",
+        "the patterns and options of documents are now: exclude *.tmp, one file system\n",
         json!(["*.tmp"]),
     );
-    check("--reset-patterns", "the patterns of documents are now: none\n", json!([]));
+    check(
+        "--compression best",
+        "the patterns and options of documents are now: exclude *.tmp, compression best\n",
+        json!(["*.tmp"]),
+    );
+    check("--reset-patterns", "the patterns and options of documents are now: none\n", json!([]));
 }
 
 #[test]

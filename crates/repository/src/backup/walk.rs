@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crossbeam_channel::Sender;
 use custody_entries::{
-    Content as Source, Entry, EntryKind, EntryName, Flow, Metadata, Sink, Warning,
+    Content as Source, Entry, EntryKind, EntryName, Flow, Metadata, Sink, Warning, Xattr,
 };
 
 use super::shared::Shared;
@@ -35,12 +35,27 @@ struct Level {
     folder: Arc<Folder>,
     /// The same folder's entries in the parent point, sorted by name.
     earlier: Vec<Node>,
+    /// How many of them come before what the walk is at.
+    passed: usize,
+}
+
+impl Level {
+    fn new(folder: Arc<Folder>, earlier: Vec<Node>) -> Self {
+        Self { folder, earlier, passed: 0 }
+    }
+
+    /// What the parent point holds under this name, which comes after those asked for before.
+    fn earlier(&mut self, name: &EntryName) -> Option<&mut Node> {
+        let rest = self.earlier.get(self.passed..)?;
+        self.passed += rest.iter().take_while(|node| node.entry.name < *name).count();
+        self.earlier.get_mut(self.passed).filter(|node| node.entry.name == *name)
+    }
 }
 
 impl<'s, 'r> Walk<'s, 'r> {
     /// A walk that has not begun; `earlier` is what the parent point holds at its top.
     pub(super) fn new(shared: &'s Shared<'r>, jobs: Sender<Job>, earlier: Vec<Node>) -> Self {
-        let stack = vec![Level { folder: Folder::root(), earlier }];
+        let stack = vec![Level::new(Folder::root(), earlier)];
         Self { shared, jobs, batch: Vec::new(), batch_bytes: 0, stack }
     }
 
@@ -86,23 +101,20 @@ impl<'s, 'r> Walk<'s, 'r> {
     }
 
     /// What the parent point holds in the folder at hand under this name.
-    fn earlier(&self, name: &EntryName) -> Option<&Node> {
-        let earlier = &self.stack.last()?.earlier;
-        let at = earlier.binary_search_by(|node| node.entry.name.cmp(name)).ok()?;
-        earlier.get(at)
+    fn earlier(&mut self, name: &EntryName) -> Option<&mut Node> {
+        self.stack.last_mut()?.earlier(name)
     }
 
     /// The content of a file that need not be read: it is surely the same as in the parent point,
     /// was read undisturbed there, and none of its chunks has been lost since.
-    fn unchanged(&self, file: &Entry) -> Option<Content> {
+    fn unchanged(&mut self, file: &Entry) -> Option<Content> {
+        let shared = self.shared;
         let node = self.earlier(&file.name).filter(|node| file.is_unchanged_since(&node.entry))?;
-        match &node.body {
+        match std::mem::replace(&mut node.body, Body::None) {
             Body::File { content, changed: false } => {
-                let whole = self
-                    .shared
-                    .reader
-                    .for_each_chunk(content, &mut |name| self.shared.take_over(name));
-                matches!(whole, Ok(true)).then(|| content.clone())
+                let take_over = &mut |name: &_| shared.take_over(name);
+                let whole = shared.reader.for_each_chunk(&content, take_over);
+                matches!(whole, Ok(true)).then_some(content)
             }
             _ => None,
         }
@@ -117,13 +129,14 @@ impl Sink for Walk<'_, '_> {
 
     fn folder(&mut self, folder: Entry) -> Flow {
         // A lost listing only means that the files below are read again.
+        let reader = &self.shared.reader;
         let earlier = match self.earlier(&folder.name).map(|node| &node.body) {
-            Some(Body::Folder(content)) => self.shared.reader.listing(content).unwrap_or_default(),
+            Some(Body::Folder(content)) => reader.listing(content).unwrap_or_default(),
             _ => Vec::new(),
         };
         if let Some(level) = self.stack.last() {
             let folder = Folder::within(&level.folder, folder);
-            self.stack.push(Level { folder, earlier });
+            self.stack.push(Level::new(folder, earlier));
         }
         self.shared.tally.folders.fetch_add(1, Relaxed);
         self.flow()
@@ -136,13 +149,19 @@ impl Sink for Walk<'_, '_> {
         self.flow()
     }
 
+    fn known_xattrs(&mut self, file: &Entry) -> Option<Vec<Xattr>> {
+        let node = self.earlier(&file.name).filter(|node| file.is_unchanged_since(&node.entry))?;
+        Some(node.entry.metadata.xattrs.clone())
+    }
+
     fn file(&mut self, file: Entry, content: Box<dyn Source>) -> Flow {
-        let Some(level) = self.stack.last() else { return Flow::Stop };
         let EntryKind::File { size } = file.kind else {
             self.shared.fail(RepositoryError::Bug("a source called something else a file"));
             return Flow::Stop;
         };
-        if let Some(content) = self.unchanged(&file) {
+        let unchanged = self.unchanged(&file);
+        let Some(level) = self.stack.last() else { return Flow::Stop };
+        if let Some(content) = unchanged {
             level.folder.add(Node { entry: file, body: Body::File { content, changed: false } });
             let tally = &self.shared.tally;
             tally.files.fetch_add(1, Relaxed);

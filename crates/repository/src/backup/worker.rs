@@ -12,7 +12,7 @@ use super::shared::Shared;
 use super::tree::Folder;
 use crate::RepositoryError;
 use crate::chunk::{CHUNK_BYTES_MAX, Chunker, Continuation};
-use crate::compress::Compressor;
+use crate::compress::{CompressionEffort, Compressor};
 use crate::content::{Content, EXTENTS_INLINE_MAX, Extent, encode_extents};
 use crate::listing::{self, Body, Node};
 use crate::pack::{GROUP_BYTES_TARGET, GroupDraft, PackedGroup};
@@ -22,6 +22,9 @@ use crate::sealed::length_u32;
 
 /// How much is read at once, in bytes.
 const READ_BYTES: usize = 1 << 20;
+
+/// How many groups' room a worker keeps for the next ones.
+const EMPTIED_MAX: usize = 2;
 
 /// A file to be read.
 pub(super) struct FileJob {
@@ -68,6 +71,8 @@ pub(super) struct Worker<'s, 'r> {
     image: GroupDraft,
     listing: GroupDraft,
     compressor: Compressor,
+    /// Room of groups that were packed.
+    emptied: Vec<Vec<u8>>,
     buffer: Vec<u8>,
 }
 
@@ -82,6 +87,7 @@ impl<'s, 'r> Worker<'s, 'r> {
         shared: &'s Shared<'r>,
         jobs: Receiver<Job>,
         groups: (Sender<GroupDraft>, Receiver<GroupDraft>),
+        effort: CompressionEffort,
     ) -> Result<Self, RepositoryError> {
         Ok(Self {
             shared,
@@ -91,7 +97,8 @@ impl<'s, 'r> Worker<'s, 'r> {
             data: GroupDraft::default(),
             image: GroupDraft::default(),
             listing: GroupDraft::default(),
-            compressor: Compressor::new()?,
+            compressor: Compressor::new(effort)?,
+            emptied: Vec::new(),
             buffer: vec![0; READ_BYTES + CHUNK_BYTES_MAX],
         })
     }
@@ -113,7 +120,7 @@ impl<'s, 'r> Worker<'s, 'r> {
             }
         }
         for class in [Class::Data, Class::Image, Class::Listing] {
-            let draft = std::mem::take(self.draft(class));
+            let draft = self.take_draft(class);
             self.pack(draft)?;
         }
         // Others may still be reading a large file: help them until they are done too.
@@ -267,7 +274,7 @@ impl<'s, 'r> Worker<'s, 'r> {
             let draft = self.draft(class);
             draft.add(name, bytes)?;
             if draft.plain.len() >= class.group_bytes() {
-                let full = std::mem::take(draft);
+                let full = self.take_draft(class);
                 self.hand_on(full)?;
             }
         }
@@ -334,13 +341,23 @@ impl<'s, 'r> Worker<'s, 'r> {
 
     /// Compresses a group and adds it to the open pack.
     fn pack(&mut self, group: GroupDraft) -> Result<(), RepositoryError> {
-        let GroupDraft { plain, members } = group;
+        let GroupDraft { mut plain, members } = group;
         if members.is_empty() {
             return Ok(());
         }
         let plain_length = length_u32(plain.len())?;
-        let (compression, bytes) = self.compressor.compress(plain)?;
+        let (compression, bytes) = self.compressor.compress(&plain)?;
+        if self.emptied.len() < EMPTIED_MAX {
+            plain.clear();
+            self.emptied.push(plain);
+        }
         self.shared.add_group(PackedGroup { bytes, plain: plain_length, compression, members })
+    }
+
+    /// Takes a group away to be packed and leaves an empty one, in room that was used before.
+    fn take_draft(&mut self, class: Class) -> GroupDraft {
+        let plain = self.emptied.pop().unwrap_or_default();
+        std::mem::replace(self.draft(class), GroupDraft { plain, members: Vec::new() })
     }
 
     fn draft(&mut self, class: Class) -> &mut GroupDraft {

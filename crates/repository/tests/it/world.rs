@@ -12,8 +12,8 @@ use custody_repository::log::{
     TrustedServers,
 };
 use custody_repository::{
-    BackupOptions, CommittedPoint, IndexLimits, PointId, Repository, RepositoryError,
-    RepositoryParts, RestoreReport, Unwatched,
+    BackupOptions, CommittedPoint, CompressionEffort, IndexLimits, PointId, Repository,
+    RepositoryError, RepositoryParts, RestoreReport, Unwatched,
 };
 use custody_test_world::keks::MemoryKeks;
 use custody_test_world::{FixedClock, SeededEntropy};
@@ -121,6 +121,7 @@ pub(crate) fn options(parent: Option<PointId>) -> BackupOptions {
         paths: vec![b"/home/ada/documents".to_vec()],
         parent,
         keep_until: None,
+        compression: CompressionEffort::default(),
         threads: THREADS,
     }
 }

@@ -3,9 +3,9 @@
 use std::num::NonZeroUsize;
 use std::thread::available_parallelism;
 
-use custody_protection::{BackupInput, Item};
+use custody_protection::{BackupInput, Compression, Item};
 use custody_repository::log::ObjectId;
-use custody_repository::{BackupOptions, CommittedPoint, PointId};
+use custody_repository::{BackupOptions, CommittedPoint, CompressionEffort, PointId};
 use custody_resources::Refusal;
 use custody_sources::{LeftOutReason, WalkSummary};
 use serde::Deserialize as _;
@@ -67,8 +67,18 @@ fn options(job: &Job<'_>, item: &Item, parent: Option<PointId>) -> Result<Backup
         paths: paths?,
         parent,
         keep_until: None,
+        compression: effort(item.folder.compression),
         threads: available_parallelism().unwrap_or(NonZeroUsize::MIN),
     })
+}
+
+/// What the item's setting means to the repository.
+fn effort(setting: Option<Compression>) -> CompressionEffort {
+    match setting {
+        Some(Compression::Fast) => CompressionEffort::Fast,
+        Some(Compression::Auto) | None => CompressionEffort::Auto,
+        Some(Compression::Best) => CompressionEffort::Best,
+    }
 }
 
 /// The item's newest point by the log, to take unchanged files over from.

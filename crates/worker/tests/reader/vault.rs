@@ -21,7 +21,8 @@ use custody_repository::log::{
 };
 use custody_repository::prune_plan::PruneOptions;
 use custody_repository::{
-    BackupOptions, CheckLevel, IndexLimits, PointId, Repository, RepositoryParts, Rings, Unwatched,
+    BackupOptions, CheckLevel, CompressionEffort, IndexLimits, PointId, Repository,
+    RepositoryParts, Rings, Unwatched,
 };
 use custody_sources::{FolderOptions, FolderSource, FolderTarget, TargetOptions};
 use custody_test_world::{FixedClock, SeededEntropy};
@@ -104,6 +105,7 @@ impl Vault {
             paths: vec![b"/srv/documents".to_vec()],
             parent,
             keep_until: None,
+            compression: CompressionEffort::default(),
             threads: THREADS,
         };
         let mut folder = FolderSource::new(&[source.to_owned()], FolderOptions::default()).unwrap();

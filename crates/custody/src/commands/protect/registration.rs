@@ -8,7 +8,7 @@ use custody_client::{Addresses, SourcePath};
 use custody_names::{ItemName, ResourceId};
 use serde_json::{Map, Value, json};
 
-use super::Options;
+use super::{Compression, Options};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::items::{self, Item};
@@ -19,6 +19,9 @@ use crate::vaults::VaultKind;
 const NAME_WITHOUT_LETTERS: &str = "root";
 /// Longest name made from a path; leaves room for a suffix within an item name's 120.
 const NAME_CHARS_MAX: usize = 100;
+
+/// What an item's compression is if it names none.
+const COMPRESSION_DEFAULT: &str = "auto";
 
 /// The container for folders that this command protects in a Recovery Services vault.
 const CONTAINER: &str = "custody";
@@ -49,13 +52,32 @@ impl Registration<'_> {
         if kept.is_some_and(|kept| patterns(kept) == patterns(&folder)) {
             return Item::new(vault, item.resource.clone());
         }
-        context.say(&format!("the patterns of {} are now: {}", item.name, in_words(&folder)));
+        context.say(&format!(
+            "the patterns and options of {} are now: {}",
+            item.name,
+            in_words(&folder)
+        ));
         self.put(context, vault, &item.name, &folder)
     }
 
     /// The folder part of the item, as `kept` with what this command line adds or replaces.
     pub(super) fn folder(&self, kept: Option<&Value>) -> Value {
         let kept = kept.filter(|_| !self.options.reset_patterns);
+        let mut folder = self.source(kept);
+        let given = self.options.compression.map(Compression::word);
+        let compression = given.or_else(|| kept.map(effort));
+        let compression = compression.filter(|effort| *effort != COMPRESSION_DEFAULT);
+        if let (Some(effort), Value::Object(folder)) = (compression, &mut folder) {
+            folder.insert("compression".to_owned(), effort.into());
+        }
+        folder
+    }
+
+    /// What is read and what is left out.
+    fn source(&self, kept: Option<&Value>) -> Value {
+        if let Some(name) = &self.options.stdin {
+            return json!({ "paths": [], "stream": name });
+        }
         let list = |name: &str, given: &[String]| match kept.and_then(|kept| kept.get(name)) {
             Some(kept) if given.is_empty() => kept.clone(),
             _ => json!(given),
@@ -64,9 +86,6 @@ impl Registration<'_> {
             let kept = kept.and_then(|kept| kept.get(name)).and_then(Value::as_bool);
             given || kept.unwrap_or_default()
         };
-        if let Some(name) = &self.options.stdin {
-            return json!({ "paths": [], "stream": name });
-        }
         json!({
             "paths": self.json_paths(),
             "include": list("include", &self.options.include),
@@ -198,7 +217,13 @@ fn patterns(folder: &Value) -> Map<String, Value> {
         ("exclude".to_owned(), list("exclude")),
         ("oneFileSystem".to_owned(), flag("oneFileSystem")),
         ("excludeCaches".to_owned(), flag("excludeCaches")),
+        ("compression".to_owned(), json!(effort(folder))),
     ])
+}
+
+/// How much time compressing the item may take.
+fn effort(folder: &Value) -> &str {
+    folder.get("compression").and_then(Value::as_str).unwrap_or(COMPRESSION_DEFAULT)
 }
 
 fn in_words(folder: &Value) -> String {
@@ -215,6 +240,9 @@ fn in_words(folder: &Value) -> String {
         if folder.get(name).and_then(Value::as_bool).unwrap_or_default() {
             words.push(label.to_owned());
         }
+    }
+    if effort(folder) != COMPRESSION_DEFAULT {
+        words.push(format!("compression {}", terminal::line(effort(folder))));
     }
     if words.is_empty() { "none".to_owned() } else { words.join(", ") }
 }
