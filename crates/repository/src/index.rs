@@ -9,6 +9,7 @@ mod filter;
 mod merge;
 mod near;
 mod run;
+pub(crate) mod session;
 mod table;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -96,9 +97,6 @@ pub(crate) trait ChunkIndex: Sync {
     /// Whether a new point may rely on the chunk there.
     fn is_reliable(&self, place: &Place) -> Result<bool, RepositoryError>;
 
-    /// Which of the index's chunks this is, below [`ChunkIndex::chunk_count`].
-    fn position(&self, name: &ChunkName) -> Result<Option<usize>, RepositoryError>;
-
     /// How many chunks it knows, one that lies in several packs as often.
     fn chunk_count(&self) -> usize;
 
@@ -145,11 +143,6 @@ impl ChunkIndex for Index {
 
     fn is_reliable(&self, place: &Place) -> Result<bool, RepositoryError> {
         Ok(self.can_rely_on(place))
-    }
-
-    fn position(&self, name: &ChunkName) -> Result<Option<usize>, RepositoryError> {
-        let at = self.places.partition_point(|place| place.name < *name);
-        Ok(self.places.get(at).filter(|place| place.name == *name).map(|_| at))
     }
 
     fn chunk_count(&self) -> usize {

@@ -44,20 +44,15 @@ impl Repository {
         history: &History,
         leaving: &BTreeSet<ObjectId>,
     ) -> Result<Option<CappedIndex<'_>>, RepositoryError> {
-        let Some(open) = &self.parts.cache else { return Ok(None) };
-        let limits = self.parts.index_limits;
-        let objects = self.index_objects(history)?;
-        if objects.iter().map(|(_, bytes)| bytes).sum::<u64>() <= limits.memory_bytes {
+        if self.parts.cache.is_none() {
             return Ok(None);
         }
-        let runs = if let Some(runs) = self.runs.get() {
-            runs
-        } else {
-            let opened = open()?;
-            self.runs.get_or_init(|| opened)
-        };
-        let (store, clock) = (&*self.parts.store, &*self.parts.clock);
-        let cache = Cache { runs: &**runs, store, keys: self.keys(), clock, limits };
+        let objects = self.index_objects(history)?;
+        let bytes: u64 = objects.iter().map(|(_, bytes)| bytes).sum();
+        if bytes <= self.parts.index_limits.memory_bytes {
+            return Ok(None);
+        }
+        let Some(cache) = self.cache()? else { return Ok(None) };
         let rest = |uncovered: &[ObjectId], described: &[ObjectId]| {
             let mut builder = IndexBuilder::new(history.packs());
             builder.know(described);
@@ -65,6 +60,20 @@ impl Repository {
         };
         let bad = self.bad_marks()?;
         CappedIndex::open(cache, &objects, history.packs(), leaving, bad, &rest).map(Some)
+    }
+
+    /// Where runs are kept, opened when it is first needed; nothing if nothing is kept on disk here.
+    pub(crate) fn cache(&self) -> Result<Option<Cache<'_>>, RepositoryError> {
+        let Some(open) = &self.parts.cache else { return Ok(None) };
+        let runs = if let Some(runs) = self.runs.get() {
+            runs
+        } else {
+            let opened = open()?;
+            self.runs.get_or_init(|| opened)
+        };
+        let (store, clock) = (&*self.parts.store, &*self.parts.clock);
+        let limits = self.parts.index_limits;
+        Ok(Some(Cache { runs: &**runs, store, keys: self.keys(), clock, limits }))
     }
 
     /// The index objects that the log names, each with its size in bytes as far as a listing knows it

@@ -14,6 +14,7 @@ use crate::chunk::ChunkName;
 use crate::compress::Compressor;
 use crate::content::Content;
 use crate::index::{ChunkIndex as _, Index, Place};
+use crate::index_object;
 use crate::listing::Body;
 use crate::log::{
     History, LogError, NewIntent, ObjectId, Prune, PruneOutcome, Session, SessionWatch, VoidReason,
@@ -141,7 +142,7 @@ impl Repository {
         // One new index in place of all: it describes what stays and what was copied.
         packs
             .extend(survey.index.summaries().into_iter().filter(|pack| !doomed.contains(&pack.id)));
-        let indexes = self.store_indexes(&packs)?;
+        let indexes = index_object::store(&packs, &*self.parts.store, self.keys())?;
         session.intend(&NewIntent {
             based_on: survey.history.head().map_or(0, |head| head.number),
             doomed,

@@ -117,7 +117,8 @@ impl Repository {
         if lost.is_empty() || (summaries.is_empty() && !is_complete) {
             return Ok(report);
         }
-        let indexes: BTreeSet<ObjectId> = self.store_indexes(&summaries)?.into_iter().collect();
+        let indexes: BTreeSet<ObjectId> =
+            index_object::store(&summaries, &*self.parts.store, self.keys())?.into_iter().collect();
         report.indexes = indexes.len() as u64;
         report.packs = summaries.len() as u64;
         session.intend(&NewIntent {

@@ -13,12 +13,11 @@ use crate::log::ObjectId;
 use crate::pack::read_directory_of;
 use crate::read::locked;
 
-/// A run and where its packs, groups and chunks begin in the whole index.
+/// A run and where its packs and groups begin in the whole index.
 struct Layer<'r> {
     run: Run<'r>,
     packs: u32,
     groups: u32,
-    chunks: usize,
 }
 
 /// The index of a large repository.
@@ -64,6 +63,24 @@ impl<'r> CappedIndex<'r> {
             }
         }
         let left: Vec<ObjectId> = uncovered(&runs, objects).iter().map(|(id, _)| *id).collect();
+        let mut index = Self::of_runs(cache, runs, &|pack| live.contains(pack), bad)?;
+        let described: Vec<ObjectId> = index.packs.iter().map(|pack| pack.id).collect();
+        index.rest = rest(&left, &described)?;
+        index.packs.extend(index.rest.packs());
+        for pack in &mut index.packs {
+            let is_bad = index.bad.get(&pack.id).is_some_and(HashSet::is_empty);
+            pack.leaving = is_bad || leaving.contains(&pack.id);
+        }
+        Ok(index)
+    }
+
+    /// The index that these runs are, of the packs that are live.
+    pub(super) fn of_runs(
+        cache: Cache<'r>,
+        runs: Vec<Run<'r>>,
+        is_live: &dyn Fn(&ObjectId) -> bool,
+        bad: BadMarks,
+    ) -> Result<Self, RepositoryError> {
         let mut index = Self {
             cache,
             layers: Vec::new(),
@@ -75,38 +92,41 @@ impl<'r> CappedIndex<'r> {
             bad,
             near: Mutex::default(),
         };
-        for run in runs {
-            index.add_layer(run, live)?;
-        }
-        let described: Vec<ObjectId> = index.packs.iter().map(|pack| pack.id).collect();
-        index.rest = rest(&left, &described)?;
-        index.packs.extend(index.rest.packs());
-        for pack in &mut index.packs {
-            let is_bad = index.bad.get(&pack.id).is_some_and(HashSet::is_empty);
-            pack.leaving = is_bad || leaving.contains(&pack.id);
+        let count = runs.len();
+        for mut run in runs {
+            run.share(count);
+            index.add_layer(run, is_live)?;
         }
         Ok(index)
+    }
+
+    pub(super) fn runs(&self) -> impl Iterator<Item = &Run<'r>> {
+        self.layers.iter().map(|layer| &layer.run)
+    }
+
+    pub(super) fn into_runs(self) -> Vec<Run<'r>> {
+        self.layers.into_iter().map(|layer| layer.run).collect()
     }
 
     fn add_layer(
         &mut self,
         run: Run<'r>,
-        live: &BTreeSet<ObjectId>,
+        is_live: &dyn Fn(&ObjectId) -> bool,
     ) -> Result<(), RepositoryError> {
         let too_many = || RepositoryError::Bug("an index has more than 4 thousand million groups");
         let packs = u32::try_from(self.packs.len()).map_err(|_| too_many())?;
         for (number, (id, length)) in (packs..).zip(&run.packs) {
             self.packs.push(Pack { id: *id, length: *length, leaving: false });
-            if !live.contains(id) {
+            if !is_live(id) {
                 self.gone.insert(number);
             }
         }
         let groups = u32::try_from(run.group_count()).map_err(|_| too_many())?;
         let chunks = usize::try_from(run.chunk_count()).map_err(|_| too_many())?;
-        let (first_group, first_chunk) = (self.rest_groups, self.rest_chunks);
+        let first_group = self.rest_groups;
         self.rest_groups = first_group.checked_add(groups).ok_or_else(too_many)?;
-        self.rest_chunks = first_chunk + chunks;
-        self.layers.push(Layer { run, packs, groups: first_group, chunks: first_chunk });
+        self.rest_chunks += chunks;
+        self.layers.push(Layer { run, packs, groups: first_group });
         Ok(())
     }
 
@@ -224,16 +244,6 @@ impl ChunkIndex for CappedIndex<'_> {
     fn is_reliable(&self, place: &Place) -> Result<bool, RepositoryError> {
         let group = self.group(place)?;
         Ok(group.is_some_and(|(_, pack)| self.is_good(&place.name, &pack)))
-    }
-
-    fn position(&self, name: &ChunkName) -> Result<Option<usize>, RepositoryError> {
-        for layer in &self.layers {
-            if let Some((number, _)) = self.or_forget(layer, layer.run.find(name))?.first() {
-                return Ok(usize::try_from(*number).ok().map(|number| layer.chunks + number));
-            }
-        }
-        let rest = self.rest.position(name)?;
-        Ok(rest.map(|at| self.rest_chunks + at))
     }
 
     fn chunk_count(&self) -> usize {

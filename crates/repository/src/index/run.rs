@@ -63,8 +63,18 @@ impl<'r> Run<'r> {
         Ok(Some(Self { id, covered, packs, names, groups, firsts, filter }))
     }
 
+    /// Shares memory with as many runs.
+    pub(super) fn share(&mut self, runs: usize) {
+        self.names.share(runs);
+        self.groups.share(runs);
+    }
+
     pub(super) fn chunk_count(&self) -> u64 {
         self.names.records()
+    }
+
+    pub(super) fn filter_bytes(&self) -> usize {
+        self.filter.words().len() * 8
     }
 
     pub(super) fn group_count(&self) -> u64 {
@@ -80,7 +90,8 @@ impl<'r> Run<'r> {
         let wanted = part(name, 0);
         // Blocks after the first one that begins below it, as long as they may begin with it.
         let first = self.firsts.partition_point(|first| *first < wanted).saturating_sub(1);
-        for (block, begins) in (0_u64..).zip(&self.firsts).skip(first) {
+        let firsts = self.firsts.get(first..).unwrap_or_default();
+        for (block, begins) in (first as u64..).zip(firsts) {
             if *begins > wanted {
                 break;
             }
