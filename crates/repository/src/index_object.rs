@@ -160,6 +160,11 @@ impl<'s> Stream<'s> {
         Ok(Self { store, name, opener, table, blocks, next: 0, at: HEADER_BYTES as u64 })
     }
 
+    /// At least as many as it has chunks.
+    pub(crate) fn chunks_max(&self) -> usize {
+        self.blocks.len() * BLOCK_RECORDS
+    }
+
     /// The places of its next block, whose groups count through its table; nothing after the last.
     pub(crate) fn next_block(&mut self) -> Result<Option<Vec<Place>>, RepositoryError> {
         let Some(sealed) = self.blocks.get(self.next) else { return Ok(None) };

@@ -3,13 +3,13 @@
 
 use custody_ambient::random_array;
 
+use super::ChunkIndex as _;
 use super::cache::{Cache, MERGED_FACTOR};
 use super::capped::CappedIndex;
 use super::filter::Filter;
 use super::merge::Source;
 use super::run::Run;
 use super::table::RunId;
-use super::{BadMarks, ChunkIndex as _};
 use crate::RepositoryError;
 use crate::chunk::ChunkName;
 use crate::index_object::Stream;
@@ -78,7 +78,7 @@ impl<'r> SessionRuns<'r> {
         let mut runs = self.0.take().map(CappedIndex::into_runs).unwrap_or_default();
         runs.retain(|run| !merged.contains(&run.id));
         runs.push(new);
-        self.0 = Some(CappedIndex::of_runs(cache, runs, &|_| true, BadMarks::new())?);
+        self.0 = Some(CappedIndex::of_runs(cache, runs, &|_| true)?);
         for id in merged {
             // Only this session knew of it. If it stays, a later job gives it up.
             let _ = cache.forget(id).and_then(|()| cache.delete(id));

@@ -14,11 +14,7 @@ use custody_repository::{
 };
 
 use crate::tree::{Tree, TreeSource, noise};
-use crate::world::{THREADS, World, backup, options, restore};
-
-/// Nothing stays in memory that can be on disk.
-const LEAST: IndexLimits =
-    IndexLimits { memory_bytes: 0, uncovered_bytes: 0, filter_bytes: 4_096, session_bytes: 4_096 };
+use crate::world::{LEAST, THREADS, World, backup, options, restore};
 
 /// A world whose repository keeps runs in a store beside it.
 struct Cached {
@@ -140,10 +136,8 @@ fn a_session_finds_again_what_it_stored_long_before() {
     for limits in [LEAST, IndexLimits::default()] {
         for is_full in [false, true] {
             let cached = Cached::new();
-            let repository = match is_full {
-                true => cached.open_with(full.clone(), limits),
-                false => cached.open(limits),
-            };
+            let repository =
+                if is_full { cached.open_with(full.clone(), limits) } else { cached.open(limits) };
             let made = backup(&repository, &tree, None).unwrap();
             let new = made.counts.new_bytes;
             assert!(new.abs_diff(24 * 1_500_000) < 200_000, "{new}");
