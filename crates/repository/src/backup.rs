@@ -87,8 +87,7 @@ impl Repository {
         let committed = while_beating(&session, || {
             self.backup_within(&session, source, options, begun, progress)
         });
-        // If it cannot be ended, the next one who waits for it finds it dead.
-        let _ = session.end();
+        self.end_session(session);
         committed
     }
 
@@ -145,7 +144,7 @@ impl Repository {
         point.and_then(|point| reader.listing(&point.root).ok()).unwrap_or_default()
     }
 
-    fn store_point(&self, point: &Point) -> Result<ObjectId, RepositoryError> {
+    pub(crate) fn store_point(&self, point: &Point) -> Result<ObjectId, RepositoryError> {
         let bytes = point.seal(self.keys())?;
         if Point::open(&bytes, self.keys(), &"the new point")? != *point {
             return Err(RepositoryError::Bug("a point does not open to what went into it"));
