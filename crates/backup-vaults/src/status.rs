@@ -54,6 +54,9 @@ pub struct VaultStatus {
     /// The last seen head of the repository's log: number and SHA-256.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log_head: Option<(u64, String)>,
+    /// The newest checkpoint of that log: number and SHA-256. Jobs read the log from there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_checkpoint: Option<(u64, String)>,
     /// Where the repository lies, if a store was named; otherwise it lies in the data folder,
     /// wherever that is moved to.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -6,27 +6,21 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
     clippy::disallowed_methods,
     clippy::print_stdout,
     reason = "a measurement"
 )]
 
+mod world;
+
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use custody_ambient::{Clock, Entropy};
-use custody_blob_store::{BlobStore, DiskStore};
-use custody_envelope::{Failover, KeyAccess, KeyTarget, VaultKeys, WrapAlgorithm, WrapKey, create};
-use custody_names::VaultGuid;
-use custody_repository::log::{
-    EntryHash, KeyholderAuthenticator, KeyringHead, Log, ProcHost, TrustedServers,
-};
+use custody_repository::Repository;
+use custody_repository::log::{EntryHash, KeyringHead, Log};
 use custody_repository::measure::{CHUNKS_AN_OBJECT, add_chunks, add_points, open_index};
-use custody_repository::{IndexLimits, Repository, RepositoryParts};
-use custody_test_world::keks::MemoryKeks;
-use custody_test_world::{FixedClock, SeededEntropy};
+
+use world::{parts, peak_kib, seconds};
 
 /// Rings of which a log is told.
 const RINGS: u64 = 21;
@@ -48,45 +42,6 @@ fn main() {
         }
         _ => println!("index fill|measure FOLDER OBJECTS, index log FOLDER POINTS"),
     }
-}
-
-/// The same keys in both processes: nothing but their random bytes makes them.
-fn world() -> (VaultKeys, Vec<u8>, Arc<FixedClock>) {
-    let clock = Arc::new(FixedClock::at_text("2026-11-22T06:00:00Z"));
-    let keks = MemoryKeks::new();
-    let key = keks.add_version("kv1", "k1");
-    let target = KeyTarget {
-        keys: vec![WrapKey { key, algorithm: WrapAlgorithm::RsaOaep256 }],
-        infrastructure: Vec::new(),
-        failover: Failover::Stop,
-    };
-    let the_clock: Arc<dyn Clock> = clock.clone();
-    let access = KeyAccess { keys: &keks, allowed: &|_| true, clock: &the_clock };
-    let vault = VaultGuid::from_bytes([7; 16]);
-    let (ring, keys) = create(vault, &target, &access, &SeededEntropy::new(7)).unwrap();
-    (keys, ring.encoded().to_vec(), clock)
-}
-
-fn parts(folder: &Path, seed: u64) -> (RepositoryParts, Vec<u8>) {
-    let (keys, ring, clock) = world();
-    let (store, runs) = (folder.join("store"), folder.join("cache"));
-    let parts = RepositoryParts {
-        store: Arc::new(DiskStore::create(&store).unwrap()),
-        authenticator: Arc::new(KeyholderAuthenticator::new(
-            keys.clone(),
-            TrustedServers::default(),
-        )),
-        keys,
-        cache: Some(Arc::new(move || {
-            let store: Arc<dyn BlobStore> = Arc::new(DiskStore::create(&runs)?);
-            Ok(store)
-        })),
-        index_limits: IndexLimits::default(),
-        host: Arc::new(ProcHost),
-        clock,
-        entropy: Arc::new(SeededEntropy::new(seed)) as Arc<dyn Entropy>,
-    };
-    (parts, ring)
 }
 
 fn fill(folder: &Path, objects: u64) {
@@ -135,6 +90,13 @@ fn log(folder: &Path, points: u64) {
     let watch = Instant::now();
     Log::open(parts.log(), None).unwrap();
     let opened = watch.elapsed();
+    let log = Log::open(parts.log(), None).unwrap();
+    log.checkpoint_if_due().unwrap();
+    let checkpoint = log.newest_checkpoint();
+    drop(log);
+    let watch = Instant::now();
+    Log::open_from(parts.log(), checkpoint).unwrap();
+    let opened_from = watch.elapsed();
     let mut told: Vec<Duration> = (0..RINGS)
         .map(|number| {
             let head = KeyringHead { number: number + 2, hash: EntryHash::from_bytes([4; 32]) };
@@ -146,22 +108,13 @@ fn log(folder: &Path, points: u64) {
     told.sort_unstable();
     let median = told.get(told.len() / 2).copied().unwrap_or_default();
     println!(
-        "{points} points: log read in {}, a ring told in {} (median of {RINGS})",
+        "{points} points: log read in {}, from its newest checkpoint in {}, a ring told in {} (median of {RINGS})",
         seconds(opened),
+        seconds(opened_from),
         micros(median)
     );
 }
 
-fn seconds(time: Duration) -> String {
-    format!("{:.2} s", time.as_secs_f64())
-}
-
 fn micros(time: Duration) -> String {
     format!("{:.2} µs", time.as_secs_f64() * 1e6)
-}
-
-fn peak_kib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
-    line.trim().trim_end_matches(" kB").parse().unwrap_or_else(|_| panic!("{line}"))
 }

@@ -3,8 +3,10 @@
 //! The walk runs on the caller's thread and hands files, a batch at a time, to workers that read,
 //! cut, name, group and compress. Whoever fills the open pack seals, proves and stores it. Memory is
 //! bounded: per worker a read buffer and three groups (about 5 MiB) and two queued groups, one open
-//! pack (16 MiB), and for each worker that is closing one the pack and its sealed form.
+//! pack (16 MiB), for each worker that is closing one the pack and its sealed form, and what is known
+//! of the chunks that are new ([`crate::IndexLimits`]).
 
+mod fresh;
 mod shared;
 mod tree;
 mod walk;
@@ -18,15 +20,14 @@ use custody_entries::Source;
 
 use crate::RepositoryError;
 use crate::compress::CompressionEffort;
-use crate::index_object::{self, CHUNKS_MAX};
 use crate::listing::Node;
 use crate::log::{HEARTBEAT_INTERVAL, HeadPin, ItemGuid, NewPoint, ObjectId, Session};
 use crate::object::{self, Family};
-use crate::pack::PackSummary;
 use crate::point::{Counts, Point, PointId, PointWarning};
 use crate::progress::{Phase, Progress};
 use crate::read::{ChunkReader, locked};
 use crate::repository::Repository;
+use fresh::{Added, Fresh};
 use shared::Shared;
 use walk::Walk;
 use worker::Worker;
@@ -89,8 +90,7 @@ impl Repository {
         let committed = while_beating(&session, || {
             self.backup_within(&session, source, options, begun, progress)
         });
-        // If it cannot be ended, the next one who waits for it finds it dead.
-        let _ = session.end();
+        self.end_session(session);
         committed
     }
 
@@ -104,7 +104,8 @@ impl Repository {
     ) -> Result<CommittedPoint, RepositoryError> {
         let index = self.open_index(&*self.history()?, session.doomed_packs())?;
         let store = &*self.parts.store;
-        let shared = Shared::new(store, self.keys(), &self.knife, &*index, progress);
+        let fresh = Fresh::new(self);
+        let shared = Shared::new(store, self.keys(), &self.knife, &*index, fresh, progress);
         let earlier = self.earlier(options.parent, &shared.reader);
         gather(&shared, source, earlier, options)?;
         if let Some(error) = shared.take_failure() {
@@ -113,8 +114,7 @@ impl Repository {
         shared.keep_going()?;
         shared.report(Phase::Committing);
         shared.close_last_pack()?;
-        let packs = shared.take_packs()?;
-        let indexes = self.store_indexes(&packs)?;
+        let Added { packs, indexes } = shared.fresh.finish()?;
         let root = locked(&shared.root).take();
         let root = root.ok_or(RepositoryError::Bug("a backup without a root listing"))?;
         let (warnings_total, warnings) = shared.take_warnings();
@@ -133,12 +133,7 @@ impl Repository {
             root,
         };
         let id = self.store_point(&point)?;
-        let new = NewPoint {
-            item: options.item,
-            point: id,
-            indexes: indexes.into_iter().collect(),
-            packs: packs.iter().map(|pack| pack.id).collect(),
-        };
+        let new = NewPoint { item: options.item, point: id, indexes, packs };
         let used = shared.used_packs();
         shared.keep_going()?;
         let head = session.commit(&new, &|pack| used.contains(pack))?;
@@ -152,29 +147,7 @@ impl Repository {
         point.and_then(|point| reader.listing(&point.root).ok()).unwrap_or_default()
     }
 
-    /// Stores the index of new packs, opened again before it is sent.
-    pub(crate) fn store_indexes(
-        &self,
-        packs: &[PackSummary],
-    ) -> Result<Vec<ObjectId>, RepositoryError> {
-        let (mut names, mut rest) = (Vec::new(), packs);
-        while !rest.is_empty() {
-            let mut chunks = 0;
-            let fitting = rest.iter().take_while(|pack| {
-                let groups = &pack.directory.groups;
-                chunks += groups.iter().map(|group| group.members.len()).sum::<usize>();
-                chunks <= CHUNKS_MAX
-            });
-            let (part, after) = rest.split_at(fitting.count().max(1));
-            let bytes = index_object::seal(part, self.keys())?;
-            index_object::prove(&bytes, part, self.keys())?;
-            names.push(object::put(&*self.parts.store, Family::Index, &bytes)?);
-            rest = after;
-        }
-        Ok(names)
-    }
-
-    fn store_point(&self, point: &Point) -> Result<ObjectId, RepositoryError> {
+    pub(crate) fn store_point(&self, point: &Point) -> Result<ObjectId, RepositoryError> {
         let bytes = point.seal(self.keys())?;
         if Point::open(&bytes, self.keys(), &"the new point")? != *point {
             return Err(RepositoryError::Bug("a point does not open to what went into it"));

@@ -119,11 +119,10 @@ impl Repository {
         let found = loop {
             let history = self.history()?;
             inspection.indexes(&history)?;
-            let mut index = self.load_index_unmarked(&history)?;
-            let found = inspection.packs(&history, &index, level, threads)?;
-            index.mark(&known);
+            let mut index = self.open_index_with(&history, &BTreeSet::new(), &known)?;
+            let found = inspection.packs(&history, &*index, level, threads)?;
             index.mark(&found);
-            inspection.points(&history, &index)?;
+            inspection.points(&history, &*index)?;
             // What is missing may have been pruned meanwhile, and its chunks lie elsewhere.
             let is_settled = inspection.finds_nothing() || self.history()?.keeps_all_of(&history);
             if is_settled || round == ROUNDS_MAX {

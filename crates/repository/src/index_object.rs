@@ -12,22 +12,54 @@ use crate::content::{array_of, array32, end, length_of_array};
 use crate::error::Malformed;
 use crate::index::{Pack, Place, RECORD_BYTES, Table};
 use crate::log::ObjectId;
-use crate::object::{Family, MISSING, read_part};
+use crate::object::{self, Family, MISSING, read_part};
 use crate::pack::{GroupShape, PackSummary, check_group};
 use crate::sealed::{Footer, Keys, Tail, length_u32, open_position};
 
-/// Most chunks in one index object.
-pub(crate) const CHUNKS_MAX: usize = 1 << 20;
+/// Most chunks in one index object that is written. Readers take what the format allows, a million.
+pub(crate) const CHUNKS_MAX: usize = 1 << 18;
 /// Records in one block.
 const BLOCK_RECORDS: usize = 4_096;
 
-/// The bytes of an index object for these packs.
-pub(crate) fn seal(packs: &[PackSummary], keys: Keys<'_>) -> Result<Vec<u8>, RepositoryError> {
-    let (mut table, mut places) = (Table::default(), Vec::new());
-    for pack in packs {
-        places.append(&mut table.add(pack)?);
+/// Stores the index of new packs, each object of it opened again before it is sent.
+pub(crate) fn store(
+    packs: &[PackSummary],
+    store: &dyn BlobStore,
+    keys: Keys<'_>,
+) -> Result<Vec<ObjectId>, RepositoryError> {
+    let (mut names, mut rest) = (Vec::new(), packs);
+    while !rest.is_empty() {
+        let mut chunks = 0;
+        let fitting = rest.iter().take_while(|pack| {
+            chunks += pack.directory.chunk_count();
+            chunks <= CHUNKS_MAX
+        });
+        let (part, after) = rest.split_at(fitting.count().max(1));
+        let (mut table, mut places) = (Table::default(), Vec::new());
+        for pack in part {
+            places.append(&mut table.add(pack)?);
+        }
+        names.push(store_table(&table, places, store, keys)?);
+        rest = after;
     }
+    Ok(names)
+}
+
+/// Stores one index object of these packs and places, opened again before it is sent.
+pub(crate) fn store_table(
+    table: &Table,
+    mut places: Vec<Place>,
+    store: &dyn BlobStore,
+    keys: Keys<'_>,
+) -> Result<ObjectId, RepositoryError> {
     places.sort_unstable();
+    let bytes = seal(table, &places, keys)?;
+    prove(&bytes, table, &places, keys)?;
+    object::put(store, Family::Index, &bytes)
+}
+
+/// The bytes of an index object.
+fn seal(table: &Table, places: &[Place], keys: Keys<'_>) -> Result<Vec<u8>, RepositoryError> {
     let mut writer = keys.writer(ObjectType::Index, places.len() * (RECORD_BYTES + 1))?;
     let mut blocks = Vec::new();
     for block in places.chunks(BLOCK_RECORDS) {
@@ -38,7 +70,7 @@ pub(crate) fn seal(packs: &[PackSummary], keys: Keys<'_>) -> Result<Vec<u8>, Rep
         let sealed = writer.push(bytes)?;
         blocks.extend(block.first().map(|first| (sealed, first.name)));
     }
-    writer.finish(encode_table(&table, &blocks)?)
+    writer.finish(encode_table(table, &blocks)?)
 }
 
 /// What an index object says.
@@ -47,6 +79,21 @@ pub(crate) fn open(
     keys: Keys<'_>,
     object: &dyn ToString,
 ) -> Result<(Table, Vec<Place>), RepositoryError> {
+    let mut places = Vec::new();
+    let table = read(bytes, keys, object, &mut |mut block| {
+        places.append(&mut block);
+        Ok(())
+    })?;
+    Ok((table, places))
+}
+
+/// Reads an index object through, a block at a time; its packs.
+pub(crate) fn read(
+    bytes: &[u8],
+    keys: Keys<'_>,
+    object: &dyn ToString,
+    visit: &mut dyn FnMut(Vec<Place>) -> Result<(), Malformed>,
+) -> Result<Table, RepositoryError> {
     let malformed = |error: Malformed| error.in_object(object.to_string());
     let opener = keys.opener(ObjectType::Index, bytes, object)?;
     let (footer, at) = Footer::parse(bytes).map_err(malformed)?;
@@ -57,21 +104,27 @@ pub(crate) fn open(
         return Err(malformed("its blocks are not as many as its footer says".into()));
     }
     let shapes: Vec<GroupShape> = table.shapes().collect();
-    let (mut places, mut at) = (Vec::new(), HEADER_BYTES);
+    let fits = |place: &Place| {
+        shapes.get(place.group as usize).is_some_and(|shape| {
+            u64::from(place.offset) + u64::from(place.length) <= u64::from(shape.plain)
+                && place.length as usize <= CHUNK_BYTES_MAX
+        })
+    };
+    let (mut last, mut at) = (None, HEADER_BYTES);
     for (position, (sealed, _first)) in (0..).zip(&blocks) {
         let end = at + *sealed as usize;
         let mut part = bytes.get(at..end).unwrap_or_default().to_vec();
         at = end;
         open_position(&opener, position, &[], false, &mut part, object)?;
-        let fits = |place: &Place| {
-            shapes.get(place.group as usize).is_some_and(|shape| {
-                u64::from(place.offset) + u64::from(place.length) <= u64::from(shape.plain)
-                    && place.length as usize <= CHUNK_BYTES_MAX
-            })
-        };
+        let mut places = Vec::with_capacity(part.len() / RECORD_BYTES);
         decode_block(&part, &fits, &mut places).map_err(malformed)?;
+        if !places.is_sorted() || last > places.first().copied() {
+            return Err(malformed("it is not sorted".into()));
+        }
+        last = places.last().copied().or(last);
+        visit(places).map_err(malformed)?;
     }
-    if places.is_sorted() { Ok((table, places)) } else { Err(malformed("it is not sorted".into())) }
+    Ok(table)
 }
 
 /// An index object that is read block by block.
@@ -105,6 +158,11 @@ impl<'s> Stream<'s> {
         }
         let blocks = blocks.into_iter().map(|(sealed, _)| sealed).collect();
         Ok(Self { store, name, opener, table, blocks, next: 0, at: HEADER_BYTES as u64 })
+    }
+
+    /// At least as many as it has chunks.
+    pub(crate) fn chunks_max(&self) -> usize {
+        self.blocks.len() * BLOCK_RECORDS
     }
 
     /// The places of its next block, whose groups count through its table; nothing after the last.
@@ -188,18 +246,20 @@ fn decode_block(
 }
 
 /// Opens a new index object again and compares it with what went in.
-pub(crate) fn prove(
+fn prove(
     bytes: &[u8],
-    packs: &[PackSummary],
+    table: &Table,
+    places: &[Place],
     keys: Keys<'_>,
 ) -> Result<(), RepositoryError> {
-    let (table, places) = open(bytes, keys, &"a new index object")?;
-    let (mut expected_table, mut expected) = (Table::default(), Vec::new());
-    for pack in packs {
-        expected.append(&mut expected_table.add(pack)?);
-    }
-    expected.sort_unstable();
-    if places == expected && table.packs == expected_table.packs {
+    let (mut rest, mut same) = (places, true);
+    let found = read(bytes, keys, &"a new index object", &mut |block| {
+        let (expected, after) = rest.split_at_checked(block.len()).unwrap_or_default();
+        same &= block == expected;
+        rest = after;
+        Ok(())
+    })?;
+    if same && rest.is_empty() && found.packs == table.packs {
         Ok(())
     } else {
         Err(RepositoryError::Bug("an index object does not open to what went into it"))

@@ -12,7 +12,7 @@ use crate::content::{array_of, array32, end, length_of_array};
 use crate::error::Malformed;
 use crate::index::cache::Cache;
 use crate::index::capped::CappedIndex;
-use crate::index::{BadMarks, ChunkIndex, Index, IndexBuilder};
+use crate::index::{BadMarks, ChunkIndex, IndexBuilder};
 use crate::index_object;
 use crate::log::{History, ObjectId};
 use crate::object::{self, Family};
@@ -22,20 +22,34 @@ use crate::repository::Repository;
 impl Repository {
     /// The index of every live pack, on disk if it is large. Packs whose index object is lost are
     /// read themselves; packs that are lost as well are missing from it. New points do not rely on
-    /// `leaving`.
+    /// `leaving`, nor on what is marked bad.
     pub(crate) fn open_index<'r>(
         &'r self,
         history: &History,
         leaving: &BTreeSet<ObjectId>,
     ) -> Result<Box<dyn ChunkIndex + 'r>, RepositoryError> {
-        match self.open_capped(history, leaving) {
+        self.open_index_with(history, leaving, &self.bad_marks()?)
+    }
+
+    /// The same by other marks than those that are stored.
+    pub(crate) fn open_index_with<'r>(
+        &'r self,
+        history: &History,
+        leaving: &BTreeSet<ObjectId>,
+        bad: &BadMarks,
+    ) -> Result<Box<dyn ChunkIndex + 'r>, RepositoryError> {
+        match self.open_capped(history, leaving, bad) {
             Ok(Some(index)) => return Ok(Box::new(index)),
             // A cache that cannot be kept must not keep anyone from his data. If it is the vault's own
             // store that fails, it says so once more.
             Ok(None) | Err(RepositoryError::Store(_)) => {}
             Err(error) => return Err(error),
         }
-        Ok(Box::new(self.load_index(history, leaving)?))
+        let objects: Vec<ObjectId> = history.indexes().keys().copied().collect();
+        let builder = self.fill(IndexBuilder::new(history.packs()), &objects)?;
+        let mut index = builder.finish(leaving);
+        index.mark(bad);
+        Ok(Box::new(index))
     }
 
     /// The index on disk; nothing if it is small or nothing is kept on disk here.
@@ -43,13 +57,28 @@ impl Repository {
         &self,
         history: &History,
         leaving: &BTreeSet<ObjectId>,
+        bad: &BadMarks,
     ) -> Result<Option<CappedIndex<'_>>, RepositoryError> {
-        let Some(open) = &self.parts.cache else { return Ok(None) };
-        let limits = self.parts.index_limits;
-        let objects = self.index_objects(history)?;
-        if objects.iter().map(|(_, bytes)| bytes).sum::<u64>() <= limits.memory_bytes {
+        if self.parts.cache.is_none() {
             return Ok(None);
         }
+        let objects = self.index_objects(history)?;
+        let bytes: u64 = objects.iter().map(|(_, bytes)| bytes).sum();
+        if bytes <= self.parts.index_limits.memory_bytes {
+            return Ok(None);
+        }
+        let Some(cache) = self.cache()? else { return Ok(None) };
+        let rest = |uncovered: &[ObjectId], described: &[ObjectId]| {
+            let mut builder = IndexBuilder::new(history.packs());
+            builder.know(described);
+            Ok(self.fill(builder, uncovered)?.finish(&BTreeSet::new()))
+        };
+        CappedIndex::open(cache, &objects, history.packs(), leaving, bad, &rest).map(Some)
+    }
+
+    /// Where runs are kept, opened when it is first needed; nothing if nothing is kept on disk here.
+    pub(crate) fn cache(&self) -> Result<Option<Cache<'_>>, RepositoryError> {
+        let Some(open) = &self.parts.cache else { return Ok(None) };
         let runs = if let Some(runs) = self.runs.get() {
             runs
         } else {
@@ -57,14 +86,8 @@ impl Repository {
             self.runs.get_or_init(|| opened)
         };
         let (store, clock) = (&*self.parts.store, &*self.parts.clock);
-        let cache = Cache { runs: &**runs, store, keys: self.keys(), clock, limits };
-        let rest = |uncovered: &[ObjectId], described: &[ObjectId]| {
-            let mut builder = IndexBuilder::new(history.packs());
-            builder.know(described);
-            Ok(self.fill(builder, uncovered)?.finish(&BTreeSet::new()))
-        };
-        let bad = self.bad_marks()?;
-        CappedIndex::open(cache, &objects, history.packs(), leaving, bad, &rest).map(Some)
+        let limits = self.parts.index_limits;
+        Ok(Some(Cache { runs: &**runs, store, keys: self.keys(), clock, limits }))
     }
 
     /// The index objects that the log names, each with its size in bytes as far as a listing knows it
@@ -78,27 +101,6 @@ impl Repository {
             }
         })?;
         Ok(sizes.into_iter().collect())
-    }
-
-    /// The same in memory, whatever its size.
-    pub(crate) fn load_index(
-        &self,
-        history: &History,
-        leaving: &BTreeSet<ObjectId>,
-    ) -> Result<Index, RepositoryError> {
-        let mut index = self.index_builder(history)?.finish(leaving);
-        index.mark(&self.bad_marks()?);
-        Ok(index)
-    }
-
-    /// The index without regard to what is marked bad.
-    pub(crate) fn load_index_unmarked(&self, history: &History) -> Result<Index, RepositoryError> {
-        Ok(self.index_builder(history)?.finish(&BTreeSet::new()))
-    }
-
-    fn index_builder<'h>(&self, history: &'h History) -> Result<IndexBuilder<'h>, RepositoryError> {
-        let objects: Vec<ObjectId> = history.indexes().keys().copied().collect();
-        self.fill(IndexBuilder::new(history.packs()), &objects)
     }
 
     /// Adds what these index objects say, and what the packs that nothing describes say themselves.

@@ -21,6 +21,7 @@ pub mod log;
 mod marker;
 #[cfg(feature = "measure")]
 pub mod measure;
+mod needs;
 mod object;
 mod pack;
 mod point;
@@ -28,6 +29,7 @@ mod progress;
 mod prune;
 pub mod prune_plan;
 mod read;
+mod reindex;
 mod repair;
 mod repository;
 mod restore;

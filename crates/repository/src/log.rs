@@ -52,6 +52,14 @@ use entry::object_name;
 /// How often an append may lose its number to other writers.
 const APPEND_ATTEMPTS_MAX: u32 = 1_000;
 
+/// A checkpoint is due when so many entries stand after the newest one: reading them takes about as
+/// long as reading the state of so many points.
+pub const CHECKPOINT_ENTRIES: u64 = 8_192;
+
+/// Largest state that is written as a checkpoint, in bytes; half of what an object may hold. A state
+/// that has grown beyond it is read from the last checkpoint that could be written.
+const CHECKPOINT_BYTES_MAX: usize = 32 << 20;
+
 /// How often an entry is sent when no clear answer comes.
 const SEND_ATTEMPTS_MAX: u32 = 3;
 
@@ -81,6 +89,8 @@ struct State {
     history: Arc<History>,
     /// Unconfirmed entries whose signer this reader does not know.
     strangers: std::collections::BTreeSet<u64>,
+    /// The newest checkpoint that reading may begin at.
+    checkpoint: Option<HeadPin>,
 }
 
 impl Log {
@@ -208,9 +218,55 @@ impl Log {
         log.keyring_changed(ring)
     }
 
+    /// Reads the log from a checkpoint that the caller keeps the pin of, or from its beginning if
+    /// there is none or it is not what stands in the store: that is for whoever reads all to judge.
+    ///
+    /// # Errors
+    /// Those of [`Log::open`] without a pin.
+    pub fn open_from(parts: LogParts, checkpoint: Option<HeadPin>) -> Result<Self, LogError> {
+        if checkpoint.is_some()
+            && let Ok(log) = Self::open(parts.clone(), checkpoint)
+        {
+            return Ok(log);
+        }
+        Self::open(parts, None)
+    }
+
     /// Writes a checkpoint; its pin, kept by the caller, lets [`Log::open`] begin there.
+    ///
+    /// # Errors
+    /// [`LogError::Refused`] with [`VoidReason::Unconfirmed`] while a key holder has not looked at every
+    /// entry: whose signatures they bear is not in the state.
     pub fn checkpoint(&self) -> Result<HeadPin, LogError> {
-        self.append(&mut |history| history.to_checkpoint().map(Body::Checkpoint))
+        self.append(&mut |history| {
+            if !history.unconfirmed().is_empty() {
+                let (kind, reason) = ("checkpoint", VoidReason::Unconfirmed);
+                return Err(LogError::Refused { kind, reason });
+            }
+            history.to_checkpoint().map(Body::Checkpoint)
+        })
+    }
+
+    /// Writes a checkpoint if [`CHECKPOINT_ENTRIES`] stand after the newest, as far as the log has been
+    /// read, and it can be written.
+    pub fn checkpoint_if_due(&self) -> Result<(), LogError> {
+        let history = self.history();
+        let newest = self.newest_checkpoint().map_or(0, |pin| pin.number);
+        let head = history.head().map_or(0, |head| head.number);
+        let is_due = head.saturating_sub(newest) >= CHECKPOINT_ENTRIES;
+        if !is_due || history.to_checkpoint()?.state.len() > CHECKPOINT_BYTES_MAX {
+            return Ok(());
+        }
+        match self.checkpoint() {
+            Ok(_) | Err(LogError::Refused { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The newest checkpoint that was met, by whomever it was written: it was held against the state
+    /// that the entries before it give.
+    pub fn newest_checkpoint(&self) -> Option<HeadPin> {
+        self.state().checkpoint
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -227,10 +283,13 @@ impl Log {
         let mut history: History = entry::decode(&checkpoint.state)
             .ok_or(wrong(LogFault::Damaged("its state cannot be decoded")))?;
         match history.apply(&sealed) {
-            Ok(Effect::Applied) => {}
-            Ok(Effect::Void(_)) | Err(_) => return Err(wrong(LogFault::ChainBroken)),
+            // Whose signatures unconfirmed entries bear is known to none who does not read them.
+            Ok(Effect::Applied) if history.unconfirmed().is_empty() => {}
+            Ok(_) | Err(_) => return Err(wrong(LogFault::ChainBroken)),
         }
-        self.state().history = Arc::new(history);
+        let mut state = self.state();
+        state.history = Arc::new(history);
+        state.checkpoint = Some(pin);
         Ok(())
     }
 
@@ -304,9 +363,13 @@ impl Log {
 impl State {
     fn take(&mut self, sealed: &SealedEntry) -> Result<(), LogError> {
         let number = sealed.entry.number;
-        Arc::make_mut(&mut self.history)
+        let effect = Arc::make_mut(&mut self.history)
             .apply(sealed)
             .map_err(|fault| LogError::Fault { number, fault })?;
+        let is_checkpoint = matches!(sealed.entry.body, Body::Checkpoint(_));
+        if is_checkpoint && effect == Effect::Applied && self.history.unconfirmed().is_empty() {
+            self.checkpoint = Some(HeadPin { number, hash: sealed.hash });
+        }
         if sealed.verdict == Verdict::Unchecked && !sealed.keyed {
             self.strangers.insert(number);
         }

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use crate::chunk::ChunkName;
 use crate::compress::Compression;
 use crate::index::ChunkIndex;
+use crate::index_object;
 use crate::log::{ItemGuid, NewPoint, ObjectId};
 use crate::pack::{Directory, DirectoryGroup, Member, PackSummary};
 use crate::{Repository, RepositoryError};
@@ -52,7 +53,8 @@ pub fn add_chunks(
     let session = repository.begin_session()?;
     for number in objects {
         let packs: Vec<PackSummary> = (number * PACKS..(number + 1) * PACKS).map(pack).collect();
-        let indexes: BTreeSet<ObjectId> = repository.store_indexes(&packs)?.into_iter().collect();
+        let stored = index_object::store(&packs, &*repository.parts.store, repository.keys())?;
+        let indexes: BTreeSet<ObjectId> = stored.into_iter().collect();
         session.commit(
             &NewPoint {
                 item: ItemGuid::from_bytes([1; 16]),

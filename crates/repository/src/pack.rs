@@ -206,6 +206,11 @@ impl DirectoryGroup {
 }
 
 impl Directory {
+    /// How many chunks it names.
+    pub(crate) fn chunk_count(&self) -> usize {
+        self.groups.iter().map(|group| group.members.len()).sum()
+    }
+
     /// Where the last group ends in the pack.
     fn end(&self) -> u64 {
         HEADER_BYTES as u64 + self.groups.iter().map(|group| u64::from(group.sealed)).sum::<u64>()

@@ -1,7 +1,7 @@
 //! Pruning: copying what is still needed out of packs that are mostly waste, and deleting what
 //! nothing needs (docs/formats/repository-log.md, "Forget and prune").
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,17 +12,17 @@ use crate::backup::while_beating;
 use crate::check::keep_going;
 use crate::chunk::ChunkName;
 use crate::compress::{CompressionEffort, Compressor};
-use crate::content::Content;
-use crate::index::{ChunkIndex as _, Index, Place};
-use crate::listing::Body;
+use crate::index::{ChunkIndex, Pack};
 use crate::log::{
     History, LogError, NewIntent, ObjectId, Prune, PruneOutcome, Session, SessionWatch, VoidReason,
 };
+use crate::needs::Needs;
 use crate::object::Family;
-use crate::pack::{self, GROUP_BYTES_TARGET, GroupDraft, PackDraft, PackSummary, PackedGroup};
+use crate::pack::{self, GROUP_BYTES_TARGET, GroupDraft, PackDraft, PackedGroup};
 use crate::progress::{Phase, Progress, Status};
 use crate::prune_plan::{PackUsage, PruneOptions, PrunePlan};
 use crate::read::ChunkReader;
+use crate::reindex::{Described, Reindexed};
 use crate::repository::Repository;
 use crate::sealed::length_u32;
 
@@ -47,11 +47,10 @@ pub struct PruneReport {
 }
 
 /// What points need, and what that makes of the packs.
-struct Survey {
+struct Survey<'s> {
     history: Arc<History>,
-    index: Index,
-    /// The places that stay: one for each needed chunk.
-    kept: HashSet<Place>,
+    index: &'s dyn ChunkIndex,
+    needs: Needs<'s>,
     plan: PrunePlan,
 }
 
@@ -62,7 +61,9 @@ impl Repository {
         options: &PruneOptions,
         progress: &dyn Progress,
     ) -> Result<PrunePlan, RepositoryError> {
-        Ok(self.survey_packs(options, progress)?.plan)
+        let history = self.history()?;
+        let index = self.open_index(&history, &BTreeSet::new())?;
+        Ok(self.survey_packs(history, &*index, options, progress)?.plan)
     }
 
     /// Prunes. A prune that someone began and did not finish is finished first. Running backups
@@ -121,7 +122,9 @@ impl Repository {
         options: &PruneOptions,
         progress: &dyn Progress,
     ) -> Result<(Vec<BlobName>, PruneReport), RepositoryError> {
-        let survey = self.survey_packs(options, progress)?;
+        let history = self.history()?;
+        let index = self.open_index(&history, &BTreeSet::new())?;
+        let survey = self.survey_packs(history, &*index, options, progress)?;
         let mut garbage =
             self.unnamed(Family::Index, |history, id| history.indexes().contains_key(&id))?;
         garbage.append(
@@ -135,54 +138,48 @@ impl Repository {
         if survey.plan.is_empty() {
             return Ok((garbage, report));
         }
-        let (copied, mut packs) = self.rewrite(session, &survey, progress)?;
+        let (copied, new) = self.rewrite(session, &survey, progress)?;
         let doomed: BTreeSet<ObjectId> = survey.plan.delete.iter().copied().chain(copied).collect();
-        let new = packs.iter().map(|pack| pack.id).collect();
-        // One new index in place of all: it describes what stays and what was copied.
-        packs
-            .extend(survey.index.summaries().into_iter().filter(|pack| !doomed.contains(&pack.id)));
-        let indexes = self.store_indexes(&packs)?;
+        let Reindexed { indexes, replaced } = self.reindex(&survey.history, &doomed)?;
         session.intend(&NewIntent {
             based_on: survey.history.head().map_or(0, |head| head.number),
             doomed,
-            packs: new,
-            indexes: indexes.into_iter().collect(),
-            replaced_indexes: survey.history.indexes().keys().copied().collect(),
+            packs: new.packs,
+            indexes: new.indexes.into_iter().chain(indexes).collect(),
+            replaced_indexes: replaced,
         })?;
         Ok((garbage, report))
     }
 
-    fn survey_packs(
+    fn survey_packs<'s>(
         &self,
+        history: Arc<History>,
+        index: &'s dyn ChunkIndex,
         options: &PruneOptions,
         progress: &dyn Progress,
-    ) -> Result<Survey, RepositoryError> {
-        let history = self.history()?;
-        let index = self.load_index(&history, &BTreeSet::new())?;
-        let needed = self.needed_chunks(&history, &index, progress)?;
-        let mut kept = HashSet::with_capacity(needed.len());
-        for name in &needed {
-            kept.extend(index.places(name)?.first());
+    ) -> Result<Survey<'s>, RepositoryError> {
+        let reader = ChunkReader::new(&*self.parts.store, self.keys(), &self.knife, index);
+        let mut needs = Needs::new(index);
+        // The points of one item share most of their folders: one after the other.
+        let mut points: Vec<_> = history.points().iter().collect();
+        points.sort_unstable_by_key(|(_, point)| point.number);
+        for (id, _) in points {
+            let root = self.point(crate::PointId(*id))?.root;
+            needs.follow(&root, &reader, &|folders| {
+                report_phase(progress, Phase::Planning, folders);
+                keep_going(self, progress)
+            })?;
         }
-        let mut used = vec![0_u64; index.packs().len()];
-        for place in &kept {
-            let Some((group, _)) = index.group(place)? else { continue };
-            // A chunk takes its share of the sealed group; rounded up, so that one never takes nothing.
-            let share = u64::from(place.length) * u64::from(group.sealed);
-            if let Some(used) = used.get_mut(group.pack as usize) {
-                *used += share.div_ceil(u64::from(group.shape.plain.max(1)));
-            }
+        needs.settle()?;
+        // One that is described twice is one pack.
+        let mut usages: BTreeMap<ObjectId, PackUsage> = BTreeMap::new();
+        for (pack, used) in index.packs().iter().zip(&needs.used) {
+            let unused = PackUsage { pack: pack.id, total_bytes: pack.length, used_bytes: 0 };
+            let usage = usages.entry(pack.id).or_insert(unused);
+            usage.used_bytes = usage.used_bytes.saturating_add(*used).min(usage.total_bytes);
         }
-        let mut usages: Vec<PackUsage> = index
-            .packs()
-            .iter()
-            .zip(used)
-            .map(|(pack, used)| PackUsage {
-                pack: pack.id,
-                total_bytes: pack.length,
-                used_bytes: used.min(pack.length),
-            })
-            .collect();
+        let live = |usage: &PackUsage| history.packs().contains(&usage.pack);
+        let mut usages: Vec<PackUsage> = usages.into_values().filter(live).collect();
         // Packs that the log does not name: their session died, or has yet to commit and is then
         // spared.
         self.parts.store.list(Family::Pack.prefix(), &mut |name, length| {
@@ -196,84 +193,71 @@ impl Repository {
             }));
         })?;
         let plan = PrunePlan::new(usages, options);
-        Ok(Survey { history, index, kept, plan })
-    }
-
-    /// Every chunk that any point needs.
-    fn needed_chunks(
-        &self,
-        history: &History,
-        index: &Index,
-        progress: &dyn Progress,
-    ) -> Result<HashSet<ChunkName>, RepositoryError> {
-        let reader = ChunkReader::new(&*self.parts.store, self.keys(), &self.knife, index);
-        let (mut needed, mut seen) = (HashSet::new(), HashSet::new());
-        for id in history.points().keys() {
-            let mut folders: Vec<Content> = vec![self.point(crate::PointId(*id))?.root];
-            while let Some(folder) = folders.pop() {
-                keep_going(self, progress)?;
-                let key: Vec<ChunkName> =
-                    folder.extents.iter().filter_map(|extent| extent.chunk).collect();
-                if !seen.insert(key) {
-                    continue;
-                }
-                report_phase(progress, Phase::Planning, seen.len() as u64);
-                let mut need = |name: &ChunkName| {
-                    needed.insert(*name);
-                    Ok(true)
-                };
-                reader.for_each_chunk(&folder, &mut need)?;
-                for node in reader.listing(&folder)? {
-                    match node.body {
-                        Body::Folder(content) => folders.push(content),
-                        Body::File { content, .. } => {
-                            // A list of extents that is lost costs its file, which needs no more.
-                            match reader.for_each_chunk(&content, &mut need) {
-                                Err(error) if !error.is_lasting() => return Err(error),
-                                _ => {}
-                            }
-                        }
-                        Body::None => {}
-                    }
-                }
-            }
-        }
-        Ok(needed)
+        Ok(Survey { history, index, needs, plan })
     }
 
     /// Copies the kept chunks of the packs to be rewritten. Gives the packs that were copied
-    /// (one that cannot be read whole stays where it is) and the new packs.
+    /// (one that cannot be read whole stays where it is) and what took their place.
     fn rewrite(
         &self,
         session: &Session,
-        survey: &Survey,
+        survey: &Survey<'_>,
         progress: &dyn Progress,
-    ) -> Result<(Vec<ObjectId>, Vec<PackSummary>), RepositoryError> {
-        let reader = ChunkReader::new(&*self.parts.store, self.keys(), &self.knife, &survey.index);
-        let wanted: HashSet<ObjectId> = survey.plan.rewrite.iter().copied().collect();
+    ) -> Result<(Vec<ObjectId>, Described<'_>), RepositoryError> {
+        let reader = ChunkReader::new(&*self.parts.store, self.keys(), &self.knife, survey.index);
+        let mut wanted: BTreeSet<ObjectId> = survey.plan.rewrite.iter().copied().collect();
         let mut copy = Copy::new(self)?;
         let mut copied = Vec::new();
-        let places = survey.kept_by_pack(&wanted);
-        if !places.is_empty() {
+        if !wanted.is_empty() {
             report_phase(progress, Phase::Repacking, 0);
         }
-        for (pack, places) in places {
-            match places.iter().try_for_each(|place| reader.chunk(&place.name).map(drop)) {
+        for pack in survey.index.packs() {
+            if !wanted.remove(&pack.id) {
+                continue;
+            }
+            let kept = match self.kept_of(pack, survey) {
+                Err(error) if error.is_local() => continue,
+                kept => kept?,
+            };
+            match kept.iter().try_for_each(|(name, _)| reader.chunk(name).map(drop)) {
                 Err(error) if error.is_local() => continue,
                 outcome => outcome?,
             }
-            for place in places {
+            for (name, is_small) in kept {
                 keep_going(self, progress)?;
-                let shape = survey.index.group(&place)?.map(|(group, _)| group.shape);
-                let small =
-                    shape.is_some_and(|shape| shape.plain as usize <= 2 * SMALL_GROUP_BYTES);
-                copy.add(&place, reader.chunk(&place.name)?.as_ref(), small)?;
+                copy.add(name, reader.chunk(&name)?.as_ref(), is_small)?;
             }
             session.beat_if_due()?;
-            copied.push(pack);
+            copied.push(pack.id);
             report_phase(progress, Phase::Repacking, copied.len() as u64);
         }
         Ok((copied, copy.finish()?))
+    }
+
+    /// The chunks of a pack that stay, in the order in which they lie there, and whether they lie in a
+    /// small group.
+    fn kept_of(
+        &self,
+        pack: &Pack,
+        survey: &Survey<'_>,
+    ) -> Result<Vec<(ChunkName, bool)>, RepositoryError> {
+        let store = &*self.parts.store;
+        let directory = pack::read_directory_of(store, self.keys(), pack.id, pack.length)?;
+        let mut kept = Vec::new();
+        for group in &directory.groups {
+            let is_small = group.plain as usize <= 2 * SMALL_GROUP_BYTES;
+            kept.extend(group.members.iter().map(|member| (member.name, is_small)));
+        }
+        let mut names: Vec<ChunkName> = kept.iter().map(|(name, _)| *name).collect();
+        names.sort_unstable();
+        names.dedup();
+        let needed = survey.needs.kept(&names)?;
+        let is_here = |number: &u32| {
+            let place = survey.index.packs().get(*number as usize);
+            place.is_some_and(|place| place.id == pack.id)
+        };
+        kept.retain(|(name, _)| needed.get(name).is_some_and(is_here));
+        Ok(kept)
     }
 
     /// Objects of a family that the log does not name.
@@ -313,26 +297,6 @@ impl Repository {
     }
 }
 
-impl Survey {
-    /// The places that stay, for each pack of `wanted`, in the order in which they lie there.
-    fn kept_by_pack(&self, wanted: &HashSet<ObjectId>) -> Vec<(ObjectId, Vec<Place>)> {
-        let mut places: Vec<(&Place, ObjectId)> = self
-            .kept
-            .iter()
-            .filter_map(|place| Some((place, self.index.find_group(place)?.1.id)))
-            .filter(|(_, pack)| wanted.contains(pack))
-            .collect();
-        places.sort_unstable_by_key(|(place, _)| (place.group, place.offset));
-        places
-            .chunk_by(|(_, one), (_, other)| one == other)
-            .filter_map(|run| {
-                let pack = run.first()?.1;
-                Some((pack, run.iter().map(|(place, _)| **place).collect()))
-            })
-            .collect()
-    }
-}
-
 /// Chunks on their way into new packs.
 struct Copy<'r> {
     repository: &'r Repository,
@@ -340,7 +304,7 @@ struct Copy<'r> {
     small: GroupDraft,
     large: GroupDraft,
     draft: PackDraft,
-    packs: Vec<PackSummary>,
+    new: Described<'r>,
 }
 
 impl<'r> Copy<'r> {
@@ -351,17 +315,22 @@ impl<'r> Copy<'r> {
             small: GroupDraft::default(),
             large: GroupDraft::default(),
             draft: PackDraft::default(),
-            packs: Vec::new(),
+            new: Described::new(repository),
         })
     }
 
-    fn add(&mut self, place: &Place, bytes: &[u8], small: bool) -> Result<(), RepositoryError> {
-        let (group, target) = if small {
+    fn add(
+        &mut self,
+        name: ChunkName,
+        bytes: &[u8],
+        is_small: bool,
+    ) -> Result<(), RepositoryError> {
+        let (group, target) = if is_small {
             (&mut self.small, SMALL_GROUP_BYTES)
         } else {
             (&mut self.large, GROUP_BYTES_TARGET)
         };
-        group.add(place.name, bytes)?;
+        group.add(name, bytes)?;
         if group.plain.len() >= target {
             let full = std::mem::take(group);
             self.close_group(full)?;
@@ -384,11 +353,10 @@ impl<'r> Copy<'r> {
 
     fn close_pack(&mut self, groups: Vec<PackedGroup>) -> Result<(), RepositoryError> {
         let Repository { parts, knife, .. } = self.repository;
-        self.packs.push(pack::store(groups, &*parts.store, self.repository.keys(), knife)?);
-        Ok(())
+        self.new.add(pack::store(groups, &*parts.store, self.repository.keys(), knife)?)
     }
 
-    fn finish(mut self) -> Result<Vec<PackSummary>, RepositoryError> {
+    fn finish(mut self) -> Result<Described<'r>, RepositoryError> {
         for group in [std::mem::take(&mut self.small), std::mem::take(&mut self.large)] {
             self.close_group(group)?;
         }
@@ -396,7 +364,8 @@ impl<'r> Copy<'r> {
         if !groups.is_empty() {
             self.close_pack(groups)?;
         }
-        Ok(self.packs)
+        self.new.store()?;
+        Ok(self.new)
     }
 }
 

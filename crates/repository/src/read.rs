@@ -101,17 +101,15 @@ impl<'r> ChunkReader<'r> {
         nodes: &[Node],
         keep_going: &dyn Fn() -> Result<(), RepositoryError>,
     ) -> Result<(), RepositoryError> {
-        if let Some(wanted) = Wanted::by(nodes, self, self.index, keep_going)? {
-            self.wanted.get_or_init(|| wanted);
-        }
+        let wanted = Wanted::by(nodes, self, self.index.chunk_count(), keep_going)?;
+        self.wanted.get_or_init(|| wanted);
         Ok(())
     }
 
     /// The chunk's bytes, from the first of its places that is not damaged.
     pub(crate) fn chunk(&self, name: &ChunkName) -> Result<ChunkBytes, RepositoryError> {
-        let Some(wanted) = self.wanted.get() else { return self.stored_chunk(name) };
-        match self.index.position(name)? {
-            Some(at) => wanted.using(at, || self.stored_chunk(name)),
+        match self.wanted.get() {
+            Some(wanted) => wanted.using(name, || self.stored_chunk(name)),
             None => self.stored_chunk(name),
         }
     }

@@ -1,17 +1,16 @@
 //! Repair: what can be made again from what is left (docs/formats/repository.md, "Repair").
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use crate::RepositoryError;
 use crate::backup::while_beating;
 use crate::check::keep_going;
-use crate::index::IndexBuilder;
 use crate::index_object;
 use crate::log::{History, LogError, NewIntent, ObjectId, Prune, Session, VoidReason};
 use crate::object::{self, Family};
-use crate::pack::PackSummary;
 use crate::progress::{Phase, Progress, Status};
 use crate::prune::{ATTEMPTS_MAX, is_stale};
+use crate::reindex::Described;
 use crate::repository::Repository;
 
 /// What a repair did.
@@ -71,27 +70,23 @@ impl Repository {
     }
 
     fn gaps(&self, history: &History) -> Result<Gaps, RepositoryError> {
-        let mut builder = IndexBuilder::new(history.packs());
+        let mut described = HashSet::new();
         let mut lost = BTreeSet::new();
         for id in history.indexes().keys() {
             let name = Family::Index.name(*id)?;
-            let added = object::get(&*self.parts.store, Family::Index, *id)
-                .and_then(|bytes| index_object::open(&bytes, self.keys(), &name))
-                .and_then(|(table, places)| {
-                    builder
-                        .add_table(&table, places)
-                        .map_err(|malformed| malformed.in_object(&name))
-                });
-            match added {
-                Ok(()) => {}
+            // Every block is looked at, and none is kept.
+            let read = object::get(&*self.parts.store, Family::Index, *id)
+                .and_then(|bytes| index_object::read(&bytes, self.keys(), &name, &mut |_| Ok(())));
+            match read {
+                Ok(table) => described.extend(table.packs.iter().map(|(pack, _)| pack.id)),
                 Err(error) if error.is_local() => drop(lost.insert(*id)),
                 Err(error) => return Err(error),
             }
         }
         // What an open intent replaces or removes may be gone, and is needed no more.
         lost.retain(|id| history.is_lasting_index(id));
-        let mut packs = builder.missing();
-        packs.retain(|id| history.is_lasting_pack(id));
+        let lasting = history.packs().iter().filter(|id| history.is_lasting_pack(id));
+        let packs = lasting.filter(|id| !described.contains(*id)).copied().collect();
         Ok(Gaps { lost, packs })
     }
 
@@ -112,51 +107,52 @@ impl Repository {
             let (kind, reason) = ("repair", VoidReason::IntentOpen);
             return Err(LogError::Refused { kind, reason }.into());
         }
-        let summaries = self.summarise(packs, session, progress, &mut report)?;
+        let described = self.describe(packs, session, progress, &mut report)?;
         let is_complete = report.lost_packs.is_empty();
-        if lost.is_empty() || (summaries.is_empty() && !is_complete) {
+        if lost.is_empty() || (described.packs.is_empty() && !is_complete) {
             return Ok(report);
         }
-        let indexes: BTreeSet<ObjectId> = self.store_indexes(&summaries)?.into_iter().collect();
-        report.indexes = indexes.len() as u64;
-        report.packs = summaries.len() as u64;
+        report.indexes = described.indexes.len() as u64;
+        report.packs = described.packs.len() as u64;
         session.intend(&NewIntent {
             based_on: history.head().map_or(0, |head| head.number),
             doomed: BTreeSet::new(),
             packs: BTreeSet::new(),
-            indexes,
+            indexes: described.indexes,
             // One that is lost may come back, and may be all that describes a lost pack.
             replaced_indexes: if is_complete { lost } else { BTreeSet::new() },
         })?;
         Ok(report)
     }
 
-    /// What these packs say about themselves; those that cannot be read are named as lost.
-    fn summarise(
+    /// New index objects of what these packs say about themselves; those that cannot be read are named
+    /// as lost.
+    fn describe(
         &self,
         packs: Vec<ObjectId>,
         session: &Session,
         progress: &dyn Progress,
         report: &mut RepairReport,
-    ) -> Result<Vec<PackSummary>, RepositoryError> {
-        let (mut summaries, mut bytes) = (Vec::new(), 0);
+    ) -> Result<Described<'_>, RepositoryError> {
+        let (mut described, mut bytes) = (Described::new(self), 0);
         for id in packs {
             keep_going(self, progress)?;
             session.beat_if_due()?;
             match self.read_pack_summary(id) {
                 Ok(summary) => {
                     bytes += summary.length;
-                    summaries.push(summary);
+                    described.add(summary)?;
                 }
                 Err(error) if error.is_local() => {
                     report.lost_packs.push(Family::Pack.name(id)?.to_string());
                 }
                 Err(error) => return Err(error),
             }
-            let files = summaries.len() as u64;
+            let files = described.packs.len() as u64;
             progress.report(&Status { phase: Phase::Checking, files, bytes, new_bytes: 0 });
         }
-        Ok(summaries)
+        described.store()?;
+        Ok(described)
     }
 
     /// Finishes the announcement without deleting what it replaces. While earlier sessions are

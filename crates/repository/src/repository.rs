@@ -117,13 +117,23 @@ impl Repository {
     /// [`RepositoryError::NotFound`], [`RepositoryError::NewerFormat`],
     /// [`RepositoryError::ForeignVault`], and the log's own.
     pub fn open(parts: RepositoryParts, pin: Option<HeadPin>) -> Result<Self, RepositoryError> {
+        Self::open_from(parts, pin, None)
+    }
+
+    /// [`Repository::open`] that reads the log from a checkpoint on record, if that is what stands in
+    /// the store.
+    pub fn open_from(
+        parts: RepositoryParts,
+        pin: Option<HeadPin>,
+        checkpoint: Option<HeadPin>,
+    ) -> Result<Self, RepositoryError> {
         let marker = Marker::read(&*parts.store)?;
         let expected = parts.keys.vault();
         if marker.vault != expected {
             return Err(RepositoryError::ForeignVault { found: marker.vault, expected });
         }
         let knife = Knife::new(&parts.keys)?;
-        let log = match Log::open(parts.log(), None) {
+        let log = match Log::open_from(parts.log(), checkpoint) {
             Ok(log) => match pin.map_or(Ok(()), |pin| log.check_pin(pin)) {
                 Ok(()) => LogAccess::Sound(Arc::new(log)),
                 Err(error @ LogError::RolledBack { .. }) => {
@@ -175,6 +185,14 @@ impl Repository {
         match &self.log {
             LogAccess::Sound(log) | LogAccess::RolledBack(log, _) => Ok(log.refresh()?),
             LogAccess::Damaged(history, _) => Ok(Arc::clone(history)),
+        }
+    }
+
+    /// The newest checkpoint of its log: whoever keeps it has the log read from there.
+    pub fn newest_checkpoint(&self) -> Option<HeadPin> {
+        match &self.log {
+            LogAccess::Sound(log) => log.newest_checkpoint(),
+            LogAccess::RolledBack(..) | LogAccess::Damaged(..) => None,
         }
     }
 
@@ -257,6 +275,13 @@ impl Repository {
 
     pub(crate) fn keys(&self) -> Keys<'_> {
         Keys { vault: &self.parts.keys, entropy: &*self.parts.entropy }
+    }
+
+    /// Ends a session, and writes a checkpoint of the log if one is due. If that fails, nothing is
+    /// lost: who waits for the session finds it dead, and the next job writes the checkpoint.
+    pub(crate) fn end_session(&self, session: Session) {
+        let _ = session.end();
+        let _ = self.log().map(|log| log.checkpoint_if_due());
     }
 
     pub(crate) fn begin_session(&self) -> Result<Session, RepositoryError> {

@@ -28,7 +28,8 @@ impl VaultSession {
         vault: &Vault,
     ) -> Result<Repository, Refusal> {
         let parts = parts(platform, Arc::clone(&self.store), self.keys.clone())?;
-        Repository::open(parts, pin(&vault.status)).map_err(|error| fault::of_repository(&error))
+        Repository::open_from(parts, pin(&vault.status), checkpoint(&vault.status))
+            .map_err(|error| fault::of_repository(&error))
     }
 
     /// Tells the log which ring is in force. Behind the newest head on record nothing has to be read
@@ -87,7 +88,7 @@ pub(crate) fn keyless_log(platform: &Platform, vault: &Vault) -> Result<Arc<Log>
         entropy: Arc::clone(&platform.entropy),
     };
     let of_log = |error: custody_repository::log::LogError| fault::of_repository(&error.into());
-    let log = Log::open(parts, None).map_err(of_log)?;
+    let log = Log::open_from(parts, checkpoint(status)).map_err(of_log)?;
     if let Some(pin) = pin(status) {
         log.check_pin(pin).map_err(of_log)?;
     }
@@ -121,9 +122,25 @@ pub(crate) fn item_guid(id: ItemId) -> ItemGuid {
 
 /// The newest head of the log on record.
 pub(crate) fn pin(status: &VaultStatus) -> Option<HeadPin> {
-    let (number, hash) = status.log_head.as_ref()?;
+    head_pin(status.log_head.as_ref()?)
+}
+
+/// The checkpoint on record that the log is read from.
+fn checkpoint(status: &VaultStatus) -> Option<HeadPin> {
+    head_pin(status.log_checkpoint.as_ref()?)
+}
+
+fn head_pin((number, hash): &(u64, String)) -> Option<HeadPin> {
     let hash = HEXLOWER.decode(hash.as_bytes()).ok()?.try_into().ok()?;
     Some(HeadPin { number: *number, hash: EntryHash::from_bytes(hash) })
+}
+
+/// Notes a checkpoint of the log in the vault's record.
+pub(crate) fn note_checkpoint(status: &mut VaultStatus, checkpoint: Option<HeadPin>) {
+    let known = status.log_checkpoint.as_ref().map(|(number, _)| *number);
+    if let Some(pin) = checkpoint.filter(|pin| Some(pin.number) > known) {
+        status.log_checkpoint = Some((pin.number, pin.hash.to_string()));
+    }
 }
 
 /// Notes a head of the log in the vault's record.

@@ -11,13 +11,14 @@ use custody_repository::{CommittedPoint, ListedPoint, Repository};
 use custody_resources::{Stop, World, Write};
 
 use crate::error::TaskError;
-use crate::vault_repository::note_head;
+use crate::vault_repository::{note_checkpoint, note_head};
 
 /// What a repository says there is, taken down once so that it can be held against the records in
 /// whatever transaction ends the job.
 pub(crate) struct PointsView {
     points: Vec<SeenPoint>,
     head: Option<HeadPin>,
+    checkpoint: Option<HeadPin>,
     accepts_head: bool,
     /// Points given up whose space a prune has freed.
     freed: u64,
@@ -38,7 +39,8 @@ impl PointsView {
     pub(crate) fn read(repository: &Repository) -> Result<Self, TaskError> {
         let points = repository.points()?.iter().map(seen).collect();
         let head = repository.history()?.head();
-        Ok(Self { points, head, accepts_head: false, freed: 0 })
+        let checkpoint = repository.newest_checkpoint();
+        Ok(Self { points, head, checkpoint, accepts_head: false, freed: 0 })
     }
 
     /// What the log alone says: which points there are, not what they hold. Needs no key and
@@ -62,7 +64,8 @@ impl PointsView {
             },
         };
         let points = history.points().iter().map(seen).collect();
-        Self { points, head: history.head(), accepts_head: false, freed: 0 }
+        let (head, checkpoint) = (history.head(), None);
+        Self { points, head, checkpoint, accepts_head: false, freed: 0 }
     }
 
     /// With what a point just committed holds, which need not be read back for that.
@@ -83,6 +86,12 @@ impl PointsView {
                 ..point.status.clone()
             };
         }
+        self
+    }
+
+    /// With the newest checkpoint of the log.
+    pub(crate) fn at_checkpoint(mut self, repository: &Repository) -> Self {
+        self.checkpoint = repository.newest_checkpoint();
         self
     }
 
@@ -152,9 +161,10 @@ impl PointsView {
         if let Some(head) = self.head {
             let mut stored = Vault::expect(vault, world)?;
             if self.accepts_head {
-                stored.status.log_head = None;
+                (stored.status.log_head, stored.status.log_checkpoint) = (None, None);
             }
             note_head(&mut stored.status, head);
+            note_checkpoint(&mut stored.status, self.checkpoint);
             let waste = &mut stored.status.given_up_points;
             *waste = waste.saturating_sub(self.freed).saturating_add(given_up);
             writes.push(stored.into_write()?);

@@ -1,25 +1,22 @@
 //! What the threads of one backup share.
 
-use std::collections::HashSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use custody_blob_store::BlobStore;
 use custody_entries::{Metadata, Warning};
 
+use super::fresh::Fresh;
 use crate::RepositoryError;
 use crate::chunk::{ChunkName, Knife};
 use crate::content::Content;
 use crate::index::ChunkIndex;
 use crate::log::ObjectId;
-use crate::pack::{self, PackDraft, PackSummary, PackedGroup};
+use crate::pack::{self, PackDraft, PackedGroup};
 use crate::point::{Counts, PointWarning, WARNINGS_MAX};
 use crate::progress::{Phase, Progress, Status};
 use crate::read::{ChunkReader, locked};
 use crate::sealed::Keys;
-
-/// How many locks the names of new chunks are spread over.
-const SHARDS: usize = 64;
 
 /// One backup in progress: deduplication, the open pack, counters, warnings, the first failure.
 pub(super) struct Shared<'r> {
@@ -33,11 +30,10 @@ pub(super) struct Shared<'r> {
     pub(super) root: Mutex<Option<Content>>,
     pub(super) top: Mutex<Option<Metadata>>,
     /// Chunks first met in this session; all are in its packs before it commits.
-    fresh: Vec<Mutex<HashSet<ChunkName>>>,
+    pub(super) fresh: Fresh<'r>,
     /// Which packs of the index the point relies on.
     used: Vec<AtomicBool>,
     draft: Mutex<PackDraft>,
-    packs: Mutex<Vec<PackSummary>>,
     warnings: Mutex<(u64, Vec<PointWarning>)>,
     failure: Mutex<Option<RepositoryError>>,
     stopped: AtomicBool,
@@ -63,6 +59,7 @@ impl<'r> Shared<'r> {
         keys: Keys<'r>,
         knife: &'r Knife,
         index: &'r dyn ChunkIndex,
+        fresh: Fresh<'r>,
         progress: &'r dyn Progress,
     ) -> Self {
         Self {
@@ -75,10 +72,9 @@ impl<'r> Shared<'r> {
             tally: Tally::default(),
             root: Mutex::default(),
             top: Mutex::default(),
-            fresh: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            fresh,
             used: index.packs().iter().map(|_| AtomicBool::new(false)).collect(),
             draft: Mutex::default(),
-            packs: Mutex::default(),
             warnings: Mutex::default(),
             failure: Mutex::default(),
             stopped: AtomicBool::new(false),
@@ -90,8 +86,7 @@ impl<'r> Shared<'r> {
         if self.take_over(&name)? {
             return Ok(false);
         }
-        let shard = name.0.first().map_or(0, |byte| usize::from(*byte) % SHARDS);
-        Ok(self.fresh.get(shard).is_some_and(|shard| locked(shard).insert(name)))
+        self.fresh.claim(name)
     }
 
     /// Whether the chunk was stored before this session and can be relied on; if so the point
@@ -121,22 +116,9 @@ impl<'r> Shared<'r> {
         self.keep_going()?;
         let summary = pack::store(groups, self.store, self.keys, self.knife)?;
         self.tally.stored_bytes.fetch_add(summary.length, Ordering::Relaxed);
-        locked(&self.packs).push(summary);
+        self.fresh.add(summary)?;
         self.report(Phase::Reading);
         Ok(())
-    }
-
-    /// The packs of this session, each durable, and the proof that they hold every new chunk.
-    pub(super) fn take_packs(&self) -> Result<Vec<PackSummary>, RepositoryError> {
-        let packs = std::mem::take(&mut *locked(&self.packs));
-        let fresh: usize = self.fresh.iter().map(|shard| locked(shard).len()).sum();
-        let groups = packs.iter().flat_map(|pack| &pack.directory.groups);
-        let stored: usize = groups.map(|group| group.members.len()).sum();
-        if fresh == stored {
-            Ok(packs)
-        } else {
-            Err(RepositoryError::Bug("a new chunk is in no pack of its session"))
-        }
     }
 
     /// The packs stored before this session that the point relies on.

@@ -1,6 +1,6 @@
 //! What a check looks at, object by object.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use custody_blob_store::StoreError;
 
@@ -8,10 +8,11 @@ use super::garbage::{Garbage, listed};
 use super::point_walk::PointWalk;
 use super::{Assurance, CheckLevel, CheckReport, FILES_NAMED_MAX, LostFile, Problem, keep_going};
 use crate::RepositoryError;
-use crate::index::{BadMarks, Index};
+use crate::index::{BadMarks, ChunkIndex};
 use crate::index_object;
 use crate::log::{History, LogError, ObjectId, survey};
 use crate::marker::{MARKER, Marker, OTHER_TIME};
+use crate::needs::{Needs, SeenFolders};
 use crate::object::{self, Family};
 use crate::point::PointId;
 use crate::progress::{Phase, Progress, Status};
@@ -159,7 +160,7 @@ impl<'r> Inspection<'r> {
             let name = Family::Index.name(id)?;
             let opened =
                 object::get(&*self.repository.parts.store, Family::Index, id).and_then(|bytes| {
-                    index_object::open(&bytes, self.repository.keys(), &name)?;
+                    index_object::read(&bytes, self.repository.keys(), &name, &mut |_| Ok(()))?;
                     Ok(bytes.len() as u64)
                 });
             match opened {
@@ -175,29 +176,61 @@ impl<'r> Inspection<'r> {
     pub(super) fn points(
         &mut self,
         history: &History,
-        index: &Index,
+        index: &dyn ChunkIndex,
     ) -> Result<(), RepositoryError> {
         let repository = self.repository;
         let reader =
             ChunkReader::new(&*repository.parts.store, repository.keys(), &repository.knife, index);
-        let mut sound = HashMap::new();
+        if self.are_whole(history, index, &reader)? {
+            return Ok(());
+        }
+        // Something is lost: which files does it cost?
+        let mut sound = SeenFolders::new(index);
         for id in history.points().keys() {
-            let (id, name) = (PointId(*id), Family::Point.name(*id)?);
-            match repository.point(id) {
+            match repository.point(PointId(*id)) {
                 Ok(point) => {
-                    if !self.is_known(id.0) {
-                        let length = repository.parts.store.size(&name).ok().flatten();
-                        self.sound(id.0, length.unwrap_or(0))?;
-                    }
+                    let point_id = PointId(*id);
                     let mut walk =
-                        PointWalk { inspection: self, reader: &reader, index, point: id };
+                        PointWalk { inspection: self, reader: &reader, index, point: point_id };
                     walk.run(&point.root, &mut sound)?;
                 }
-                Err(error) if error.is_local() => self.lost(name.as_str(), &error, id, b""),
+                Err(error) if error.is_local() => {
+                    let name = Family::Point.name(*id)?;
+                    self.lost(name.as_str(), &error, PointId(*id), b"");
+                }
                 Err(error) => return Err(error),
             }
         }
         Ok(())
+    }
+
+    /// Whether every point has all that it needs. The chunks are looked up many at once, and no path is
+    /// kept.
+    fn are_whole(
+        &mut self,
+        history: &History,
+        index: &dyn ChunkIndex,
+        reader: &ChunkReader<'_>,
+    ) -> Result<bool, RepositoryError> {
+        let repository = self.repository;
+        let progress = self.progress;
+        let mut needs = Needs::new(index);
+        for id in history.points().keys() {
+            let followed = repository.point(PointId(*id)).and_then(|point| {
+                if !self.is_known(*id) {
+                    let length = repository.parts.store.size(&Family::Point.name(*id)?);
+                    self.sound(*id, length.ok().flatten().unwrap_or(0))?;
+                }
+                needs.follow(&point.root, reader, &|_| keep_going(repository, progress))
+            });
+            match followed {
+                Ok(()) => {}
+                Err(error) if error.is_local() => needs.is_whole = false,
+                Err(error) => return Err(error),
+            }
+        }
+        needs.settle()?;
+        Ok(needs.is_whole)
     }
 
     /// What earlier checks marked, as far as this one does not find out itself.

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 
 use custody_blob_store::{BlobName, BlobStore};
 use custody_envelope::HEADER_BYTES;
@@ -12,9 +12,10 @@ use super::CheckLevel;
 use super::inspection::Inspection;
 use crate::RepositoryError;
 use crate::chunk::ChunkName;
-use crate::index::{BadMarks, Index};
+use crate::index::summary::{PackDigest, digests, summaries};
+use crate::index::{BadMarks, ChunkIndex};
 use crate::log::{History, ObjectId};
-use crate::object::{Family, MISSING};
+use crate::object::{self, Family, MISSING};
 use crate::pack::{self, PackSummary};
 use crate::read::locked;
 use crate::repository::Repository;
@@ -31,19 +32,41 @@ enum Lost {
     These(HashSet<ChunkName>),
 }
 
+/// Packs of which something is wrong, or that the index describes in another way than they do
+/// themselves, that are looked at closely at once: what the index says of them is in memory then.
+const CLOSELY_MAX: usize = 1_024;
+
+/// A pack as the index knows it.
+#[derive(Clone, Copy)]
+struct Known {
+    number: u32,
+    id: ObjectId,
+    length: u64,
+    digest: PackDigest,
+}
+
 impl Inspection<'_> {
     /// Checks every live pack that is not known to be sound; what is bad in them.
     pub(super) fn packs(
         &mut self,
         history: &History,
-        index: &Index,
+        index: &dyn ChunkIndex,
         level: CheckLevel,
         threads: NonZeroUsize,
     ) -> Result<BadMarks, RepositoryError> {
-        let mut summaries = index.summaries();
-        let described: HashSet<ObjectId> = summaries.iter().map(|summary| summary.id).collect();
-        // Packs that an open prune is deleting may be there or not; no point uses them.
-        summaries.retain(|pack| history.is_lasting_pack(&pack.id) && !self.is_known(pack.id));
+        let digests = match level {
+            CheckLevel::Structure => vec![PackDigest::default(); index.packs().len()],
+            CheckLevel::Data => digests(index)?,
+        };
+        let mut described = HashSet::new();
+        let mut packs = Vec::new();
+        for ((number, pack), digest) in (0..).zip(index.packs()).zip(digests) {
+            // Packs that an open prune is deleting may be there or not; no point uses them.
+            let is_asked = history.is_lasting_pack(&pack.id) && !self.is_known(pack.id);
+            if described.insert(pack.id) && is_asked {
+                packs.push(Known { number, id: pack.id, length: pack.length, digest });
+            }
+        }
         let mut bad = BadMarks::new();
         let lasting = history.packs().iter().filter(|pack| history.is_lasting_pack(pack));
         for pack in lasting.filter(|pack| !described.contains(pack)) {
@@ -52,40 +75,109 @@ impl Inspection<'_> {
             self.problem(name.as_str(), &"it is missing or unreadable, and no index describes it");
             bad.insert(*pack, HashSet::new());
         }
-        let next = AtomicUsize::new(0);
         let repository = self.repository;
-        let shared = Mutex::new((&mut *self, &mut bad));
-        let work = || -> Result<(), RepositoryError> {
-            while let Some(summary) = summaries.get(next.fetch_add(1, Relaxed)) {
-                let fault = match level {
-                    CheckLevel::Structure => measure(repository, summary)?,
-                    CheckLevel::Data => read(repository, summary)?,
-                };
-                let mut shared = locked(&shared);
-                let (inspection, bad) = &mut *shared;
-                let Some(Fault { what, lost }) = fault else {
-                    inspection.sound(summary.id, summary.length)?;
-                    continue;
-                };
-                inspection.counted(summary.length)?;
-                inspection.problem(Family::Pack.name(summary.id)?.as_str(), &what);
-                match lost {
-                    Lost::All => drop(bad.insert(summary.id, HashSet::new())),
-                    // An empty set would mark the whole pack.
-                    Lost::These(names) if names.is_empty() => {}
-                    Lost::These(names) => drop(bad.insert(summary.id, names)),
-                }
+        let unsure = Mutex::new((&mut *self, Vec::new()));
+        on_threads(&packs, threads, &|pack| {
+            let is_sound = is_surely_sound(repository, pack, level)?;
+            let mut unsure = locked(&unsure);
+            let (inspection, unsure) = &mut *unsure;
+            if is_sound {
+                return inspection.sound(pack.id, pack.length);
             }
+            unsure.push(pack.number);
             Ok(())
-        };
-        let outcomes: Vec<_> = std::thread::scope(|scope| {
-            let workers: Vec<_> = (0..threads.get()).map(|_| scope.spawn(work)).collect();
-            workers.into_iter().map(std::thread::ScopedJoinHandle::join).collect()
-        });
-        for outcome in outcomes {
-            outcome.map_err(|_| RepositoryError::Bug("a thread of a check panicked"))??;
+        })?;
+        let (_, mut unsure) = unsure.into_inner().unwrap_or_else(PoisonError::into_inner);
+        unsure.sort_unstable();
+        for numbers in unsure.chunks(CLOSELY_MAX) {
+            self.packs_closely(&summaries(index, numbers)?, level, threads, &mut bad)?;
         }
         Ok(bad)
+    }
+
+    /// Finds out what is wrong with packs, by what the index says of them.
+    fn packs_closely(
+        &mut self,
+        summaries: &[PackSummary],
+        level: CheckLevel,
+        threads: NonZeroUsize,
+        bad: &mut BadMarks,
+    ) -> Result<(), RepositoryError> {
+        let repository = self.repository;
+        let shared = Mutex::new((self, bad));
+        on_threads(summaries, threads, &|summary| {
+            let fault = match level {
+                CheckLevel::Structure => measure(repository, summary)?,
+                CheckLevel::Data => read(repository, summary)?,
+            };
+            let mut shared = locked(&shared);
+            let (inspection, bad) = &mut *shared;
+            let Some(Fault { what, lost }) = fault else {
+                return inspection.sound(summary.id, summary.length);
+            };
+            inspection.counted(summary.length)?;
+            inspection.problem(Family::Pack.name(summary.id)?.as_str(), &what);
+            match lost {
+                Lost::All => drop(bad.insert(summary.id, HashSet::new())),
+                // An empty set would mark the whole pack.
+                Lost::These(names) if names.is_empty() => {}
+                Lost::These(names) => drop(bad.insert(summary.id, names)),
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Does `work` for each on so many threads.
+fn on_threads<T: Sync>(
+    all: &[T],
+    threads: NonZeroUsize,
+    work: &(dyn Fn(&T) -> Result<(), RepositoryError> + Sync),
+) -> Result<(), RepositoryError> {
+    let next = AtomicUsize::new(0);
+    let work = || -> Result<(), RepositoryError> {
+        while let Some(one) = all.get(next.fetch_add(1, Relaxed)) {
+            work(one)?;
+        }
+        Ok(())
+    };
+    let outcomes: Vec<_> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads.get()).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().map(std::thread::ScopedJoinHandle::join).collect()
+    });
+    for outcome in outcomes {
+        outcome.map_err(|_| RepositoryError::Bug("a thread of a check panicked"))??;
+    }
+    Ok(())
+}
+
+/// Whether a pack is as it should be, as far as that is seen without knowing every chunk in it from the
+/// index.
+fn is_surely_sound(
+    repository: &Repository,
+    pack: &Known,
+    level: CheckLevel,
+) -> Result<bool, RepositoryError> {
+    let name = Family::Pack.name(pack.id)?;
+    let store = &*repository.parts.store;
+    let looked = match level {
+        CheckLevel::Structure => store
+            .size(&name)
+            .map(|length| length == Some(pack.length))
+            .map_err(|error| RepositoryError::reading(&name, error)),
+        CheckLevel::Data => object::get(store, Family::Pack, pack.id).and_then(|bytes| {
+            let keys = repository.keys();
+            let directory = pack::read_directory(&bytes, keys, &name)?;
+            let mut is_sound = PackDigest::of(&directory) == pack.digest;
+            pack::verify(&bytes, &directory, keys, &repository.knife, &name, &mut |_, _| {
+                is_sound = false;
+            })?;
+            Ok(is_sound)
+        }),
+    };
+    match looked {
+        Err(error) if error.is_local() => Ok(false),
+        looked => looked,
     }
 }
 

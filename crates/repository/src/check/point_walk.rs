@@ -1,14 +1,12 @@
 //! Following a point to every chunk that it needs.
 
-use std::collections::HashMap;
-
 use super::inspection::Inspection;
 use super::keep_going;
 use crate::RepositoryError;
-use crate::chunk::ChunkName;
 use crate::content::Content;
-use crate::index::{ChunkIndex as _, Index};
+use crate::index::ChunkIndex;
 use crate::listing::{Body, Node};
+use crate::needs::SeenFolders;
 use crate::object::Family;
 use crate::point::PointId;
 use crate::read::ChunkReader;
@@ -18,12 +16,9 @@ use crate::restore::below;
 pub(super) struct PointWalk<'w, 'r, 'c> {
     pub(super) inspection: &'w mut Inspection<'c>,
     pub(super) reader: &'w ChunkReader<'r>,
-    pub(super) index: &'w Index,
+    pub(super) index: &'w dyn ChunkIndex,
     pub(super) point: PointId,
 }
-
-/// Which listings, by their chunks, hold nothing lost in them or below.
-pub(super) type SoundListings = HashMap<Vec<ChunkName>, bool>;
 
 impl PointWalk<'_, '_, '_> {
     /// Walks a point from its root, without recursion: a tree may be deeper than a stack. A
@@ -31,7 +26,7 @@ impl PointWalk<'_, '_, '_> {
     pub(super) fn run(
         &mut self,
         root: &Content,
-        sound: &mut SoundListings,
+        sound: &mut SeenFolders,
     ) -> Result<(), RepositoryError> {
         let mut stack: Vec<Level> = Vec::new();
         self.enter(root, Vec::new(), sound, &mut stack)?;
@@ -41,7 +36,9 @@ impl PointWalk<'_, '_, '_> {
                     if let Some(above) = stack.last_mut() {
                         above.whole &= level.whole;
                     }
-                    sound.insert(level.key, level.whole);
+                    if level.whole {
+                        sound.insert(&level.listing, self.index)?;
+                    }
                 }
                 continue;
             };
@@ -60,13 +57,11 @@ impl PointWalk<'_, '_, '_> {
         &mut self,
         content: &Content,
         path: Vec<u8>,
-        sound: &SoundListings,
+        sound: &SeenFolders,
         stack: &mut Vec<Level>,
     ) -> Result<(), RepositoryError> {
         keep_going(self.inspection.repository, self.inspection.progress)?;
-        let key: Vec<ChunkName> =
-            content.extents.iter().filter_map(|extent| extent.chunk).collect();
-        if sound.get(&key) == Some(&true) {
+        if sound.hold(content, self.index)? {
             return Ok(());
         }
         let whole = self.is_whole(content, &path)?;
@@ -83,7 +78,8 @@ impl PointWalk<'_, '_, '_> {
             }
             Err(error) => return Err(error),
         };
-        stack.push(Level { key, nodes: nodes.into_iter(), path, whole });
+        let listing = content.clone();
+        stack.push(Level { listing, nodes: nodes.into_iter(), path, whole });
         Ok(())
     }
 
@@ -115,7 +111,7 @@ impl PointWalk<'_, '_, '_> {
 }
 
 struct Level {
-    key: Vec<ChunkName>,
+    listing: Content,
     nodes: std::vec::IntoIter<Node>,
     path: Vec<u8>,
     whole: bool,

@@ -6,6 +6,7 @@ use custody_ambient::{Clock, random_array};
 use custody_blob_store::{BlobName, BlobStore};
 use custody_envelope::ObjectType;
 
+use super::filter::Filter;
 use super::merge::{SOURCES_MAX, Source, filter_for, merge};
 use super::run::{MANIFEST, Run, RunWriter};
 use super::table::{RunId, associated, object_name};
@@ -24,13 +25,21 @@ pub struct IndexLimits {
     pub uncovered_bytes: u64,
     /// All filters together.
     pub filter_bytes: usize,
+    /// What a backup knows of the chunks that are new in it: half for those that are not in its own
+    /// runs yet, half for the filters of these.
+    pub session_bytes: usize,
 }
 
 impl Default for IndexLimits {
     fn default() -> Self {
         // 64 MiB in all: read into memory, an index object takes twice its size for a moment; of one on
         // disk, a quarter is left for packs, blocks and what lies near.
-        Self { memory_bytes: 24 << 20, uncovered_bytes: 8 << 20, filter_bytes: 36 << 20 }
+        Self {
+            memory_bytes: 24 << 20,
+            uncovered_bytes: 8 << 20,
+            filter_bytes: 36 << 20,
+            session_bytes: 16 << 20,
+        }
     }
 }
 
@@ -50,7 +59,7 @@ const GIVEN_UP_KEPT_MS: i64 = 24 * 60 * 60 * 1000;
 const GIVEN_UP: &str = "given-up";
 const BEGUN: &str = "begun";
 /// A run is merged with others if it has at most so many times their chunks.
-const MERGED_FACTOR: u64 = 2;
+pub(super) const MERGED_FACTOR: u64 = 2;
 /// Bytes of an index object for each chunk, about.
 pub(super) const BYTES_A_CHUNK: u64 = 45;
 
@@ -156,7 +165,7 @@ impl<'r> Cache<'r> {
     }
 
     /// Deletes a run: what says that it was given up goes last.
-    fn delete(&self, id: RunId) -> Result<(), RepositoryError> {
+    pub(super) fn delete(&self, id: RunId) -> Result<(), RepositoryError> {
         let given_up = object_name(&id, GIVEN_UP)?;
         let mut names = Vec::new();
         let prefix = format!("runs/{}/", data_encoding::HEXLOWER.encode(&id));
@@ -174,6 +183,9 @@ impl<'r> Cache<'r> {
         live: &BTreeSet<ObjectId>,
         all: u64,
     ) -> Result<(), RepositoryError> {
+        let is_live = |pack: &ObjectId| live.contains(pack);
+        let filter = |chunks| filter_for(chunks, all, self.limits.filter_bytes);
+        let id = || random_array(self.keys.entropy);
         for part in uncovered.chunks(SOURCES_MAX) {
             let sources =
                 part.iter().filter_map(|(id, _)| match Stream::open(self.store, self.keys, *id) {
@@ -182,7 +194,7 @@ impl<'r> Cache<'r> {
                     Err(error) => Some(Err(error)),
                 });
             let chunks = part.iter().map(|(_, bytes)| bytes / BYTES_A_CHUNK).sum();
-            runs.extend(self.make_run(sources, live, (chunks, all))?);
+            runs.extend(self.make_run(id()?, sources, &is_live, filter(chunks))?);
         }
         runs.sort_by_key(Run::chunk_count);
         let (mut count, mut chunks) = (0, 0);
@@ -194,23 +206,24 @@ impl<'r> Cache<'r> {
             chunks += run.chunk_count();
         }
         let merged = runs.get(..count.min(SOURCES_MAX)).unwrap_or_default();
+        let chunks = merged.iter().map(Run::chunk_count).sum();
         if merged.len() > 1 {
             let sources = merged.iter().map(|run| Ok(Source::Run(run)));
-            self.make_run(sources, live, (chunks, all))?;
+            self.make_run(id()?, sources, &is_live, filter(chunks))?;
         }
         Ok(())
     }
 
-    fn make_run<'s>(
+    /// Makes a run of what these sources say of live packs, under a random id.
+    pub(super) fn make_run<'s>(
         &self,
+        id: RunId,
         sources: impl Iterator<Item = Result<Source<'s>, RepositoryError>>,
-        live: &BTreeSet<ObjectId>,
-        (chunks, all): (u64, u64),
+        is_live: &dyn Fn(&ObjectId) -> bool,
+        filter: Filter,
     ) -> Result<Option<Run<'r>>, RepositoryError> {
-        let id = random_array(self.keys.entropy)?;
         self.note_time(id, BEGUN)?;
-        let filter = filter_for(chunks, all, self.limits.filter_bytes);
-        merge(sources, live, RunWriter::new(self.runs, self.keys, id, filter))?;
+        merge(sources, is_live, RunWriter::new(self.runs, self.keys, id, filter))?;
         Run::open(self.runs, self.keys, id)
     }
 }

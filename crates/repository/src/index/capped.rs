@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use super::cache::{BYTES_A_CHUNK, Cache, uncovered};
 use super::near::Near;
 use super::run::Run;
-use super::{BadMarks, ChunkIndex, Group, Index, Pack, Place};
+use super::{BadMarks, ChunkIndex, Group, Hit, Index, Pack, Place};
 use crate::RepositoryError;
 use crate::chunk::ChunkName;
 use crate::log::ObjectId;
@@ -19,6 +19,13 @@ struct Layer<'r> {
     packs: u32,
     groups: u32,
     chunks: usize,
+}
+
+/// A chunk of many that were asked for.
+struct Found {
+    asked: u32,
+    position: usize,
+    place: Place,
 }
 
 /// The index of a large repository.
@@ -49,7 +56,7 @@ impl<'r> CappedIndex<'r> {
         objects: &[(ObjectId, u64)],
         live: &BTreeSet<ObjectId>,
         leaving: &BTreeSet<ObjectId>,
-        bad: BadMarks,
+        bad: &BadMarks,
         rest: &ReadRest<'_>,
     ) -> Result<Self, RepositoryError> {
         let all = objects.iter().map(|(_, bytes)| bytes / BYTES_A_CHUNK).sum();
@@ -64,6 +71,23 @@ impl<'r> CappedIndex<'r> {
             }
         }
         let left: Vec<ObjectId> = uncovered(&runs, objects).iter().map(|(id, _)| *id).collect();
+        let mut index = Self::of_runs(cache, runs, &|pack| live.contains(pack))?;
+        let described: Vec<ObjectId> = index.packs.iter().map(|pack| pack.id).collect();
+        index.rest = rest(&left, &described)?;
+        index.packs.extend(index.rest.packs());
+        for pack in &mut index.packs {
+            pack.leaving = leaving.contains(&pack.id);
+        }
+        index.mark(bad);
+        Ok(index)
+    }
+
+    /// The index that these runs are, of the packs that are live.
+    pub(super) fn of_runs(
+        cache: Cache<'r>,
+        runs: Vec<Run<'r>>,
+        is_live: &dyn Fn(&ObjectId) -> bool,
+    ) -> Result<Self, RepositoryError> {
         let mut index = Self {
             cache,
             layers: Vec::new(),
@@ -72,32 +96,35 @@ impl<'r> CappedIndex<'r> {
             rest_chunks: 0,
             packs: Vec::new(),
             gone: HashSet::new(),
-            bad,
+            bad: BadMarks::new(),
             near: Mutex::default(),
         };
-        for run in runs {
-            index.add_layer(run, live)?;
-        }
-        let described: Vec<ObjectId> = index.packs.iter().map(|pack| pack.id).collect();
-        index.rest = rest(&left, &described)?;
-        index.packs.extend(index.rest.packs());
-        for pack in &mut index.packs {
-            let is_bad = index.bad.get(&pack.id).is_some_and(HashSet::is_empty);
-            pack.leaving = is_bad || leaving.contains(&pack.id);
+        let count = runs.len();
+        for mut run in runs {
+            run.share(count);
+            index.add_layer(run, is_live)?;
         }
         Ok(index)
+    }
+
+    pub(super) fn runs(&self) -> impl Iterator<Item = &Run<'r>> {
+        self.layers.iter().map(|layer| &layer.run)
+    }
+
+    pub(super) fn into_runs(self) -> Vec<Run<'r>> {
+        self.layers.into_iter().map(|layer| layer.run).collect()
     }
 
     fn add_layer(
         &mut self,
         run: Run<'r>,
-        live: &BTreeSet<ObjectId>,
+        is_live: &dyn Fn(&ObjectId) -> bool,
     ) -> Result<(), RepositoryError> {
         let too_many = || RepositoryError::Bug("an index has more than 4 thousand million groups");
         let packs = u32::try_from(self.packs.len()).map_err(|_| too_many())?;
         for (number, (id, length)) in (packs..).zip(&run.packs) {
             self.packs.push(Pack { id: *id, length: *length, leaving: false });
-            if !live.contains(id) {
+            if !is_live(id) {
                 self.gone.insert(number);
             }
         }
@@ -105,7 +132,7 @@ impl<'r> CappedIndex<'r> {
         let chunks = usize::try_from(run.chunk_count()).map_err(|_| too_many())?;
         let (first_group, first_chunk) = (self.rest_groups, self.rest_chunks);
         self.rest_groups = first_group.checked_add(groups).ok_or_else(too_many)?;
-        self.rest_chunks = first_chunk + chunks;
+        self.rest_chunks += chunks;
         self.layers.push(Layer { run, packs, groups: first_group, chunks: first_chunk });
         Ok(())
     }
@@ -221,19 +248,84 @@ impl ChunkIndex for CappedIndex<'_> {
         Ok(None)
     }
 
+    fn locate(&self, names: &[ChunkName]) -> Result<Vec<Hit>, RepositoryError> {
+        let mut found = Vec::new();
+        let asked = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        for layer in &self.layers {
+            let searched = layer.run.find_all(names, &mut |at, number, place| {
+                let place = Place { group: place.group + layer.groups, ..place };
+                let position = layer.chunks + usize::try_from(number).unwrap_or(usize::MAX);
+                found.push(Found { asked: asked(at), position, place });
+            });
+            self.or_forget(layer, searched)?;
+        }
+        for (at, name) in names.iter().enumerate() {
+            let first = self.rest_chunks + self.rest.first(name);
+            for (position, place) in (first..).zip(self.rest.slice(name)) {
+                let place = Place { group: place.group + self.rest_groups, ..*place };
+                found.push(Found { asked: asked(at), position, place });
+            }
+        }
+        // So that each block of groups is read once.
+        found.sort_unstable_by_key(|found| found.place.group);
+        let mut hits = Vec::with_capacity(found.len());
+        for Found { asked, position, place } in found {
+            let Some(group) = self.numbered_group(place.group)? else { continue };
+            let Some(pack) = self.packs.get(group.pack as usize) else { continue };
+            let is_reliable = self.is_good(&place.name, pack);
+            if !self.gone.contains(&group.pack) {
+                hits.push(group.hit(asked, position, &place, is_reliable));
+            }
+        }
+        hits.sort_by_key(|hit| hit.asked);
+        Ok(hits)
+    }
+
+    fn each_group(&self, visit: &mut dyn FnMut(u32, &Group)) -> Result<(), RepositoryError> {
+        for layer in &self.layers {
+            let (mut number, mut block) = (layer.groups, 0);
+            while let Some(groups) = self.or_forget(layer, layer.run.group_block(block))? {
+                block += 1;
+                for group in groups {
+                    visit(number, &Group { pack: group.pack + layer.packs, ..group });
+                    number += 1;
+                }
+            }
+        }
+        let packs = self.rest_packs();
+        self.rest.each_group(&mut |number, group| {
+            visit(number + self.rest_groups, &Group { pack: group.pack + packs, ..*group });
+        })
+    }
+
+    fn each_place(&self, visit: &mut dyn FnMut(&Place)) -> Result<(), RepositoryError> {
+        for layer in &self.layers {
+            let mut block = 0;
+            while let Some(places) = self.or_forget(layer, layer.run.place_block(block))? {
+                block += 1;
+                for place in places {
+                    visit(&Place { group: place.group + layer.groups, ..place });
+                }
+            }
+        }
+        self.rest.each_place(&mut |place| {
+            visit(&Place { group: place.group + self.rest_groups, ..*place });
+        })
+    }
+
+    fn mark(&mut self, bad: &BadMarks) {
+        for pack in &mut self.packs {
+            pack.leaving |= bad.get(&pack.id).is_some_and(HashSet::is_empty);
+        }
+        for (pack, names) in bad {
+            self.bad.entry(*pack).or_default().extend(names);
+        }
+        self.near = Mutex::default();
+    }
+
     fn is_reliable(&self, place: &Place) -> Result<bool, RepositoryError> {
         let group = self.group(place)?;
         Ok(group.is_some_and(|(_, pack)| self.is_good(&place.name, &pack)))
-    }
-
-    fn position(&self, name: &ChunkName) -> Result<Option<usize>, RepositoryError> {
-        for layer in &self.layers {
-            if let Some((number, _)) = self.or_forget(layer, layer.run.find(name))?.first() {
-                return Ok(usize::try_from(*number).ok().map(|number| layer.chunks + number));
-            }
-        }
-        let rest = self.rest.position(name)?;
-        Ok(rest.map(|at| self.rest_chunks + at))
     }
 
     fn chunk_count(&self) -> usize {

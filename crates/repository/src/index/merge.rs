@@ -35,7 +35,7 @@ struct Reading<'s> {
 /// Writes a run of the live packs that these sources describe; what several describe is taken once.
 pub(super) fn merge<'s>(
     sources: impl Iterator<Item = Result<Source<'s>, RepositoryError>>,
-    live: &BTreeSet<ObjectId>,
+    is_live: &dyn Fn(&ObjectId) -> bool,
     mut writer: RunWriter<'_>,
 ) -> Result<(), RepositoryError> {
     let mut covered = BTreeSet::new();
@@ -50,7 +50,7 @@ pub(super) fn merge<'s>(
         }
         let mut reading =
             Reading { source, groups: Vec::new(), next_block: 0, ready: VecDeque::new() };
-        reading.take_groups(&mut |id| live.contains(&id) && known.insert(id), &mut writer)?;
+        reading.take_groups(&mut |id| is_live(&id) && known.insert(id), &mut writer)?;
         readings.push(reading);
     }
     let mut heap = BinaryHeap::with_capacity(readings.len());

@@ -1,6 +1,7 @@
 //! A run: what a set of index objects says, sorted, on disk (docs/formats/index-cache.md).
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use custody_blob_store::BlobStore;
 use custody_envelope::ObjectType;
@@ -63,8 +64,18 @@ impl<'r> Run<'r> {
         Ok(Some(Self { id, covered, packs, names, groups, firsts, filter }))
     }
 
+    /// Shares memory with as many runs.
+    pub(super) fn share(&mut self, runs: usize) {
+        self.names.share(runs);
+        self.groups.share(runs);
+    }
+
     pub(super) fn chunk_count(&self) -> u64 {
         self.names.records()
+    }
+
+    pub(super) fn filter_bytes(&self) -> usize {
+        self.filter.words().len() * 8
     }
 
     pub(super) fn group_count(&self) -> u64 {
@@ -74,28 +85,65 @@ impl<'r> Run<'r> {
     /// Every place of the chunk with its number in the run; groups and packs count through the run.
     pub(super) fn find(&self, name: &ChunkName) -> Result<Vec<(u64, Place)>, RepositoryError> {
         let mut found = Vec::new();
+        self.search(name, &mut |block| self.names.block(block), &mut |number, place| {
+            found.push((number, place));
+        })?;
+        Ok(found)
+    }
+
+    /// The places of many chunks, whose names are sorted: shows for each which name it was, its number
+    /// and itself.
+    pub(super) fn find_all(
+        &self,
+        names: &[ChunkName],
+        visit: &mut dyn FnMut(usize, u64, Place),
+    ) -> Result<(), RepositoryError> {
+        let mut at_hand: Option<(u64, Arc<Vec<u8>>)> = None;
+        for (asked, name) in names.iter().enumerate() {
+            let mut block = |number| {
+                if let Some((kept, block)) = &at_hand
+                    && *kept == number
+                {
+                    return Ok(Arc::clone(block));
+                }
+                let block = Arc::new(self.names.read_block(number)?);
+                at_hand = Some((number, Arc::clone(&block)));
+                Ok(block)
+            };
+            self.search(name, &mut block, &mut |number, place| visit(asked, number, place))?;
+        }
+        Ok(())
+    }
+
+    fn search(
+        &self,
+        name: &ChunkName,
+        read: &mut dyn FnMut(u64) -> Result<Arc<Vec<u8>>, RepositoryError>,
+        visit: &mut dyn FnMut(u64, Place),
+    ) -> Result<(), RepositoryError> {
         if !self.filter.may_hold(name) {
-            return Ok(found);
+            return Ok(());
         }
         let wanted = part(name, 0);
         // Blocks after the first one that begins below it, as long as they may begin with it.
         let first = self.firsts.partition_point(|first| *first < wanted).saturating_sub(1);
-        for (block, begins) in (0_u64..).zip(&self.firsts).skip(first) {
+        let firsts = self.firsts.get(first..).unwrap_or_default();
+        for (block, begins) in (first as u64..).zip(firsts) {
             if *begins > wanted {
                 break;
             }
-            let bytes = self.names.block(block)?;
+            let bytes = read(block)?;
             let (records, _) = bytes.as_chunks::<RECORD_BYTES>();
             let at = records.partition_point(|record| record.get(..32) < Some(&name.0));
             for (number, record) in (0_u64..).zip(records).skip(at) {
                 let place = Place::decode(record);
                 if place.name != *name {
-                    return Ok(found);
+                    return Ok(());
                 }
-                found.push((block * NAMES.block_records as u64 + number, place));
+                visit(block * NAMES.block_records as u64 + number, place);
             }
         }
-        Ok(found)
+        Ok(())
     }
 
     /// A group by its number in the run.

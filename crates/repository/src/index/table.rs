@@ -14,7 +14,7 @@ use crate::sealed::{Keys, length_u32, open_position};
 
 /// Blocks in one segment.
 const SEGMENT_BLOCKS: u64 = 256;
-/// Blocks kept of each table.
+/// Blocks kept of each table, if there is one run alone.
 const BLOCKS_KEPT_MAX: usize = 128;
 
 /// The random number that names a run.
@@ -138,6 +138,7 @@ pub(super) struct TableReader<'r> {
     shape: Shape,
     records: u64,
     kept: Mutex<Kept>,
+    kept_max: usize,
 }
 
 #[derive(Default)]
@@ -155,7 +156,13 @@ impl<'r> TableReader<'r> {
         shape: Shape,
         records: u64,
     ) -> Self {
-        Self { store, keys, run, shape, records, kept: Mutex::default() }
+        let (kept, kept_max) = (Mutex::default(), BLOCKS_KEPT_MAX);
+        Self { store, keys, run, shape, records, kept, kept_max }
+    }
+
+    /// Shares memory with the tables of so many runs.
+    pub(super) fn share(&mut self, runs: usize) {
+        self.kept_max = (BLOCKS_KEPT_MAX / runs.max(1)).max(1);
     }
 
     pub(super) fn records(&self) -> u64 {
@@ -182,7 +189,7 @@ impl<'r> TableReader<'r> {
         }
         let block = Arc::new(self.read_block(number)?);
         let mut kept = locked(&self.kept);
-        if kept.blocks.len() >= BLOCKS_KEPT_MAX {
+        if kept.blocks.len() >= self.kept_max {
             let oldest = kept.blocks.iter().min_by_key(|(_, (used, _))| *used);
             let oldest = oldest.map(|(number, _)| *number);
             oldest.map(|number| kept.blocks.remove(&number));

@@ -9,26 +9,29 @@ use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 use super::{ChunkBytes, ChunkReader, locked};
 use crate::RepositoryError;
+use crate::chunk::ChunkName;
 use crate::content::Content;
-use crate::index::ChunkIndex;
 use crate::listing::{Body, Node};
 
-/// In an index of more chunks than this none is foreseen: it would take a byte for each.
-const CHUNKS_MAX: usize = 16 << 20;
+/// Most counters. Where there are more chunks, several share one.
+const COUNTERS_MAX: usize = 16 << 20;
+/// Counters for each chunk of the index, so that few share one.
+const COUNTERS_A_CHUNK: usize = 4;
 /// Most bytes of chunks kept. When they are used up a chunk is read again whenever it is wanted.
 const KEPT_BYTES_MAX: usize = 64 << 20;
 
 /// How often each chunk is still wanted, and those kept for it.
 pub(crate) struct Wanted {
-    /// By position in the index: 1 byte a chunk. [`u8::MAX`] means that or more, for good.
+    /// By what its name begins with, which is as good as random: no look-up in the index is needed.
+    /// Chunks that share a counter are kept for longer than they are wanted. [`u8::MAX`] means that
+    /// or more, for good.
     left: Vec<AtomicU8>,
     kept: Mutex<Kept>,
 }
 
 #[derive(Default)]
 struct Kept {
-    /// By position in the index.
-    chunks: HashMap<usize, ChunkBytes>,
+    chunks: HashMap<ChunkName, ChunkBytes>,
     bytes: usize,
 }
 
@@ -38,28 +41,25 @@ impl Wanted {
     pub(crate) fn by(
         nodes: &[Node],
         reader: &ChunkReader<'_>,
-        index: &dyn ChunkIndex,
+        chunk_count: usize,
         keep_going: &dyn Fn() -> Result<(), RepositoryError>,
-    ) -> Result<Option<Self>, RepositoryError> {
-        let count = index.chunk_count();
-        if count > CHUNKS_MAX {
-            return Ok(None);
-        }
+    ) -> Result<Self, RepositoryError> {
+        let count = chunk_count.saturating_mul(COUNTERS_A_CHUNK).clamp(1, COUNTERS_MAX);
         let left = std::iter::repeat_with(AtomicU8::default).take(count).collect();
         let wanted = Self { left, kept: Mutex::default() };
         let mut links = HashSet::new();
-        let mut folders = wanted.count_all(nodes, &mut links, reader, index)?;
+        let mut folders = wanted.count_all(nodes, &mut links, reader)?;
         while let Some(folder) = folders.pop() {
             keep_going()?;
             match reader.listing(&folder) {
                 Ok(nodes) => {
-                    folders.append(&mut wanted.count_all(&nodes, &mut links, reader, index)?);
+                    folders.append(&mut wanted.count_all(&nodes, &mut links, reader)?);
                 }
                 Err(error) if error.is_local() => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(Some(wanted))
+        Ok(wanted)
     }
 
     /// Counts what these entries need themselves; the folders among them.
@@ -68,14 +68,13 @@ impl Wanted {
         nodes: &[Node],
         links: &mut HashSet<(u64, u64)>,
         reader: &ChunkReader<'_>,
-        index: &dyn ChunkIndex,
     ) -> Result<Vec<Content>, RepositoryError> {
         let mut folders = Vec::new();
         for Node { entry, body } in nodes {
             let identity = &entry.metadata.identity;
             match body {
                 Body::Folder(content) => {
-                    self.count(content, reader, index)?;
+                    self.count(content, reader)?;
                     folders.push(content.clone());
                 }
                 Body::File { content, .. } => {
@@ -83,7 +82,7 @@ impl Wanted {
                     let is_link =
                         identity.links > 1 && !links.insert((identity.device, identity.inode));
                     if !is_link {
-                        self.count(content, reader, index)?;
+                        self.count(content, reader)?;
                     }
                 }
                 Body::None => {}
@@ -92,14 +91,9 @@ impl Wanted {
         Ok(folders)
     }
 
-    fn count(
-        &self,
-        content: &Content,
-        reader: &ChunkReader<'_>,
-        index: &dyn ChunkIndex,
-    ) -> Result<(), RepositoryError> {
+    fn count(&self, content: &Content, reader: &ChunkReader<'_>) -> Result<(), RepositoryError> {
         let counted = reader.for_each_chunk(content, &mut |name| {
-            if let Some(left) = index.position(name)?.and_then(|at| self.left.get(at)) {
+            if let Some(left) = self.left(name) {
                 let _ = left.fetch_update(Relaxed, Relaxed, |left| left.checked_add(1));
             }
             Ok(true)
@@ -110,49 +104,55 @@ impl Wanted {
         }
     }
 
-    /// Uses the chunk at `at` once: the chunk if it is kept, or what `read` gives, which is kept if
-    /// it is wanted again.
+    /// Uses a chunk once: what is kept of it, or what `read` gives, which is kept if it is wanted
+    /// again.
     pub(crate) fn using(
         &self,
-        at: usize,
+        name: &ChunkName,
         read: impl FnOnce() -> Result<ChunkBytes, RepositoryError>,
     ) -> Result<ChunkBytes, RepositoryError> {
-        if let Some(left) = self.left.get(at) {
+        if let Some(left) = self.left(name) {
             let one_less = |left: u8| if left == u8::MAX { None } else { left.checked_sub(1) };
             let _ = left.fetch_update(Relaxed, Relaxed, one_less);
         }
-        if let Some(chunk) = locked(&self.kept).take(at, self.is_wanted(at)) {
+        if let Some(chunk) = locked(&self.kept).take(name, self.is_wanted(name)) {
             return Ok(chunk);
         }
         let chunk = read()?;
         let mut kept = locked(&self.kept);
         // Asked under the lock: who uses it up meanwhile comes to take it out afterwards.
-        if self.is_wanted(at) {
-            kept.keep(at, &chunk);
+        if self.is_wanted(name) {
+            kept.keep(name, &chunk);
         }
         Ok(chunk)
     }
 
-    fn is_wanted(&self, at: usize) -> bool {
-        self.left.get(at).is_some_and(|left| left.load(Relaxed) > 0)
+    fn is_wanted(&self, name: &ChunkName) -> bool {
+        self.left(name).is_some_and(|left| left.load(Relaxed) > 0)
+    }
+
+    fn left(&self, name: &ChunkName) -> Option<&AtomicU8> {
+        let (begin, _) = name.0.split_first_chunk()?;
+        let at = u64::from_be_bytes(*begin).checked_rem(self.left.len() as u64)?;
+        self.left.get(usize::try_from(at).ok()?)
     }
 }
 
 impl Kept {
     /// The chunk, if it is kept; it stays if it is wanted again.
-    fn take(&mut self, at: usize, again: bool) -> Option<ChunkBytes> {
+    fn take(&mut self, name: &ChunkName, again: bool) -> Option<ChunkBytes> {
         if again {
-            return self.chunks.get(&at).cloned();
+            return self.chunks.get(name).cloned();
         }
-        let chunk = self.chunks.remove(&at)?;
+        let chunk = self.chunks.remove(name)?;
         self.bytes -= chunk.as_ref().len();
         Some(chunk)
     }
 
-    fn keep(&mut self, at: usize, chunk: &ChunkBytes) {
+    fn keep(&mut self, name: &ChunkName, chunk: &ChunkBytes) {
         let length = chunk.as_ref().len();
-        if self.bytes + length <= KEPT_BYTES_MAX && !self.chunks.contains_key(&at) {
-            self.chunks.insert(at, chunk.alone());
+        if self.bytes + length <= KEPT_BYTES_MAX && !self.chunks.contains_key(name) {
+            self.chunks.insert(*name, chunk.alone());
             self.bytes += length;
         }
     }

@@ -1,6 +1,7 @@
 //! An index on disk: the same answers as one in memory, whatever becomes of the cache.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use custody_ambient::Clock as _;
@@ -8,14 +9,12 @@ use custody_blob_store::{BlobName, BlobStore, MemoryStore, StoreError};
 use custody_repository::log::ForgetReason;
 use custody_repository::prune_plan::PruneOptions;
 use custody_repository::{
-    CheckLevel, IndexLimits, PointId, Repository, RepositoryParts, Unwatched,
+    CheckLevel, IndexLimits, Phase, PointId, Progress, Repository, RepositoryError,
+    RepositoryParts, Status, Unwatched,
 };
 
-use crate::tree::{Tree, noise};
-use crate::world::{THREADS, World, backup, restore};
-
-/// Nothing stays in memory that can be on disk.
-const LEAST: IndexLimits = IndexLimits { memory_bytes: 0, uncovered_bytes: 0, filter_bytes: 4_096 };
+use crate::tree::{Tree, TreeSource, noise};
+use crate::world::{LEAST, THREADS, World, backup, options, restore};
 
 /// A world whose repository keeps runs in a store beside it.
 struct Cached {
@@ -121,6 +120,80 @@ fn an_index_on_disk_answers_as_one_in_memory() {
     let (runs, _) = cached.runs();
     restores(&cached.open(LEAST), points[4], &tree(4));
     assert!(runs <= 2, "{:?}", cached.objects());
+}
+
+#[test]
+fn a_session_finds_again_what_it_stored_long_before() {
+    // More than a pack holds, twice: the copies come when their first has left memory.
+    let mut tree = Tree::default();
+    for copy in 0..2 {
+        for number in 0..24 {
+            tree.file(&format!("{copy}/{number}"), noise(number, 1_500_000));
+        }
+    }
+    let full: custody_repository::OpenCache =
+        Arc::new(|| Err(StoreError::Full("no room".to_owned())));
+    for limits in [LEAST, IndexLimits::default()] {
+        for is_full in [false, true] {
+            let cached = Cached::new();
+            let repository =
+                if is_full { cached.open_with(full.clone(), limits) } else { cached.open(limits) };
+            let made = backup(&repository, &tree, None).unwrap();
+            let new = made.counts.new_bytes;
+            assert!(new.abs_diff(24 * 1_500_000) < 200_000, "{new}");
+            let (runs, _) = cached.runs();
+            assert_eq!(runs > 0, limits == LEAST && !is_full);
+            restores(&cached.world.open().unwrap(), made.id, &tree);
+            restores(&cached.open(limits), made.id, &tree);
+            let (_, given_up) = cached.runs();
+            assert_eq!(given_up, 0, "what the session merged is deleted, the rest is used on");
+            let check = cached.open(limits).check(CheckLevel::Data, THREADS, &Unwatched).unwrap();
+            assert_eq!((check.problems, check.garbage_objects), (Vec::new(), 0));
+        }
+    }
+}
+
+/// Gives up when everything is read.
+#[derive(Default)]
+struct Impatient(AtomicBool);
+
+impl Progress for Impatient {
+    fn report(&self, status: &Status) {
+        self.0.fetch_or(status.phase == Phase::Committing, Ordering::Relaxed);
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+#[test]
+fn what_a_dead_session_indexed_goes_with_the_next_prune() {
+    let cached = Cached::new();
+    let mut large = Tree::default();
+    for number in 0..24 {
+        large.file(&number.to_string(), noise(number, 1_500_000));
+    }
+    let first = backup(&cached.open(LEAST), &tree(0), None).unwrap();
+    let size = cached.world.size();
+    let repository = cached.open(LEAST);
+    let mut source = TreeSource(large.clone());
+    let died = repository.backup(&mut source, &options(None), &Impatient::default());
+    assert!(matches!(died, Err(RepositoryError::Cancelled)));
+    let garbage = cached.open(LEAST).check(CheckLevel::Structure, THREADS, &Unwatched).unwrap();
+    assert!(garbage.garbage_objects > 2, "{garbage:?}");
+    let (runs, given_up) = cached.runs();
+    assert!(runs - given_up >= 2, "{runs} runs, {given_up} given up");
+    // The next session neither relies on them nor takes their place.
+    let made = backup(&cached.open(LEAST), &large, None).unwrap();
+    restores(&cached.open(LEAST), made.id, &large);
+    let repository = cached.open(LEAST);
+    repository.log().unwrap().forget(made.id.0, ForgetReason::Requested).unwrap();
+    repository.prune(&PruneOptions::default(), Duration::from_mins(10), &Unwatched).unwrap();
+    assert!(cached.world.size() < size + 8_000, "{} of {size}", cached.world.size());
+    restores(&cached.open(LEAST), first.id, &tree(0));
+    let check = cached.open(LEAST).check(CheckLevel::Data, THREADS, &Unwatched).unwrap();
+    assert_eq!((check.problems, check.garbage_objects), (Vec::new(), 0));
 }
 
 #[test]

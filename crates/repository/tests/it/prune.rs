@@ -10,7 +10,7 @@ use custody_repository::{CheckLevel, Unwatched};
 use custody_test_world::faults::{Fault, FaultyStore, Moment};
 
 use crate::tree::{Tree, noise};
-use crate::world::{THREADS, World, backup, restore};
+use crate::world::{ON_DISK, THREADS, World, backup, restore};
 
 const PATIENCE: Duration = Duration::from_mins(10);
 
@@ -20,28 +20,30 @@ fn thorough() -> PruneOptions {
 
 #[test]
 fn forgotten_data_goes_and_the_rest_is_copied() {
-    let world = World::new();
-    let repository = world.create();
-    let mut tree = Tree::default();
-    tree.file("stays", noise(1, 200_000));
-    tree.file("goes", noise(2, 400_000));
-    let first = backup(&repository, &tree, None).unwrap();
-    tree.items.remove("goes");
-    let second = backup(&repository, &tree, Some(first.id)).unwrap();
-    repository.log().unwrap().forget(first.id.0, ForgetReason::Requested).unwrap();
-    let plan = repository.plan_prune(&thorough(), &Unwatched).unwrap();
-    assert_eq!((plan.delete.len(), plan.rewrite.len()), (0, 2));
-    let before = world.size();
-    let report = repository.prune(&thorough(), PATIENCE, &Unwatched).unwrap();
-    assert_eq!((report.removed_packs, report.spared_packs), (2, 0));
-    assert!(before - world.size() > 390_000, "{before} to {}", world.size());
-    let repository = world.open().unwrap();
-    let (_, made) = restore(&repository, second.id, "").unwrap();
-    assert_eq!(made.files, tree.contents());
-    assert_eq!(repository.check(CheckLevel::Data, THREADS, &Unwatched).unwrap().problems, []);
-    assert!(restore(&repository, first.id, "").is_err());
-    let again = backup(&repository, &tree, Some(second.id)).unwrap();
-    assert_eq!(again.counts.new_bytes, 0);
+    for on_disk in ON_DISK {
+        let world = World::on_disk(on_disk);
+        let repository = world.create();
+        let mut tree = Tree::default();
+        tree.file("stays", noise(1, 200_000));
+        tree.file("goes", noise(2, 400_000));
+        let first = backup(&repository, &tree, None).unwrap();
+        tree.items.remove("goes");
+        let second = backup(&repository, &tree, Some(first.id)).unwrap();
+        repository.log().unwrap().forget(first.id.0, ForgetReason::Requested).unwrap();
+        let plan = repository.plan_prune(&thorough(), &Unwatched).unwrap();
+        assert_eq!((plan.delete.len(), plan.rewrite.len()), (0, 2));
+        let before = world.size();
+        let report = repository.prune(&thorough(), PATIENCE, &Unwatched).unwrap();
+        assert_eq!((report.removed_packs, report.spared_packs), (2, 0));
+        assert!(before - world.size() > 390_000, "{before} to {}", world.size());
+        let repository = world.open().unwrap();
+        let (_, made) = restore(&repository, second.id, "").unwrap();
+        assert_eq!(made.files, tree.contents());
+        assert_eq!(repository.check(CheckLevel::Data, THREADS, &Unwatched).unwrap().problems, []);
+        assert!(restore(&repository, first.id, "").is_err());
+        let again = backup(&repository, &tree, Some(second.id)).unwrap();
+        assert_eq!(again.counts.new_bytes, 0);
+    }
 }
 
 #[test]
@@ -84,9 +86,13 @@ fn calls_of_a_backup(tree: &Tree) -> u64 {
 
 /// Runs `work` over a store that dies at its `call`-th call, for every call there is; after each
 /// death the earlier points are whole and everything goes on without help.
-fn die_everywhere(moment: Moment, work: &dyn Fn(&World, Arc<dyn BlobStore>) -> bool) {
+fn die_everywhere(
+    on_disk: bool,
+    moment: Moment,
+    work: &dyn Fn(&World, Arc<dyn BlobStore>) -> bool,
+) {
     for call in 0.. {
-        let world = World::new();
+        let world = World::on_disk(on_disk);
         let repository = world.create();
         let mut tree = Tree::default();
         tree.file("old/kept", noise(1, 80_000));
@@ -123,25 +129,29 @@ fn die_everywhere(moment: Moment, work: &dyn Fn(&World, Arc<dyn BlobStore>) -> b
 #[test]
 fn a_backup_may_die_at_any_call() {
     for moment in [Moment::BeforeEffect, Moment::AfterEffect] {
-        die_everywhere(moment, &|world, store| {
-            let mut tree = Tree::default();
-            tree.file("old/kept", noise(1, 80_000));
-            tree.file("brand/new", noise(5, 200_000));
-            let Ok(repository) = world.open_over(store.clone()) else { return false };
-            let done = backup(&repository, &tree, None).is_ok();
-            // The end of the session comes after the commit and may fail unheard.
-            done && store.read(&"custody-repository".parse().unwrap()).is_ok()
-        });
+        for on_disk in ON_DISK {
+            die_everywhere(on_disk, moment, &|world, store| {
+                let mut tree = Tree::default();
+                tree.file("old/kept", noise(1, 80_000));
+                tree.file("brand/new", noise(5, 200_000));
+                let Ok(repository) = world.open_over(store.clone()) else { return false };
+                let done = backup(&repository, &tree, None).is_ok();
+                // The end of the session comes after the commit and may fail unheard.
+                done && store.read(&"custody-repository".parse().unwrap()).is_ok()
+            });
+        }
     }
 }
 
 #[test]
 fn a_prune_may_die_at_any_call() {
     for moment in [Moment::BeforeEffect, Moment::AfterEffect] {
-        die_everywhere(moment, &|world, store| {
-            let Ok(repository) = world.open_over(store.clone()) else { return false };
-            let done = repository.prune(&thorough(), PATIENCE, &Unwatched).is_ok();
-            done && store.read(&"custody-repository".parse().unwrap()).is_ok()
-        });
+        for on_disk in ON_DISK {
+            die_everywhere(on_disk, moment, &|world, store| {
+                let Ok(repository) = world.open_over(store.clone()) else { return false };
+                let done = repository.prune(&thorough(), PATIENCE, &Unwatched).is_ok();
+                done && store.read(&"custody-repository".parse().unwrap()).is_ok()
+            });
+        }
     }
 }

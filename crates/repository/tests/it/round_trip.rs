@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use custody_entries::EntryKind;
-use custody_repository::{BackupOptions, Unwatched};
+use custody_repository::log::{CHECKPOINT_ENTRIES, EntryHash, HeadPin, KeyringHead};
+use custody_repository::{BackupOptions, Repository, Unwatched};
 use custody_test_world::faults::FaultyStore;
 
 use crate::tree::{Run, Tree, TreeSource, noise};
@@ -149,4 +150,31 @@ fn a_small_edit_of_a_large_file_costs_little() {
     assert!(edited.counts.stored_bytes < 300_000, "{} bytes", edited.counts.stored_bytes);
     let (_, made) = restore(&repository, edited.id, "").unwrap();
     assert_eq!(made.files["large"], bytes);
+}
+
+#[test]
+fn a_long_log_is_read_from_the_checkpoint_that_a_backup_wrote() {
+    let world = World::new();
+    let repository = world.create();
+    let mut tree = Tree::default();
+    tree.file("file", "content");
+    for number in 0..CHECKPOINT_ENTRIES {
+        let hash = EntryHash::from_bytes([5; 32]);
+        let ring = KeyringHead { number: number + 2, hash };
+        repository.log().unwrap().keyring_changed(ring).unwrap();
+    }
+    let made = backup(&repository, &tree, None).unwrap();
+    let checkpoint = repository.newest_checkpoint();
+    assert!(checkpoint.is_some_and(|pin| pin.number > made.head.number));
+    let counted = Arc::new(FaultyStore::new(world.store.clone()));
+    let parts = world.parts(counted.clone());
+    let opened = Repository::open_from(parts, Some(made.head), checkpoint).unwrap();
+    assert!(counted.calls() < 20, "{} calls", counted.calls());
+    let (_, restored) = restore(&opened, made.id, "").unwrap();
+    assert_eq!(restored.files, tree.contents());
+    assert_eq!(*opened.history().unwrap(), *repository.history().unwrap());
+    // A head that the store does not hold is missed in either case.
+    let other = HeadPin { number: 3, ..made.head };
+    let opened = Repository::open_from(world.parts(world.store.clone()), Some(other), checkpoint);
+    assert!(opened.unwrap().read_only_because().is_some());
 }

@@ -12,7 +12,7 @@ use custody_repository::log::{
     TrustedServers,
 };
 use custody_repository::{
-    BackupOptions, CommittedPoint, CompressionEffort, IndexLimits, PointId, Repository,
+    BackupOptions, CommittedPoint, CompressionEffort, IndexLimits, OpenCache, PointId, Repository,
     RepositoryError, RepositoryParts, RestoreReport, Unwatched,
 };
 use custody_test_world::keks::MemoryKeks;
@@ -28,11 +28,24 @@ pub(crate) struct World {
     pub(crate) keys: VaultKeys,
     pub(crate) ring: Vec<u8>,
     pub(crate) store: Arc<MemoryStore>,
+    /// Where runs of the index are kept, if anywhere.
+    pub(crate) runs: Option<Arc<MemoryStore>>,
 }
+
+/// Nothing of an index stays in memory that can be on disk.
+pub(crate) const LEAST: IndexLimits =
+    IndexLimits { memory_bytes: 0, uncovered_bytes: 0, filter_bytes: 4_096, session_bytes: 4_096 };
+/// Where the index is kept: whatever is done with it comes to the same.
+pub(crate) const ON_DISK: [bool; 2] = [false, true];
 
 impl World {
     pub(crate) fn new() -> Self {
         Self::of_vault(7)
+    }
+
+    /// A world that keeps as much of the index on disk as it can, or all of it in memory.
+    pub(crate) fn on_disk(is_on_disk: bool) -> Self {
+        Self { runs: is_on_disk.then(Arc::default), ..Self::new() }
     }
 
     pub(crate) fn of_vault(vault: u8) -> Self {
@@ -56,10 +69,14 @@ impl World {
             keys,
             ring: ring.encoded().to_vec(),
             store: Arc::new(MemoryStore::new()),
+            runs: None,
         }
     }
 
     pub(crate) fn parts(&self, store: Arc<dyn BlobStore>) -> RepositoryParts {
+        let cache = self.runs.clone().map(|runs| -> OpenCache {
+            Arc::new(move || Ok(Arc::clone(&runs) as Arc<dyn BlobStore>))
+        });
         RepositoryParts {
             store,
             keys: self.keys.clone(),
@@ -70,8 +87,8 @@ impl World {
             host: Arc::new(OneHost),
             clock: self.clock.clone(),
             entropy: self.entropy.clone() as Arc<dyn Entropy>,
-            cache: None,
-            index_limits: IndexLimits::default(),
+            index_limits: if cache.is_some() { LEAST } else { IndexLimits::default() },
+            cache,
         }
     }
 

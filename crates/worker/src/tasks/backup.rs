@@ -40,8 +40,9 @@ pub(super) fn run(job: &Job<'_>) -> Result<Outcome, TaskError> {
         job.warn(&warning.code, &warning.path, &warning.message);
     }
     job.count_to(committed.warnings_total);
-    let view =
-        PointsView::of_log(&*repository.history()?).with_committed(&committed, input.keep_until);
+    let view = PointsView::of_log(&*repository.history()?)
+        .at_checkpoint(&repository)
+        .with_committed(&committed, input.keep_until);
     let vault_id = vault.record.id.clone();
     Ok(Outcome {
         result: result(&committed, &summary),

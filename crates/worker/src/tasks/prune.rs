@@ -33,7 +33,8 @@ pub(super) fn run(job: &Job<'_>) -> Result<Outcome, TaskError> {
     let report = repository.prune(&options, PATIENCE, job)?;
     // What is given up while it runs is left to the next.
     let freed = vault.status.given_up_points;
-    let view = PointsView::of_log(&*repository.history()?).having_freed(freed);
+    let view =
+        PointsView::of_log(&*repository.history()?).at_checkpoint(&repository).having_freed(freed);
     let vault_id = vault.record.id.clone();
     Ok(Outcome {
         result: json!({

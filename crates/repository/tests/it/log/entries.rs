@@ -3,8 +3,8 @@ use std::sync::Arc;
 use custody_blob_store::{BlobStore, StoreError};
 use custody_names::VaultGuid;
 use custody_repository::log::{
-    Body, ForgetReason, HeadPin, KeyringHead, Log, LogError, LogFault, LogParts, TrustedServers,
-    VoidReason,
+    Body, CHECKPOINT_ENTRIES, Checkpoint, ForgetReason, HeadPin, KeyringHead, Log, LogError,
+    LogFault, LogParts, TrustedServers, VoidReason,
 };
 use custody_test_world::faults::{Fault, FaultyStore, Moment};
 
@@ -63,6 +63,72 @@ fn reading_begins_at_a_checkpoint() {
     assert_eq!(code(Log::open(world.parts(), Some(other))), "RepositoryRolledBack");
     let no_checkpoint = log.history().head();
     assert_eq!(code(Log::open(world.parts(), no_checkpoint)), "RepositoryLogDamaged");
+}
+
+#[test]
+fn a_checkpoint_is_written_when_it_is_due_and_begun_at_when_it_is_good() {
+    let world = World::new();
+    let log = world.open();
+    let session = begin(&log);
+    session.commit(&point(1, &[1, 2]), &|_| false).unwrap();
+    for number in log.history().head().unwrap().number..CHECKPOINT_ENTRIES {
+        log.checkpoint_if_due().unwrap();
+        assert_eq!(log.newest_checkpoint(), None, "{number}");
+        log.keyring_changed(ring(number)).unwrap();
+    }
+    let keyless = world.open_by(server(1));
+    keyless.forget(object(1), ForgetReason::Requested).unwrap();
+    // Nobody with the key has looked at what the server did.
+    log.refresh().unwrap();
+    log.checkpoint_if_due().unwrap();
+    assert_eq!((log.newest_checkpoint(), code(log.checkpoint())), (None, "RepositoryUnconfirmed"));
+    log.confirm().unwrap();
+    log.checkpoint_if_due().unwrap();
+    log.checkpoint_if_due().unwrap();
+    let pin = log.newest_checkpoint().unwrap();
+    assert_eq!((pin.number, log.history().head()), (CHECKPOINT_ENTRIES + 3, Some(pin)));
+    session.end().unwrap();
+    // Another who reads all of it may keep it too.
+    assert_eq!(world.open().newest_checkpoint(), Some(pin));
+
+    let other = HeadPin { number: 2, ..pin };
+    let bytes = world.entry(pin.number).unwrap();
+    let cut = &bytes[..bytes.len() - 1];
+    // (pin, what stands there) -> is reading begun there, what comes of it
+    for (start, bytes, is_begun, outcome) in [
+        (Some(pin), Some(bytes.as_slice()), true, "Ok"),
+        (Some(other), Some(bytes.as_slice()), false, "Ok"),
+        (log.history().head(), Some(bytes.as_slice()), false, "Ok"),
+        (None, Some(bytes.as_slice()), false, "Ok"),
+        (Some(pin), Some(cut), false, "RepositoryLogDamaged"),
+        (Some(pin), None, false, "RepositoryLogGap"),
+    ] {
+        world.store.delete(&entry_name(pin.number)).unwrap();
+        bytes.map(|bytes| world.store.create(&entry_name(pin.number), bytes).unwrap());
+        let counted = Arc::new(FaultyStore::new(world.store.clone()));
+        let opened = Log::open_from(world.parts_over(counted.clone()), start);
+        assert_eq!(counted.calls() < 20, is_begun, "{start:?}: {} calls", counted.calls());
+        if let Ok(opened) = &opened {
+            assert_eq!(*opened.history(), *log.history());
+            assert_eq!(opened.newest_checkpoint(), Some(pin));
+        }
+        assert_eq!(code(opened), outcome);
+    }
+}
+
+#[test]
+fn a_checkpoint_of_unconfirmed_entries_is_not_begun_at() {
+    let world = World::new();
+    let log = world.open();
+    begin(&log).commit(&point(1, &[1]), &|_| false).unwrap();
+    world.open_by(server(1)).forget(object(1), ForgetReason::Requested).unwrap();
+    let state = log.refresh().unwrap();
+    let body = Body::Checkpoint(Checkpoint { state: minicbor::to_vec(&*state).unwrap().into() });
+    let pin = log.append(&mut |_| Ok(body.clone())).unwrap();
+    let late = Log::open_from(world.parts(), Some(pin)).unwrap();
+    // Begun there, it would take the stranger's word.
+    late.confirm().unwrap();
+    assert!(late.history().points().contains_key(&object(1)));
 }
 
 #[test]
