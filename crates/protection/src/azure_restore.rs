@@ -64,6 +64,7 @@ impl RestoreRequest {
             path: None,
             overwrite: OverwritePolicy::Never,
             owner: OwnerPolicy::Numeric,
+            verify_existing: false,
             sync: false,
         })
     }

@@ -43,7 +43,8 @@ pub struct ChosenPoints {
     pub points: Vec<String>,
 }
 
-/// What to do with what stands at the target.
+/// What to do with a file that stands at the target, unless it is the one restored (by size, time and
+/// permissions): that one stays.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OverwritePolicy {
@@ -87,6 +88,9 @@ pub struct RestoreRequest {
     /// How owners are given back.
     #[serde(default)]
     pub owner: OwnerPolicy,
+    /// Whether the content of files that stand there already, and look right, is compared.
+    #[serde(default)]
+    pub verify_existing: bool,
     /// Whether the job ends only when everything is on the disk, so that it outlives a power cut.
     #[serde(default)]
     pub sync: bool,

@@ -22,14 +22,17 @@ mod marker;
 mod patterns;
 mod policy;
 mod proc_path;
+mod reading;
 mod restoration;
 mod site;
 mod special;
+mod standing;
 mod status;
 mod stream;
 mod summary;
 mod tally;
 mod temporary;
+mod unfinished;
 mod walk;
 mod xattrs;
 

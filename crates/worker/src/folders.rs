@@ -62,6 +62,7 @@ pub(crate) fn target(request: &RestoreRequest) -> Result<FolderTarget, Refusal> 
             protection::OwnerPolicy::Name => OwnerPolicy::Name,
             protection::OwnerPolicy::None => OwnerPolicy::None,
         },
+        compare: request.verify_existing,
     };
     let path = to_path(&request.target)?;
     FolderTarget::open(&path, options).map_err(|error| {

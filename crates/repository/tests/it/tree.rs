@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use custody_entries::{
-    Content, ContentReader, Entry, EntryKind, EntryName, FileIdentity, FileWriter, Flow, Landing,
-    Metadata, Segment, Settlement, Sink, Source, SourceError, Target, TargetError, TimeSpec,
-    Warning, Xattr,
+    Content, ContentReader, Entry, EntryKind, EntryName, FileIdentity, FilePlace, FileWriter, Flow,
+    Landing, Metadata, Segment, Settlement, Sink, Source, SourceError, Target, TargetError,
+    TimeSpec, Warning, Xattr,
 };
 
 /// A file's bytes: runs of data and holes.
@@ -271,7 +271,7 @@ impl Target for TreeTarget {
         Ok(())
     }
 
-    fn file(&mut self, file: &Entry) -> Result<Option<Box<dyn FileWriter>>, TargetError> {
+    fn file(&mut self, file: &Entry) -> Result<FilePlace, TargetError> {
         let EntryKind::File { size } = file.kind else { panic!("no file") };
         let path = self.path(file);
         let bytes = vec![0; usize::try_from(size).unwrap()];
@@ -282,7 +282,7 @@ impl Target for TreeTarget {
             bytes,
             written: 0,
         };
-        Ok(Some(Box::new(writer)))
+        Ok(FilePlace::Free(Box::new(writer)))
     }
 
     fn hard_link(&mut self, entry: &Entry, earlier: &[u8]) -> Result<Landing, TargetError> {

@@ -40,8 +40,13 @@ pub(super) fn run(job: &Job<'_>) -> Result<Outcome, TaskError> {
     Ok(Outcome::only(json!({
         "recoveryPointId": point.to_string(),
         "files": report.files,
-        "keptFiles": report.kept_files,
         "bytes": report.bytes,
+        "replacedFiles": report.replaced_files,
+        "reusedBytes": report.reused_bytes,
+        "takenOverFiles": report.taken_over_files,
+        "takenOverBytes": report.taken_over_bytes,
+        "comparedFiles": report.compared_files,
+        "keptFiles": report.kept_files,
         "warningsByCode": target.warning_counts(),
     })))
 }
