@@ -10,6 +10,7 @@
 
 mod bad_input;
 mod drills;
+mod hard_trees;
 mod keys;
 mod processes;
 mod release;

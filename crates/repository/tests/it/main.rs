@@ -20,6 +20,7 @@ mod pauses;
 mod prune;
 mod prune_plan;
 mod repair;
+mod restless;
 mod resume;
 mod retention;
 mod round_trip;
