@@ -65,6 +65,7 @@ impl RestoreRequest {
             overwrite: OverwritePolicy::Never,
             owner: OwnerPolicy::Numeric,
             verify_existing: false,
+            device: false,
             sync: false,
         })
     }

@@ -89,6 +89,7 @@ impl Kind for WorkloadPoint {
                 OverwriteOption::Overwrite => OverwritePolicy::Always,
             },
             owner: asked.owner,
+            device: false,
             verify_existing: asked.verify_existing,
             sync: asked.sync,
         };

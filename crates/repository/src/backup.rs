@@ -101,7 +101,8 @@ impl Repository {
     ) -> Result<CommittedPoint, RepositoryError> {
         let index = self.open_index(&*self.history()?, session.doomed_packs())?;
         let store = &*self.parts.store;
-        let shared = Shared::new(store, self.keys(), &self.knife, &*index, progress);
+        let mut shared = Shared::new(store, self.keys(), &self.knife, &*index, progress);
+        shared.parent = options.parent;
         let earlier = self.earlier(options.parent, &shared.reader);
         gather(&shared, source, earlier, options.threads)?;
         if let Some(error) = shared.take_failure() {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use custody_entries::{Entry, FileWriter, Judge, TargetError, Warning};
 use rustix::fd::OwnedFd;
-use rustix::fs::{FallocateFlags, fallocate, ftruncate};
+use rustix::fs::ftruncate;
 use rustix::io::{self, Errno};
 
 use crate::dress::dress;
@@ -25,8 +25,6 @@ const BASE_BYTES_MIN: u64 = 1 << 20;
 /// Parts of the replaced file that may be wrong, beyond those that were right, until no more of it
 /// is read.
 const BASE_MISSES_MAX: i32 = 32;
-/// Zeros written at once where a hole cannot be made, in bytes.
-const ZEROS: &[u8] = &[0; 64 << 10];
 
 /// A regular file being restored.
 pub(crate) struct RestoredFile {
@@ -136,28 +134,6 @@ impl RestoredFile {
         self.write_at(offset, &bytes).map(|()| true)
     }
 
-    /// Makes what an interrupted restore may have written there zero.
-    fn clear(&self, offset: u64, length: u64) -> io::Result<()> {
-        if reading::is_hole(&self.descriptor, offset, length) {
-            return Ok(());
-        }
-        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        if fallocate(&self.descriptor, flags, offset, length).is_ok() {
-            return Ok(());
-        }
-        let (mut at, end) = (offset, offset.saturating_add(length));
-        while at < end {
-            let left = usize::try_from(end - at).unwrap_or(usize::MAX).min(ZEROS.len());
-            let zeros = ZEROS.get(..left).unwrap_or_default();
-            match io::pwrite(&self.descriptor, zeros, at) {
-                Ok(written) => at += written as u64,
-                Err(Errno::INTR) => {}
-                Err(errno) => return Err(errno),
-            }
-        }
-        Ok(())
-    }
-
     /// An error that ends the restore, or a warning about this file alone.
     fn refused(&self, errno: Errno) -> Result<Option<Warning>, TargetError> {
         let path = self.path();
@@ -215,7 +191,7 @@ impl FileWriter for RestoredFile {
         if !self.is_resumed {
             return Ok(());
         }
-        self.clear(offset, length).map_err(|errno| {
+        reading::clear(&self.descriptor, offset, length).map_err(|errno| {
             let path = self.path();
             ends_restore(errno, &path).err().unwrap_or_else(|| failed(errno, &path))
         })

@@ -8,6 +8,8 @@
 
 mod accounts;
 mod content;
+mod device;
+mod device_target;
 mod dress;
 mod entering;
 mod error;
@@ -36,6 +38,7 @@ mod unfinished;
 mod walk;
 mod xattrs;
 
+pub use device_target::DeviceTarget;
 pub use error::{source_code, target_code};
 pub use folder_source::{FolderOptions, FolderSource};
 pub use folder_target::{FolderTarget, TargetOptions};

@@ -1,13 +1,15 @@
-//! Reading back what stands in a target.
+//! Reading back what stands in a target, and making parts of it zero.
 
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{Mode, OFlags, SeekFrom, openat, seek};
+use rustix::fs::{FallocateFlags, Mode, OFlags, SeekFrom, fallocate, openat, seek};
 use rustix::io::{self, Errno};
 
 use crate::status::Status;
 
 /// How much is looked through for zeros at once, in bytes.
 const ZERO_BYTES: usize = 256 << 10;
+/// Zeros written at once where a hole cannot be made.
+const ZEROS: &[u8] = &[0; 64 << 10];
 
 /// A regular file that stands in a target, open for reading.
 pub(crate) struct Reader {
@@ -67,10 +69,24 @@ pub(crate) fn fill(file: impl AsFd, offset: u64, buffer: &mut [u8]) -> usize {
     filled
 }
 
-/// Whether a file has nothing but a hole there, or ends before.
-pub(crate) fn is_hole(file: impl AsFd, offset: u64, length: u64) -> bool {
-    match seek(&file, SeekFrom::Data(offset)) {
-        Ok(data) => data >= offset.saturating_add(length),
-        Err(errno) => errno == Errno::NXIO,
+/// Makes a part of a file or device zero: a hole where that can be made.
+pub(crate) fn clear(file: impl AsFd, offset: u64, length: u64) -> io::Result<()> {
+    let has_data = match seek(&file, SeekFrom::Data(offset)) {
+        Ok(data) => data < offset.saturating_add(length),
+        Err(errno) => errno != Errno::NXIO,
+    };
+    let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    if !has_data || fallocate(&file, flags, offset, length).is_ok() {
+        return Ok(());
     }
+    let (mut at, end) = (offset, offset.saturating_add(length));
+    while at < end {
+        let left = usize::try_from(end - at).unwrap_or(usize::MAX).min(ZEROS.len());
+        match io::pwrite(&file, ZEROS.get(..left).unwrap_or_default(), at) {
+            Ok(written) => at += written as u64,
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
 }

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use custody_entries::{Entry, EntryKind, EntryName, Flow, Metadata, Sink, Warning};
+use custody_entries::{ChangedBlocks, Entry, EntryKind, EntryName, Flow, Metadata, Sink, Warning};
 use rustix::fd::OwnedFd;
 use rustix::fs::{FileType, Mode, openat, readlinkat};
 use rustix::io::{self, Errno};
 
 use crate::accounts::Accounts;
 use crate::content::FileContent;
+use crate::device::DeviceContent;
 use crate::error::{entry_warning, reason, source_code};
 use crate::folder::{Folder, OPEN_FOLDER};
 use crate::folder_source::{Rules, TopRefused};
@@ -32,6 +33,8 @@ pub(crate) struct Walk<'a> {
     /// The path below the top of what is being looked at.
     path: Vec<u8>,
     frames: Vec<Frame>,
+    /// What is known of the next file, if that is the one image that is walked.
+    hints: Option<ChangedBlocks>,
 }
 
 /// A folder whose entries are being told.
@@ -63,6 +66,7 @@ impl<'a> Walk<'a> {
             device: 0,
             path: Vec::new(),
             frames: Vec::new(),
+            hints: None,
         }
     }
 
@@ -98,6 +102,46 @@ impl<'a> Walk<'a> {
         Ok(if flow == Flow::Continue { self.run() } else { Flow::Stop })
     }
 
+    /// What somebody knows of the one image that is walked.
+    pub(crate) fn changed(&self) -> Option<&ChangedBlocks> {
+        self.rules.options.changed.as_ref()
+    }
+
+    /// Tells of a block device that the operator named, as a file of its bytes.
+    pub(crate) fn device(
+        &mut self,
+        folder: &Arc<Folder>,
+        name: EntryName,
+        device: DeviceContent,
+        is_in_use: bool,
+    ) -> Flow {
+        self.path.clear();
+        self.path.extend_from_slice(name.as_bytes());
+        if is_in_use {
+            let message = "the device is mounted or in use, so what is read may mix states: back up a \
+                           snapshot of it";
+            self.warn(source_code::DEVICE_IN_USE, message.to_owned());
+        }
+        let metadata = folder.descriptor().and_then(|descriptor| {
+            let status = Status::of(&*descriptor, name.as_bytes())?;
+            self.metadata(&descriptor, name.as_bytes(), &status)
+        });
+        let size = device.size_bytes();
+        match metadata {
+            Ok(metadata) => {
+                self.summary.files += 1;
+                self.summary.bytes += size;
+                // What restores it as a file is not to make it executable, or a program.
+                let metadata = Metadata { mode: metadata.mode & 0o666, ..metadata };
+                self.sink.file(
+                    Entry { name, kind: EntryKind::File { size }, metadata },
+                    Box::new(device),
+                )
+            }
+            Err(errno) => self.warn_entry(errno),
+        }
+    }
+
     /// Tells of one entry that the operator named and that is no folder.
     pub(crate) fn single(&mut self, folder: &Arc<Folder>, name: &EntryName) -> Flow {
         match folder.descriptor() {
@@ -105,6 +149,7 @@ impl<'a> Walk<'a> {
             Err(errno) => return self.warn_entry(errno),
         }
         self.path.extend_from_slice(name.as_bytes());
+        self.hints = self.changed().cloned();
         self.visit(folder, name.clone())
     }
 
@@ -182,6 +227,7 @@ impl<'a> Walk<'a> {
             self.summary.files += 1;
             self.summary.bytes += status.size_bytes;
             let content = FileContent::new(folder, name.clone(), status);
+            let content = content.with_changed(self.hints.take());
             return Ok(self.sink.file(Entry { name, kind, metadata }, Box::new(content)));
         }
         self.summary.other += 1;

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::answers::number;
 use crate::arguments::{PointOption, VaultOption};
+use crate::confirm::confirm;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::in_process::LoneRepository;
@@ -43,8 +44,15 @@ pub(crate) struct Options {
     #[command(flatten)]
     point: PointOption,
     /// Folder to restore into
-    #[arg(long, value_name = "DIR")]
-    to: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "to_device")]
+    to: Option<PathBuf>,
+    /// Block device to write the item's one file onto (or the one that --path names); what is on it
+    /// is overwritten
+    #[arg(long, value_name = "DEVICE", conflicts_with_all = ["to", "overwrite", "owner"])]
+    to_device: Option<PathBuf>,
+    /// Do not ask before a device is overwritten
+    #[arg(short, long, requires = "to_device")]
+    yes: bool,
     /// Restore only this path of the item
     #[arg(long, value_name = "SUB")]
     path: Option<OsString>,
@@ -116,12 +124,23 @@ pub(crate) fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, C
         Some(name) => items::find_item(context, &options.vault, name)?,
         None => items::only_item(context, &options.vault)?,
     };
-    let target = context.absolute(&options.to);
+    let target = match (&options.to_device, &options.to) {
+        (Some(device), _) => {
+            let device = context.absolute(device);
+            let shown = terminal::path(device.as_os_str().as_encoded_bytes());
+            let consequence = format!("what is on {shown} will be overwritten");
+            confirm(context, options.yes, &consequence, &shown)?;
+            device
+        }
+        (None, Some(folder)) => context.absolute(folder),
+        (None, None) => return Err(CliError::Usage("say where to, with --to DIR".to_owned())),
+    };
     let mut body = json!({
         "point": items::point(context, &options.point.point),
         "target": SourcePath::from(target.as_path()).to_json(),
         "overwrite": word(options.overwrite),
         "verifyExisting": options.verify_existing,
+        "device": options.to_device.is_some(),
         "sync": options.sync,
     });
     if let Value::Object(fields) = &mut body {

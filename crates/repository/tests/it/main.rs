@@ -9,6 +9,7 @@
 )]
 
 mod bad_sectors;
+mod changed_blocks;
 mod check;
 mod damage;
 mod diff;
