@@ -9,6 +9,7 @@ pub(crate) mod index;
 mod measure;
 mod report;
 pub(crate) mod serve;
+pub(crate) mod trees;
 pub(crate) mod vaults;
 
 use std::fs;

@@ -98,7 +98,10 @@ const SUFFIXES: &[(&str, ExitCode)] = &[
 
 const CODES: &[(ExitCode, &[&str])] = &[
     (ExitCode::Failure, &["EntropyUnavailable", "InternalServerError", "UnexpectedAnswer"]),
-    (ExitCode::Usage, &["ConfigurationInvalid", "PointAmbiguous", "UsageError"]),
+    (
+        ExitCode::Usage,
+        &["ConfigurationInvalid", "PointAmbiguous", "SourceHintsInvalid", "UsageError"],
+    ),
     (
         ExitCode::NotAuthorised,
         &["AuthorizationFailed", "LinkedAuthorizationFailed", "ForbiddenByRbac", "AccessDenied"],
@@ -112,6 +115,7 @@ const CODES: &[(ExitCode, &[&str])] = &[
             "ObjectIsDeletedButRecoverable",
             "RepositoryAlreadyExists",
             "RepositoryForeignVault",
+            "TargetDeviceUnfit",
             // Rules about changing settings, not about using the key.
             "UserErrorCMKCannotBeDisabled",
             "UserErrorCMKInfrastructureEncryptionCannotBeModified",

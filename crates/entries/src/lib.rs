@@ -4,17 +4,19 @@
 //! knows the other (ARCHITECTURE.md, "Walls that were moved"). How an entry is stored is
 //! `repository`'s business (`docs/formats/repository.md`), not this crate's.
 
+mod changed_blocks;
 mod display_path;
 mod entry;
 mod source;
 mod target;
 
+pub use changed_blocks::ChangedBlocks;
 pub use display_path::{display_line, display_path, is_plain, shell_word};
 pub use entry::{
     DeviceNumber, Entry, EntryKind, EntryName, FileIdentity, Metadata, TimeSpec, Xattr,
 };
 pub use source::{Content, ContentReader, Flow, Segment, Settlement, Sink, Source, SourceError};
-pub use target::{FileWriter, Landing, Target, TargetError};
+pub use target::{FilePlace, FileWriter, Judge, Landing, StandingFile, Target, TargetError};
 
 /// Something that did not stop the job but that the operator must see; the job ends
 /// `CompletedWithWarnings`.

@@ -1,6 +1,6 @@
 //! The port through which a backup reads.
 
-use crate::{Entry, Metadata, Warning, Xattr};
+use crate::{ChangedBlocks, Entry, Metadata, Warning, Xattr};
 
 /// Something that can be backed up: it walks itself and tells a [`Sink`] what it finds.
 pub trait Source: Send {
@@ -62,6 +62,17 @@ pub trait Content: Send {
     /// The path below the source, for warnings.
     fn path(&self) -> &[u8];
 
+    /// Whether it is a block device: it is cut in blocks, and nothing but its bytes tells whether it
+    /// has changed.
+    fn is_device(&self) -> bool {
+        false
+    }
+
+    /// What of it has changed since an earlier state, if whoever gives it knows.
+    fn changed(&self) -> Option<&ChangedBlocks> {
+        None
+    }
+
     /// Whether it is a stream: it can be read once, and only its end shows how long it is.
     fn is_stream(&self) -> bool {
         false
@@ -83,6 +94,11 @@ pub enum Segment {
 pub trait ContentReader: Send {
     /// The next segment. `Data` fills as much of `buffer` as it can before a hole or the end.
     fn next(&mut self, buffer: &mut [u8]) -> Result<Segment, SourceError>;
+
+    /// Goes to `offset`, where the next segment begins. False if it cannot.
+    fn seek(&mut self, _offset: u64) -> bool {
+        false
+    }
 
     /// Says, after the last read, whether the file stood still meanwhile.
     fn settle(&mut self) -> Result<Settlement, SourceError>;

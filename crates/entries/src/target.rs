@@ -20,8 +20,8 @@ pub trait Target: Send {
     /// Sets the metadata of the folder entered last, now that its entries stand, and leaves it.
     fn leave(&mut self) -> Result<(), TargetError>;
 
-    /// Begins a regular file, or `None` if the one in place is to be kept.
-    fn file(&mut self, file: &Entry) -> Result<Option<Box<dyn FileWriter>>, TargetError>;
+    /// Begins a regular file, or says what becomes of the one in place.
+    fn file(&mut self, file: &Entry) -> Result<FilePlace, TargetError>;
 
     /// Makes a hard link to a file restored before, `earlier` being its path below the top.
     fn hard_link(&mut self, entry: &Entry, earlier: &[u8]) -> Result<Landing, TargetError>;
@@ -44,10 +44,65 @@ pub enum Landing {
     Skipped,
 }
 
+/// What stands where a regular file belongs, and what becomes of it.
+pub enum FilePlace {
+    /// Nothing: the file is written.
+    Free(Box<dyn FileWriter>),
+    /// Something that the policy gives up: the file is written in its place.
+    Replaced(Box<dyn FileWriter>),
+    /// A file that looks like the one restored; who knows the content is to compare it.
+    Standing(Box<dyn StandingFile>),
+    /// The file itself by all that can be seen from outside: it was taken over unread.
+    TakenOver,
+    /// Something else, which stays.
+    Kept,
+    /// Nothing can be made there; a warning says why.
+    Refused,
+}
+
+/// Whether bytes are the ones that belong there.
+pub type Judge<'j> = dyn FnMut(&[u8]) -> bool + 'j;
+
+/// A file that stands where one is to be restored, and looks like it.
+pub trait StandingFile: Send {
+    /// Whether `length` bytes at `offset` can be read and `is_right` takes them.
+    fn holds(&mut self, offset: u64, length: usize, is_right: &mut Judge<'_>) -> bool;
+
+    /// Whether `length` bytes at `offset` can be read and are all zero.
+    fn is_hollow(&mut self, offset: u64, length: u64) -> bool;
+
+    /// Its content is right: it stays.
+    fn keep(self: Box<Self>) -> Result<Vec<Warning>, TargetError>;
+
+    /// Its content is wrong: what is written in its place, or `None` if the policy keeps it all the
+    /// same (a warning says so).
+    fn replace(self: Box<Self>) -> Result<Option<Box<dyn FileWriter>>, TargetError>;
+}
+
 /// Writes one file; it appears under its name only when finished.
 pub trait FileWriter: Send {
     /// Writes `bytes` at `offset`. What is never written stays a hole.
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), TargetError>;
+
+    /// Makes `length` bytes at `offset` that are on this machine already part of the file, if there
+    /// are any and `is_right` takes them: an interrupted restore wrote them, or they stand in the
+    /// file that is replaced. Whether it did; if not they are to be written.
+    fn take_over(
+        &mut self,
+        _offset: u64,
+        _length: usize,
+        _is_right: &mut Judge<'_>,
+    ) -> Result<bool, TargetError> {
+        Ok(false)
+    }
+
+    /// Makes sure that `length` bytes at `offset`, which will not be written, are zero.
+    fn hole(&mut self, _offset: u64, _length: u64) -> Result<(), TargetError> {
+        Ok(())
+    }
+
+    /// The restore stops before the file is complete: what was written may be kept for the next.
+    fn suspend(self: Box<Self>) {}
 
     /// Sets length and metadata and puts the file in place. Dropping the writer without this
     /// leaves nothing behind.

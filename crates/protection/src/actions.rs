@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::item::vault_around;
 use crate::policy::tag_not_found;
 use crate::{
-    BackupInput, ForgetRequest, Item, Policy, RestoreRequest, TASK_BACKUP, TASK_FORGET,
+    BackupInput, ForgetRequest, Item, Policy, RestoreRequest, SourcePath, TASK_BACKUP, TASK_FORGET,
     TASK_RESTORE,
 };
 
@@ -122,16 +122,22 @@ fn backup_input(
         .map(String::deserialize)
         .transpose()
         .map_err(|error| Refusal::bad_request(format!("stream: {error}")))?;
+    let changed = body.get("changedBlocks").filter(|changed| !changed.is_null());
+    let changed_blocks = changed
+        .map(SourcePath::deserialize)
+        .transpose()
+        .map_err(|error| Refusal::bad_request(format!("changedBlocks: {error}")))?;
     let tag = body.pointer("/backupRuleOptions/triggerOption/retentionTagOverride");
     let Some(tag) = tag.and_then(Value::as_str).filter(|tag| !tag.is_empty()) else {
-        return Ok(BackupInput { keep_until, stream });
+        return Ok(BackupInput { keep_until, stream, changed_blocks });
     };
     let policy = match &item.policy {
         Some(policy) => world.record(policy)?,
         None => None,
     };
     let policy = policy.ok_or_else(|| tag_not_found(tag))?;
-    Ok(BackupInput { keep_until: Some(Policy::tagged_until(policy, tag, now)?), stream })
+    let keep_until = Some(Policy::tagged_until(policy, tag, now)?);
+    Ok(BackupInput { keep_until, stream, changed_blocks })
 }
 
 fn to_json(value: &impl Serialize) -> Result<Value, Refusal> {

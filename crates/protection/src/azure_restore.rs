@@ -64,6 +64,8 @@ impl RestoreRequest {
             path: None,
             overwrite: OverwritePolicy::Never,
             owner: OwnerPolicy::Numeric,
+            verify_existing: false,
+            device: false,
             sync: false,
         })
     }

@@ -34,6 +34,10 @@ pub struct BackupInput {
     /// The stream that is to be read, for an item that is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stream: Option<String>,
+    /// A list of what has changed of the item's one image, on this machine
+    /// (docs/formats/changed-blocks.md).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changed_blocks: Option<SourcePath>,
 }
 
 /// What an expiry or a tiering is told.
@@ -43,7 +47,8 @@ pub struct ChosenPoints {
     pub points: Vec<String>,
 }
 
-/// What to do with what stands at the target.
+/// What to do with a file that stands at the target, unless it is the one restored (by size, time and
+/// permissions): that one stays.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OverwritePolicy {
@@ -87,6 +92,12 @@ pub struct RestoreRequest {
     /// How owners are given back.
     #[serde(default)]
     pub owner: OwnerPolicy,
+    /// Whether the content of files that stand there already, and look right, is compared.
+    #[serde(default)]
+    pub verify_existing: bool,
+    /// Whether the target is a block device, onto which the one file is written.
+    #[serde(default)]
+    pub device: bool,
     /// Whether the job ends only when everything is on the disk, so that it outlives a power cut.
     #[serde(default)]
     pub sync: bool,

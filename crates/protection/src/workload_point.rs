@@ -27,6 +27,8 @@ struct WorkloadRestore {
     /// custody's own.
     #[serde(default)]
     sync: bool,
+    #[serde(default)]
+    verify_existing: bool,
 }
 
 #[derive(Deserialize)]
@@ -87,6 +89,8 @@ impl Kind for WorkloadPoint {
                 OverwriteOption::Overwrite => OverwritePolicy::Always,
             },
             owner: asked.owner,
+            device: false,
+            verify_existing: asked.verify_existing,
             sync: asked.sync,
         };
         actions::restore(&restore, &id.parent().unwrap_or_else(ResourceId::root), world)

@@ -105,7 +105,8 @@ impl Repository {
         let index = self.open_index(&*self.history()?, session.doomed_packs())?;
         let store = &*self.parts.store;
         let fresh = Fresh::new(self);
-        let shared = Shared::new(store, self.keys(), &self.knife, &*index, fresh, progress);
+        let mut shared = Shared::new(store, self.keys(), &self.knife, &*index, fresh, progress);
+        shared.parent = options.parent;
         let earlier = self.earlier(options.parent, &shared.reader);
         gather(&shared, source, earlier, options)?;
         if let Some(error) = shared.take_failure() {

@@ -14,7 +14,7 @@ const CHUNK_BYTES_AVERAGE: usize = 64 << 10;
 /// Longest chunk, in bytes.
 pub(crate) const CHUNK_BYTES_MAX: usize = 256 << 10;
 /// Blocks of images, in bytes: what changed-block tracking reports in.
-const BLOCK_BYTES: usize = 64 << 10;
+pub(crate) const BLOCK_BYTES: usize = 64 << 10;
 /// Smaller files are never taken for images, in bytes.
 const IMAGE_BYTES_MIN: u64 = 8 << 20;
 

@@ -174,6 +174,11 @@ impl<'r> ChunkReader<'r> {
         open_group(&opener, group.position, group.shape, part, &mut decompressor, &name)
     }
 
+    /// Whether these bytes are the chunk of this name.
+    pub(crate) fn is_named(&self, bytes: &[u8], name: &ChunkName) -> bool {
+        self.knife.name(bytes) == *name
+    }
+
     /// The extents that are the bytes of a content, whatever its level.
     pub(crate) fn extents(&self, content: &Content) -> Result<Vec<Extent>, RepositoryError> {
         let mut extents = content.extents.clone();

@@ -1,20 +1,22 @@
 //! Restoring: a point, or a part of it, into a target.
 
+mod file;
+
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
-use custody_entries::{Entry, EntryName, FileWriter, Landing, Target, Warning};
+use crossbeam_channel::{Sender, bounded};
+use custody_entries::{Entry, EntryName, FilePlace, Landing, Target, Warning};
 use custody_envelope::VaultKeys;
 
 use crate::RepositoryError;
 use crate::content::{Content, Extent};
 use crate::listing::{Body, Node};
-use crate::progress::{Phase, Progress, Status};
-use crate::read::{ChunkReader, locked};
+use crate::progress::Progress;
+use crate::read::ChunkReader;
+use file::{Comparison, Gate, Job, OpenFile, Part, Shared};
 
 /// One worker writes this much of a file at a time, in bytes; a larger file occupies several.
 const STRETCH_BYTES: u64 = 8 << 20;
@@ -26,53 +28,24 @@ const QUEUE_PER_WORKER: usize = 32;
 pub struct RestoreReport {
     /// Files written.
     pub files: u64,
-    /// Files that the target kept as they were.
-    pub kept_files: u64,
     /// Length of the files written in bytes, holes included.
     pub bytes: u64,
+    /// Of the files written, those that took the place of something.
+    pub replaced_files: u64,
+    /// Of the bytes written, those that were on this machine already and right: an interrupted
+    /// restore had written them, or they stood in the file that was replaced.
+    pub reused_bytes: u64,
+    /// Files that stood there already and stay as they are.
+    pub taken_over_files: u64,
+    /// Their length in bytes.
+    pub taken_over_bytes: u64,
+    /// Of these, files whose content was compared.
+    pub compared_files: u64,
+    /// Files in whose place something else stands, which the target kept.
+    pub kept_files: u64,
     /// What could not be restored or set. The codes `RestoreFileDamaged` and
     /// `RestoreFolderDamaged` mean lost content.
     pub warnings: Vec<Warning>,
-}
-
-/// What the threads of one restore share.
-struct Shared<'r> {
-    reader: &'r ChunkReader<'r>,
-    keys: &'r VaultKeys,
-    progress: &'r dyn Progress,
-    files: AtomicU64,
-    bytes: AtomicU64,
-    warnings: Mutex<Vec<Warning>>,
-    /// Files left out because they are damaged, by path.
-    damaged: Mutex<HashMap<Vec<u8>, RepositoryError>>,
-    failure: Mutex<Option<RepositoryError>>,
-    stopped: AtomicBool,
-}
-
-/// A part of a file to be written.
-struct Job {
-    file: Arc<OpenFile>,
-    offset: u64,
-    extents: Vec<Extent>,
-}
-
-/// A file that several workers may be writing.
-struct OpenFile {
-    writer: Mutex<Option<Box<dyn FileWriter>>>,
-    /// Jobs that are not done.
-    left: AtomicUsize,
-    /// Why it cannot be restored.
-    damage: Mutex<Option<RepositoryError>>,
-    path: Vec<u8>,
-    size: u64,
-    gates: [Arc<Gate>; 2],
-}
-
-/// Counts files in progress, so that someone can wait for none.
-#[derive(Default)]
-struct Gate {
-    count: Mutex<usize>,
-    none: Condvar,
 }
 
 /// Restores `nodes`, which lie at `path` in the point, into the top of `target`.
@@ -84,20 +57,10 @@ pub(crate) fn restore(
     threads: NonZeroUsize,
     progress: &dyn Progress,
 ) -> Result<RestoreReport, RepositoryError> {
-    let shared = Shared {
-        reader,
-        keys,
-        progress,
-        files: AtomicU64::new(0),
-        bytes: AtomicU64::new(0),
-        warnings: Mutex::default(),
-        damaged: Mutex::default(),
-        failure: Mutex::default(),
-        stopped: AtomicBool::new(false),
-    };
+    let shared = Shared::new(reader, keys, progress);
     reader.foresee(&nodes, &|| shared.keep_going())?;
     let (jobs_in, jobs) = bounded(threads.get() * QUEUE_PER_WORKER);
-    let kept_files = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         for _ in 0..threads.get() {
             let (jobs, shared) = (jobs.clone(), &shared);
             scope.spawn(move || shared.work(&jobs));
@@ -109,24 +72,14 @@ pub(crate) fn restore(
             jobs: jobs_in,
             all: Arc::default(),
             links: HashMap::new(),
-            kept_files: 0,
         };
         if let Err(error) = walk.run(nodes) {
             shared.fail(error);
         }
-        walk.kept_files
     });
-    let mut warnings = std::mem::take(&mut *locked(&shared.warnings));
-    warnings.append(&mut target.take_warnings());
-    match locked(&shared.failure).take() {
-        Some(error) => Err(error),
-        None => Ok(RestoreReport {
-            files: shared.files.load(Relaxed),
-            kept_files,
-            bytes: shared.bytes.load(Relaxed),
-            warnings,
-        }),
-    }
+    let mut report = shared.into_report()?;
+    report.warnings.append(&mut target.take_warnings());
+    Ok(report)
 }
 
 /// Walks the point and drives the target; the workers write the files.
@@ -138,7 +91,6 @@ struct Walk<'w, 'r> {
     all: Arc<Gate>,
     /// The first of the hard links to a file, by device and inode.
     links: HashMap<(u64, u64), (Vec<u8>, Content)>,
-    kept_files: u64,
 }
 
 struct Level {
@@ -211,21 +163,23 @@ impl Walk<'_, '_> {
     ) -> Result<(), RepositoryError> {
         let identity = &entry.metadata.identity;
         let key = (identity.device, identity.inode);
-        if identity.links > 1 {
-            let earlier = self.links.get(&key).filter(|(_, earlier)| *earlier == content);
-            if let Some((earlier, _)) = earlier {
-                // The first link may still be in the hands of a worker.
-                self.all.wait();
-                match locked(&self.shared.damaged).get(earlier) {
-                    Some(error) => self.shared.warn("RestoreFileDamaged", &path, error),
-                    None => self.target.hard_link(entry, earlier).map(drop)?,
-                }
+        if identity.links > 1 && self.link(entry, &content, &path)? {
+            return Ok(());
+        }
+        let (place, is_replaced) = match self.target.file(entry)? {
+            FilePlace::Refused => return Ok(()),
+            FilePlace::Kept => {
+                self.shared.kept();
                 return Ok(());
             }
-        }
-        let Some(writer) = self.target.file(entry)? else {
-            self.kept_files += 1;
-            return Ok(());
+            FilePlace::TakenOver => {
+                self.shared.taken_over(content.size, false);
+                self.note_link(key, identity.links, path, content);
+                return Ok(());
+            }
+            FilePlace::Standing(standing) => (Err(standing), true),
+            FilePlace::Free(writer) => (Ok(writer), false),
+            FilePlace::Replaced(writer) => (Ok(writer), true),
         };
         let extents = match self.shared.reader.extents(&content) {
             Ok(extents) => extents,
@@ -235,29 +189,61 @@ impl Walk<'_, '_> {
             }
             Err(error) => return Err(error),
         };
-        if identity.links > 1 {
-            self.links.entry(key).or_insert_with(|| (path.clone(), content.clone()));
-        }
-        let stretches = stretches(extents);
+        self.note_link(key, identity.links, path.clone(), content.clone());
         let gates = [gate, Arc::clone(&self.all)];
-        for gate in &gates {
-            gate.add();
-        }
-        let file = Arc::new(OpenFile {
-            writer: Mutex::new(Some(writer)),
-            left: AtomicUsize::new(stretches.len()),
-            damage: Mutex::default(),
-            path,
-            size: content.size,
-            gates,
-        });
-        for (offset, extents) in stretches {
-            let job = Job { file: Arc::clone(&file), offset, extents };
-            if self.jobs.send(job).is_err() {
-                return Err(RepositoryError::Bug("no thread is left to restore with"));
+        match place {
+            Ok(writer) => {
+                let stretches = stretches(extents);
+                let file = OpenFile::new(writer, path, content.size, stretches.len(), gates);
+                let file = Arc::new(file.replacing(is_replaced));
+                for (offset, extents) in stretches {
+                    let file = Arc::clone(&file);
+                    self.hand_on(Job::Write(Part { file, offset, extents }))?;
+                }
+                Ok(())
+            }
+            Err(standing) => {
+                let size = content.size;
+                self.hand_on(Job::Compare(Comparison::new(standing, path, size, extents, gates)))
             }
         }
-        Ok(())
+    }
+
+    fn hand_on(&self, job: Job) -> Result<(), RepositoryError> {
+        let sent = self.jobs.send(job);
+        sent.map_err(|_| RepositoryError::Bug("no thread is left to restore with"))
+    }
+
+    /// Makes another link to a file restored before. False if it is to be restored as a file of its
+    /// own.
+    fn link(
+        &mut self,
+        entry: &Entry,
+        content: &Content,
+        path: &[u8],
+    ) -> Result<bool, RepositoryError> {
+        let identity = &entry.metadata.identity;
+        let earlier = self.links.get(&(identity.device, identity.inode));
+        let Some((earlier, _)) = earlier.filter(|(_, earlier)| earlier == content) else {
+            return Ok(false);
+        };
+        // The first link may still be in the hands of a worker.
+        self.all.wait();
+        self.shared.keep_going()?;
+        if self.shared.is_unusable(earlier) {
+            return Ok(false);
+        }
+        match self.shared.damage_of(earlier) {
+            Some(error) => self.shared.warn("RestoreFileDamaged", path, &error),
+            None => self.target.hard_link(entry, earlier).map(drop)?,
+        }
+        Ok(true)
+    }
+
+    fn note_link(&mut self, key: (u64, u64), links: u64, path: Vec<u8>, content: Content) {
+        if links > 1 {
+            self.links.entry(key).or_insert((path, content));
+        }
     }
 }
 
@@ -277,108 +263,6 @@ fn stretches(extents: Vec<Extent>) -> Vec<(u64, Vec<Extent>)> {
         }
     }
     stretches
-}
-
-impl Shared<'_> {
-    /// Writes files until there are no more. After a failure jobs are taken and dropped, so that
-    /// nobody waits for them.
-    fn work(&self, jobs: &Receiver<Job>) {
-        for Job { file, offset, extents } in jobs {
-            if let Err(error) = self.write(&file, offset, &extents) {
-                if error.is_local() {
-                    locked(&file.damage).get_or_insert(error);
-                } else {
-                    self.fail(error);
-                }
-            }
-            if file.left.fetch_sub(1, std::sync::atomic::Ordering::AcqRel) == 1 {
-                if let Err(error) = self.finish(&file) {
-                    self.fail(error);
-                }
-                for gate in &file.gates {
-                    gate.remove();
-                }
-            }
-        }
-    }
-
-    fn write(
-        &self,
-        file: &OpenFile,
-        mut offset: u64,
-        extents: &[Extent],
-    ) -> Result<(), RepositoryError> {
-        for extent in extents {
-            if self.stopped.load(Relaxed) || locked(&file.damage).is_some() {
-                return Ok(());
-            }
-            if let Some(name) = &extent.chunk {
-                let chunk = self.reader.chunk(name)?;
-                if chunk.as_ref().len() as u64 != extent.length {
-                    return Err(RepositoryError::damaged("a file", "a chunk has another length"));
-                }
-                if let Some(writer) = locked(&file.writer).as_mut() {
-                    writer.write_at(offset, chunk.as_ref())?;
-                }
-            }
-            offset = offset.saturating_add(extent.length);
-        }
-        Ok(())
-    }
-
-    /// Puts a file in place, or drops it if it is damaged or the restore has failed.
-    fn finish(&self, file: &OpenFile) -> Result<(), RepositoryError> {
-        let writer = locked(&file.writer).take();
-        if let Some(error) = locked(&file.damage).take() {
-            self.warn("RestoreFileDamaged", &file.path, &error);
-            locked(&self.damaged).insert(file.path.clone(), error);
-        } else if let Some(writer) = writer.filter(|_| !self.stopped.load(Relaxed)) {
-            let mut warnings = writer.finish()?;
-            locked(&self.warnings).append(&mut warnings);
-            let files = self.files.fetch_add(1, Relaxed) + 1;
-            let bytes = self.bytes.fetch_add(file.size, Relaxed) + file.size;
-            let phase = Phase::Restoring;
-            self.progress.report(&Status { phase, files, bytes, new_bytes: 0 });
-        }
-        Ok(())
-    }
-
-    fn warn(&self, code: &'static str, path: &[u8], error: &RepositoryError) {
-        let message = error.to_string();
-        locked(&self.warnings).push(Warning { code, path: path.to_vec(), message });
-    }
-
-    fn fail(&self, error: RepositoryError) {
-        locked(&self.failure).get_or_insert(error);
-        self.stopped.store(true, Relaxed);
-    }
-
-    fn keep_going(&self) -> Result<(), RepositoryError> {
-        if self.stopped.load(Relaxed) || self.progress.is_cancelled() {
-            return Err(RepositoryError::Cancelled);
-        }
-        Ok(self.keys.check()?)
-    }
-}
-
-impl Gate {
-    fn add(&self) {
-        *locked(&self.count) += 1;
-    }
-
-    fn remove(&self) {
-        let mut count = locked(&self.count);
-        *count = count.saturating_sub(1);
-        if *count == 0 {
-            self.none.notify_all();
-        }
-    }
-
-    fn wait(&self) {
-        let count = locked(&self.count);
-        let waited = self.none.wait_while(count, |count| *count > 0);
-        drop(waited.unwrap_or_else(PoisonError::into_inner));
-    }
 }
 
 /// The path of an entry in the folder at `path`.

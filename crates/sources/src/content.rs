@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, OnceLock};
 
-use custody_entries::{Content, ContentReader, EntryName, Segment, Settlement, SourceError};
+use custody_entries::{
+    ChangedBlocks, Content, ContentReader, EntryName, Segment, Settlement, SourceError,
+};
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags, SeekFrom, openat, seek};
 use rustix::io::{self, Errno};
@@ -17,11 +19,18 @@ pub(crate) struct FileContent {
     name: EntryName,
     found: Status,
     path: OnceLock<Vec<u8>>,
+    changed: Option<ChangedBlocks>,
 }
 
 impl FileContent {
     pub(crate) fn new(folder: &Arc<Folder>, name: EntryName, found: Status) -> Self {
-        Self { folder: Arc::clone(folder), name, found, path: OnceLock::new() }
+        let path = OnceLock::new();
+        Self { folder: Arc::clone(folder), name, found, path, changed: None }
+    }
+
+    /// The same, of which somebody knows what has changed.
+    pub(crate) fn with_changed(self, changed: Option<ChangedBlocks>) -> Self {
+        Self { changed, ..self }
     }
 
     fn open_file(&self) -> io::Result<FileReader> {
@@ -37,6 +46,7 @@ impl FileContent {
             found: self.found,
             size_bytes: opened.size_bytes,
             position: 0,
+            may_have_holes: opened.may_have_holes(),
             data_end: if opened.may_have_holes() { 0 } else { opened.size_bytes },
         })
     }
@@ -52,6 +62,10 @@ impl Content for FileContent {
 
     fn path(&self) -> &[u8] {
         self.path.get_or_init(|| self.folder.path_of(self.name.as_bytes()))
+    }
+
+    fn changed(&self) -> Option<&ChangedBlocks> {
+        self.changed.as_ref()
     }
 }
 
@@ -76,6 +90,7 @@ struct FileReader {
     /// The length when it was opened; what is appended meanwhile is not read.
     size_bytes: u64,
     position: u64,
+    may_have_holes: bool,
     /// From `position` to here lies data; beyond, nothing is known yet.
     data_end: u64,
 }
@@ -138,6 +153,13 @@ impl FileReader {
 impl ContentReader for FileReader {
     fn next(&mut self, buffer: &mut [u8]) -> Result<Segment, SourceError> {
         self.next_segment(buffer).map_err(|errno| self.error(errno))
+    }
+
+    fn seek(&mut self, offset: u64) -> bool {
+        self.position = offset;
+        // Where data ends is found out anew.
+        self.data_end = if self.may_have_holes { 0 } else { self.size_bytes };
+        true
     }
 
     fn settle(&mut self) -> Result<Settlement, SourceError> {

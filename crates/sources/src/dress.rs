@@ -1,6 +1,6 @@
 //! Dressing what was restored in its metadata.
 
-use custody_entries::{Metadata, Warning};
+use custody_entries::{Metadata, TimeSpec, Warning, Xattr};
 use rustix::fs::{Gid, Timespec, Timestamps, UTIME_OMIT, Uid};
 use rustix::io::{self, Errno};
 
@@ -8,6 +8,7 @@ use crate::error::{reason, target_code};
 use crate::handle::Handle;
 use crate::policy::{OwnerPolicy, local_id, safe_mode};
 use crate::restoration::Restoration;
+use crate::status::Status;
 
 /// Sets the metadata of one entry and gathers what could not be set. The order matters: the owner
 /// first, because a change of owner takes setuid and capabilities away; then the mode, which an ACL
@@ -28,6 +29,28 @@ pub(crate) fn dress(
     dressing.set_xattrs();
     dressing.set_time();
     dressing.warnings
+}
+
+/// Whether something wears the metadata already: its time is known to be right.
+pub(crate) fn is_worn(
+    restoration: &Restoration,
+    metadata: &Metadata,
+    found: &Status,
+    xattrs: &[Xattr],
+) -> bool {
+    let wanted = wanted_owner(restoration, metadata);
+    let is_owned =
+        restoration.options.owner == OwnerPolicy::None || wanted == (found.uid, found.gid);
+    is_owned && found.mode == metadata.mode & 0o7777 && xattrs == metadata.xattrs
+}
+
+/// Whom something is to belong to, as user and group.
+fn wanted_owner(restoration: &Restoration, metadata: &Metadata) -> (u32, u32) {
+    let (policy, accounts) = (restoration.options.owner, &restoration.accounts);
+    (
+        local_id(policy, &accounts.users, metadata.user.as_deref(), metadata.uid),
+        local_id(policy, &accounts.groups, metadata.group.as_deref(), metadata.gid),
+    )
 }
 
 struct Dressing<'a> {
@@ -62,12 +85,7 @@ impl Dressing<'_> {
     }
 
     fn wanted_owner(&self) -> (u32, u32) {
-        let (policy, accounts) = (self.restoration.options.owner, &self.restoration.accounts);
-        let metadata = self.metadata;
-        (
-            local_id(policy, &accounts.users, metadata.user.as_deref(), metadata.uid),
-            local_id(policy, &accounts.groups, metadata.group.as_deref(), metadata.gid),
-        )
+        wanted_owner(self.restoration, self.metadata)
     }
 
     fn set_mode(&mut self) {
@@ -117,15 +135,7 @@ impl Dressing<'_> {
     }
 
     fn set_time(&mut self) {
-        let modified = self.metadata.modified;
-        let times = Timestamps {
-            last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
-            last_modification: Timespec {
-                tv_sec: modified.seconds,
-                tv_nsec: i64::from(modified.nanoseconds),
-            },
-        };
-        if let Err(errno) = self.handle.set_times(&times) {
+        if let Err(errno) = self.handle.set_times(&only_modified(self.metadata.modified)) {
             let message = format!("time was not set: {}", reason(errno));
             self.warn(target_code::TIME_NOT_SET, message);
         }
@@ -139,6 +149,17 @@ impl Dressing<'_> {
 
     fn warn(&mut self, code: &'static str, message: String) {
         self.warnings.extend(self.restoration.tally.note(code, self.path, message));
+    }
+}
+
+/// The time of the last modification, and no other.
+pub(crate) fn only_modified(modified: TimeSpec) -> Timestamps {
+    Timestamps {
+        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+        last_modification: Timespec {
+            tv_sec: modified.seconds,
+            tv_nsec: i64::from(modified.nanoseconds),
+        },
     }
 }
 

@@ -17,7 +17,7 @@ const WORKING: u32 = 0o700;
 /// What became of a folder that is needed.
 pub(crate) enum Entered {
     /// It is open; `is_fresh` if it was made just now.
-    Folder { descriptor: OwnedFd, place: (u64, u64), is_fresh: bool },
+    Folder { descriptor: OwnedFd, place: (u64, u64), is_fresh: bool, has_remains: bool },
     /// A symbolic link stands there.
     Link,
     /// Something else stands there.
@@ -45,14 +45,15 @@ pub(crate) fn enter(site: &Site, entry: &Entry, may_replace: bool) -> io::Result
     }
     let descriptor = open(&*parent, name)?;
     let status = Status::of_open(&descriptor)?;
+    let mut has_remains = false;
     if !is_fresh {
         if status.mode & WORKING != WORKING {
             // If it is somebody else's, the first entry in it will say that it is refused.
             let _ = fchmod(&descriptor, Mode::from_bits_retain(status.mode | WORKING));
         }
-        temporary::sweep(&descriptor)?;
+        has_remains = temporary::sweep(&descriptor)?.has_large;
     }
-    Ok(Entered::Folder { descriptor, place: status.place(), is_fresh })
+    Ok(Entered::Folder { descriptor, place: status.place(), is_fresh, has_remains })
 }
 
 /// Makes a folder; false if something stands there.

@@ -15,6 +15,10 @@ pub mod source_code {
     pub const PATTERN_INVALID: &str = "SourcePatternInvalid";
     /// A path to protect is custody's own data, seal or repository.
     pub const IS_OWN: &str = "SourceIsOwn";
+    /// A path to protect is a block device that is in use.
+    pub const DEVICE_IN_USE: &str = "SourceDeviceInUse";
+    /// A list of changed blocks breaks its form or is of another image.
+    pub const HINTS_INVALID: &str = "SourceHintsInvalid";
     /// A stream ended before its end.
     pub const STREAM_BROKEN: &str = "SourceStreamBroken";
     /// An entry was left out because it cannot be read.
@@ -31,6 +35,8 @@ pub mod target_code {
     pub const FULL: &str = "TargetFull";
     /// The target cannot be written to.
     pub const REFUSED: &str = "TargetRefused";
+    /// A target that is to be a block device is none, is in use, or is too small.
+    pub const DEVICE_UNFIT: &str = "TargetDeviceUnfit";
     /// The target fails in another way (input/output error, too many open files).
     pub const FAILED: &str = "TargetFailed";
     /// A symbolic link stands where a folder is needed; it is never followed.

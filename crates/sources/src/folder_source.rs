@@ -4,11 +4,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use custody_entries::{EntryName, Flow, Sink, Source, SourceError, display_path};
+use custody_entries::{ChangedBlocks, EntryName, Flow, Sink, Source, SourceError, display_path};
 use rustix::fd::OwnedFd;
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, openat};
 use rustix::io::Errno;
 
+use crate::device::DeviceContent;
 use crate::error::{reason, source_code};
 use crate::folder::{Folder, OPEN_FOLDER, OpenFolders};
 use crate::marker::Marker;
@@ -33,9 +34,12 @@ pub struct FolderOptions {
     pub always_excluded: Vec<(u64, u64)>,
     /// What marks a folder as custody's own (a repository, a data folder), always left out.
     pub own_markers: Vec<Marker>,
+    /// What of the one path has changed, if it is an image or a block device and whoever gives it
+    /// knows.
+    pub changed: Option<ChangedBlocks>,
 }
 
-/// One or several paths of this machine. With one path that is a folder, this folder is the top;
+/// One or several paths of this machine; a block device is read as one file. With one path that is a folder, this folder is the top;
 /// otherwise the paths lie in a made-up top under their last names.
 pub struct FolderSource {
     tops: Vec<Top>,
@@ -74,6 +78,24 @@ impl FolderSource {
         Ok(Self { tops, rules, summary: WalkSummary::default() })
     }
 
+    /// A list of changed blocks is of the one image that is read.
+    fn refuse_unfit_list(&self, tops: &[OpenTop<'_>]) -> Result<(), SourceError> {
+        let Some(changed) = &self.rules.options.changed else { return Ok(()) };
+        let size = match tops {
+            [OpenTop::Other { top, parent, name }] => image_size(&top.path, parent, name).ok(),
+            _ => None,
+        };
+        let message = match size {
+            Some(size) if size == changed.size() => return Ok(()),
+            Some(size) => format!(
+                "the list of changed blocks is of an image of {} bytes, not of {size}",
+                changed.size()
+            ),
+            None => "a list of changed blocks goes with one image or block device".to_owned(),
+        };
+        Err(SourceError { code: source_code::HINTS_INVALID, message })
+    }
+
     /// What the last walk took and left out.
     pub fn summary(&self) -> &WalkSummary {
         &self.summary
@@ -87,6 +109,7 @@ impl Source for FolderSource {
         let tops: Vec<OpenTop> =
             self.tops.iter().map(OpenTop::open).collect::<Result<_, SourceError>>()?;
         let is_single = tops.len() == 1;
+        self.refuse_unfit_list(&tops)?;
         let mut walk = Walk::new(&self.rules, sink);
         let mut outcome = Ok(());
         for top in tops {
@@ -168,6 +191,14 @@ impl<'a> OpenTop<'a> {
                     .map_err(|errno| refuse(&top.path, errno))
                     .and_then(|folder| walk.top(folder, name).map_err(|why| why.error(&top.path)))
             }
+            Self::Other { top, parent, name } if is_device(&parent, &name) => {
+                let changed = walk.changed().cloned();
+                let device = DeviceContent::look_at(&top.path, name.as_bytes(), changed);
+                let (device, is_in_use) = device.map_err(|errno| refuse(&top.path, errno))?;
+                let folder = Folder::top(parent, None, open_folders);
+                let folder = folder.map_err(|errno| refuse(&top.path, errno))?;
+                Ok(walk.device(&folder, name, device, is_in_use))
+            }
             Self::Other { top, parent, name } => {
                 let folder = Folder::top(parent, None, open_folders);
                 let folder = folder.map_err(|errno| refuse(&top.path, errno))?;
@@ -175,6 +206,23 @@ impl<'a> OpenTop<'a> {
             }
         }
     }
+}
+
+/// The length of what the operator named, if it is a regular file or a block device.
+fn image_size(path: &Path, parent: &OwnedFd, name: &EntryName) -> rustix::io::Result<u64> {
+    let status = Status::of(parent, name.as_bytes())?;
+    match status.kind {
+        FileType::RegularFile => Ok(status.size_bytes),
+        FileType::BlockDevice => {
+            let (device, _) = DeviceContent::look_at(path, name.as_bytes(), None)?;
+            Ok(device.size_bytes())
+        }
+        _ => Err(Errno::INVAL),
+    }
+}
+
+fn is_device(parent: &OwnedFd, name: &EntryName) -> bool {
+    Status::of(parent, name.as_bytes()).is_ok_and(|status| status.kind == FileType::BlockDevice)
 }
 
 /// Why the walk of a path could not begin.

@@ -1,5 +1,7 @@
 //! A folder of this machine as the target of a restore.
 
+mod placing;
+
 use std::collections::BTreeMap;
 use std::fs::DirBuilder;
 use std::os::unix::ffi::OsStrExt;
@@ -8,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use custody_entries::{
-    Entry, EntryKind, FileWriter, Landing, Metadata, Target, TargetError, Warning, display_path,
+    Entry, EntryKind, FilePlace, Landing, Metadata, Target, TargetError, Warning, display_path,
 };
 use rustix::fd::OwnedFd;
 use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, accessat, openat, syncfs};
@@ -17,16 +19,18 @@ use rustix::io::{self, Errno};
 use crate::dress::dress;
 use crate::entering::{Entered, enter};
 use crate::error::{ends_restore, reason, target_code};
-use crate::file_writer::RestoredFile;
 use crate::folder::{Folder, OPEN_FOLDER, OpenFolders};
 use crate::handle::Handle;
 use crate::linking;
-use crate::policy::{Decision, Overwrite, OwnerPolicy, decide, is_same_file};
+use crate::policy::{Overwrite, OwnerPolicy};
 use crate::restoration::Restoration;
 use crate::site::Site;
 use crate::special;
 use crate::status::Status;
-use crate::temporary;
+use crate::temporary::{self, Remains};
+use crate::unfinished::{self, Unfinished};
+
+use placing::Place;
 
 /// How a restore deals with what it finds and may do.
 #[derive(Clone, Copy, Debug, Default)]
@@ -35,6 +39,8 @@ pub struct TargetOptions {
     pub overwrite: Overwrite,
     /// Whom files are given to.
     pub owner: OwnerPolicy,
+    /// Whether the content of files that look right is compared before they are taken over.
+    pub compare: bool,
 }
 
 /// A folder that entries are restored into. After the last entry, [`FolderTarget::complete`] ends
@@ -46,13 +52,19 @@ pub struct FolderTarget {
     entered: Vec<Arc<Site>>,
     /// Whether the top was made for this restore, so that it takes on the source's metadata.
     owns_top: bool,
+    /// Whether the mark of an unfinished restore stands, of this one or of an earlier one.
+    mark: Mark,
     root: Option<Metadata>,
 }
 
-/// What became of the place of an entry: free to be taken, or settled already.
-enum Place {
-    Free { replace: bool },
-    Settled(Landing),
+/// Whether the top is marked as one whose restore is not complete.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    None,
+    /// By an earlier restore, of which nothing was known when it ended.
+    Earlier,
+    /// By this one.
+    Own,
 }
 
 impl FolderTarget {
@@ -77,15 +89,25 @@ impl FolderTarget {
         })
     }
 
-    fn over(descriptor: OwnedFd, options: TargetOptions) -> io::Result<Self> {
-        let is_empty = temporary::sweep(&descriptor)?;
-        let owns_top = is_empty || temporary::is_unfinished(&descriptor);
+    fn over(descriptor: OwnedFd, mut options: TargetOptions) -> io::Result<Self> {
+        let Remains { is_empty, has_large } = temporary::sweep(&descriptor)?;
+        let earlier = Unfinished::of(&descriptor);
+        let owns_top = (is_empty && earlier.is_none()) || earlier.is_some_and(|it| it.owns_top);
+        // What a restore wrote before the machine went down may not be what it says it is.
+        options.compare |= earlier.is_some_and(|earlier| earlier.is_of_earlier_boot);
         let folder = Folder::top(descriptor, None, &Arc::new(OpenFolders::default()))?;
         Ok(Self {
-            restoration: Arc::new(Restoration::new(options)),
-            top: Arc::new(Site { folder, parent: None, metadata: None, is_fresh: is_empty }),
+            restoration: Arc::new(Restoration::new(options, owns_top)),
+            top: Arc::new(Site {
+                folder,
+                parent: None,
+                metadata: None,
+                is_fresh: is_empty && !has_large,
+                has_remains: has_large,
+            }),
             entered: Vec::new(),
             owns_top,
+            mark: if earlier.is_some() { Mark::Earlier } else { Mark::None },
             root: None,
         })
     }
@@ -94,12 +116,35 @@ impl FolderTarget {
     /// the source's metadata, if it was made (or empty) for this restore. What stood before keeps
     /// its own: restoring into `/tmp` must not change `/tmp`.
     pub fn complete(&mut self) -> Vec<Warning> {
-        if let (Some(root), Ok(open)) = (self.root.take(), self.top.folder.descriptor()) {
-            temporary::mark_finished(&*open);
-            let handle = Handle::open(&*open);
-            self.restoration.tally.keep(dress(&self.restoration, &handle, &root, false, &Vec::new));
+        if let Ok(open) = self.top.folder.descriptor() {
+            if self.top.has_remains {
+                temporary::sweep_large(&*open);
+            }
+            if self.mark != Mark::None {
+                unfinished::unmark(&*open);
+            }
+            if let Some(root) = self.root.take() {
+                let handle = Handle::open(&*open);
+                let warnings = dress(&self.restoration, &handle, &root, false, &Vec::new);
+                self.restoration.tally.keep(warnings);
+            }
         }
         self.take_warnings()
+    }
+
+    /// Whether the content of files that look right is compared: it was asked for, or the machine
+    /// went down during the restore that this one goes on with.
+    pub fn compares(&self) -> bool {
+        self.restoration.options.compare
+    }
+
+    /// Marks the top as one whose restore is not complete, before the first thing is made in it.
+    fn begin(&mut self) {
+        if std::mem::replace(&mut self.mark, Mark::Own) != Mark::Own
+            && let Ok(open) = self.top.folder.descriptor()
+        {
+            unfinished::mark(&*open, self.owns_top);
+        }
     }
 
     /// Waits until everything restored is on the disk.
@@ -122,66 +167,13 @@ impl FolderTarget {
     fn site(&self) -> Arc<Site> {
         Arc::clone(self.entered.last().unwrap_or(&self.top))
     }
-
-    /// Keeps a warning about an entry.
-    fn warn(&self, site: &Site, entry: &Entry, code: &'static str, message: String) -> Landing {
-        let path = || site.path_of(&entry.name);
-        self.restoration.tally.keep(self.restoration.tally.note(code, path, message));
-        Landing::Skipped
-    }
-
-    /// Ends the restore, or skips the entry with a warning.
-    fn refuse(&self, site: &Site, entry: &Entry, errno: Errno) -> Result<Landing, TargetError> {
-        ends_restore(errno, &site.path_of(&entry.name))?;
-        let (code, message) = match (errno, &entry.kind) {
-            (Errno::EXIST | Errno::ISDIR | Errno::NOTDIR, _) => return Ok(self.keep(site, entry)),
-            (Errno::PERM, EntryKind::BlockDevice(_) | EntryKind::CharDevice(_)) => {
-                (target_code::DEVICE_NOT_MADE, "device nodes take a privilege".to_owned())
-            }
-            _ => (target_code::ENTRY_REFUSED, format!("it was not restored: {}", reason(errno))),
-        };
-        Ok(self.warn(site, entry, code, message))
-    }
-
-    fn keep(&self, site: &Site, entry: &Entry) -> Landing {
-        let message = "something else stands there and was kept".to_owned();
-        self.warn(site, entry, target_code::EXISTS, message);
-        Landing::Kept
-    }
-
-    /// Looks at what stands where an entry belongs and decides by the policy.
-    fn place_for(
-        &self,
-        site: &Site,
-        entry: &Entry,
-        is_same: impl FnOnce(&OwnedFd, &Status) -> bool,
-    ) -> io::Result<Place> {
-        let overwrite = self.restoration.options.overwrite;
-        if site.is_fresh {
-            return Ok(Place::Free { replace: false });
-        }
-        let folder = site.folder.descriptor()?;
-        let existing = match Status::of(&*folder, entry.name.as_bytes()) {
-            Ok(existing) => existing,
-            Err(Errno::NOENT) => return Ok(Place::Free { replace: false }),
-            Err(errno) => return Err(errno),
-        };
-        let is_same = is_same(&folder, &existing);
-        Ok(match decide(overwrite, &existing, entry.metadata.modified, is_same) {
-            Decision::Replace => Place::Free { replace: true },
-            Decision::Keep => Place::Settled(Landing::Kept),
-            Decision::KeepDifferent => Place::Settled(self.keep(site, entry)),
-        })
-    }
 }
 
 impl Target for FolderTarget {
     fn root(&mut self, metadata: &Metadata) -> Result<(), TargetError> {
         if self.owns_top {
             self.root = Some(metadata.clone());
-            if let Ok(open) = self.top.folder.descriptor() {
-                temporary::mark_unfinished(&*open);
-            }
+            self.begin();
         }
         Ok(())
     }
@@ -194,13 +186,17 @@ impl Target for FolderTarget {
             Err(errno) => return self.refuse(&site, folder, errno).map(|_| Landing::Skipped),
         };
         match entered {
-            Entered::Folder { descriptor, place, is_fresh } => {
+            Entered::Folder { descriptor, place, is_fresh, has_remains } => {
+                if is_fresh {
+                    self.begin();
+                }
                 let folder_below = site.folder.child(folder.name.clone(), descriptor, place);
                 self.entered.push(Arc::new(Site {
                     folder: folder_below,
                     parent: Some(site),
                     metadata: Some(folder.metadata.clone()),
                     is_fresh,
+                    has_remains,
                 }));
                 Ok(if is_fresh { Landing::Made } else { Landing::Kept })
             }
@@ -224,26 +220,15 @@ impl Target for FolderTarget {
         Ok(())
     }
 
-    fn file(&mut self, file: &Entry) -> Result<Option<Box<dyn FileWriter>>, TargetError> {
+    fn file(&mut self, file: &Entry) -> Result<FilePlace, TargetError> {
         let site = self.site();
         let EntryKind::File { size } = file.kind else {
-            return self.refuse(&site, file, Errno::INVAL).map(|_| None);
+            return self.refuse(&site, file, Errno::INVAL).map(|_| FilePlace::Refused);
         };
-        let begin = || -> io::Result<Option<RestoredFile>> {
-            let is_same =
-                |_: &OwnedFd, there: &Status| is_same_file(there, &file.kind, &file.metadata);
-            match self.place_for(&site, file, is_same)? {
-                Place::Settled(_) => Ok(None),
-                Place::Free { replace } => {
-                    RestoredFile::begin(&self.restoration, &site, file, size, replace).map(Some)
-                }
-            }
-        };
-        match begin() {
-            Ok(Some(writer)) => Ok(Some(Box::new(writer))),
-            Ok(None) => Ok(None),
-            Err(errno) => self.refuse(&site, file, errno).map(|_| None),
-        }
+        self.file_place(&site, file, size).or_else(|errno| {
+            let landing = self.refuse(&site, file, errno)?;
+            Ok(if landing == Landing::Kept { FilePlace::Kept } else { FilePlace::Refused })
+        })
     }
 
     fn hard_link(&mut self, entry: &Entry, earlier: &[u8]) -> Result<Landing, TargetError> {
@@ -255,9 +240,11 @@ impl Target for FolderTarget {
                 return Ok(self.warn(&site, entry, target_code::LINK_NOT_MADE, message));
             }
         };
+        self.begin();
         let link = || -> io::Result<Landing> {
             let is_same = |_: &OwnedFd, there: &Status| found.place == there.place();
             match self.place_for(&site, entry, is_same)? {
+                Place::Same => Ok(Landing::Kept),
                 Place::Settled(landing) => Ok(landing),
                 Place::Free { replace } => {
                     found.link(&self.restoration, &*site.folder.descriptor()?, entry, replace)?;
@@ -270,9 +257,15 @@ impl Target for FolderTarget {
 
     fn other(&mut self, entry: &Entry) -> Result<Landing, TargetError> {
         let site = self.site();
+        self.begin();
         let make = || -> io::Result<Landing> {
-            let is_same = |folder: &OwnedFd, there: &Status| special::is_same(folder, entry, there);
+            let is_strict = self.restoration.options.overwrite == Overwrite::Always;
+            let is_same = |folder: &OwnedFd, there: &Status| {
+                special::is_same(folder, entry, there)
+                    && (!is_strict || special::has_same_metadata(entry, there))
+            };
             match self.place_for(&site, entry, is_same)? {
+                Place::Same => Ok(Landing::Kept),
                 Place::Settled(landing) => Ok(landing),
                 Place::Free { replace } => {
                     let warnings = special::make(&self.restoration, &site, entry, replace)?;

@@ -8,6 +8,8 @@
 
 mod accounts;
 mod content;
+mod device;
+mod device_target;
 mod dress;
 mod entering;
 mod error;
@@ -22,17 +24,21 @@ mod marker;
 mod patterns;
 mod policy;
 mod proc_path;
+mod reading;
 mod restoration;
 mod site;
 mod special;
+mod standing;
 mod status;
 mod stream;
 mod summary;
 mod tally;
 mod temporary;
+mod unfinished;
 mod walk;
 mod xattrs;
 
+pub use device_target::DeviceTarget;
 pub use error::{source_code, target_code};
 pub use folder_source::{FolderOptions, FolderSource};
 pub use folder_target::{FolderTarget, TargetOptions};

@@ -5,16 +5,18 @@ use custody_entries::{EntryKind, Metadata, TimeSpec};
 use crate::accounts::Names;
 use crate::status::Status;
 
-/// What becomes of a file that already stands in the target. Folders are always entered and get
+/// What becomes of a file that already stands in the target, unless it is the one restored (by size,
+/// time and permissions): that one stays, whatever the policy. Folders are always entered and get
 /// the metadata of the recovery point; a folder is never removed for something else.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Overwrite {
-    /// It is kept. Unless it is the same (size, time, permissions), a warning says so.
+    /// It is kept, and a warning says so.
     #[default]
     Never,
     /// It is replaced if its last modification is earlier than the recovery point's.
     Older,
-    /// It is replaced.
+    /// It is replaced. Of a file that differs in its permissions, owner or attributes alone these
+    /// are set.
     Always,
 }
 
@@ -35,6 +37,9 @@ pub enum OwnerPolicy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Decision {
     Replace,
+    /// It is what would be restored.
+    Same,
+    /// Keep it: it is newer.
     Keep,
     /// Keep it and warn: the policy forbids to replace it.
     KeepDifferent,
@@ -52,21 +57,28 @@ pub(crate) fn decide(
         return Decision::KeepDifferent;
     }
     match overwrite {
+        _ if is_same => Decision::Same,
         Overwrite::Always => Decision::Replace,
-        _ if is_same => Decision::Keep,
         Overwrite::Never => Decision::KeepDifferent,
         Overwrite::Older if existing.modified < modified => Decision::Replace,
         Overwrite::Older => Decision::Keep,
     }
 }
 
-/// Whether a file in place is what an earlier, interrupted restore finished. Setuid and setgid
-/// are not compared: an unprivileged restore drops them.
-pub(crate) fn is_same_file(existing: &Status, kind: &EntryKind, metadata: &Metadata) -> bool {
+/// Whether a file in place looks like the one restored: an earlier restore made it, or it never
+/// changed. Setuid and setgid are not compared: an unprivileged restore drops them. Other
+/// permissions are no hindrance where they may be set without touching what another name shows.
+pub(crate) fn is_same_file(
+    overwrite: Overwrite,
+    existing: &Status,
+    kind: &EntryKind,
+    metadata: &Metadata,
+) -> bool {
+    let has_same_mode = existing.mode & 0o1777 == metadata.mode & 0o1777;
     existing.kind.is_file()
         && *kind == EntryKind::File { size: existing.size_bytes }
         && existing.modified == metadata.modified
-        && existing.mode & 0o1777 == metadata.mode & 0o1777
+        && (has_same_mode || (overwrite == Overwrite::Always && existing.identity.links == 1))
 }
 
 /// The id on this machine that a stored owner stands for.

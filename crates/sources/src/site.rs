@@ -9,6 +9,7 @@ use crate::error::{reason, target_code};
 use crate::folder::Folder;
 use crate::handle::Handle;
 use crate::restoration::Restoration;
+use crate::temporary;
 
 /// A folder being restored. Whoever still works in it holds it: the target until it is left, every
 /// file being written in it, every folder in it. The last one to let go sets its metadata, so files
@@ -20,6 +21,8 @@ pub(crate) struct Site {
     pub(crate) metadata: Option<Metadata>,
     /// Whether it was made empty by this restore, so that nothing can stand in the way in it.
     pub(crate) is_fresh: bool,
+    /// Whether a restore that was killed left large files in it, half written.
+    pub(crate) has_remains: bool,
 }
 
 impl Site {
@@ -38,6 +41,12 @@ impl Site {
     }
 
     fn complete(&self, restoration: &Restoration) {
+        if self.has_remains
+            && !restoration.is_suspended()
+            && let Ok(open) = self.folder.descriptor()
+        {
+            temporary::sweep_large(&*open);
+        }
         let Some(metadata) = &self.metadata else { return };
         let path = || self.folder.own_path();
         let warnings = match self.folder.descriptor() {

@@ -26,6 +26,15 @@ pub(crate) fn is_same(folder: &OwnedFd, entry: &Entry, there: &Status) -> bool {
         }
 }
 
+/// Whether what stands there has the mode, owner and time of the entry as well.
+pub(crate) fn has_same_metadata(entry: &Entry, there: &Status) -> bool {
+    let metadata = &entry.metadata;
+    let is_link = matches!(entry.kind, EntryKind::Symlink { .. });
+    (is_link || there.mode == metadata.mode & 0o7777)
+        && (there.uid, there.gid) == (metadata.uid, metadata.gid)
+        && there.modified == metadata.modified
+}
+
 /// Makes it under a temporary name, sets its metadata and puts it in place.
 pub(crate) fn make(
     restoration: &Restoration,

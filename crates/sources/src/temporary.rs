@@ -1,23 +1,32 @@
 //! Temporary names: an entry appears under its own name only when it is complete.
 //!
 //! A temporary file is locked (`flock`) by the restore that writes it, so one that nobody holds
-//! was left by a restore that was killed, and is removed when a later one enters the folder.
+//! was left by a restore that was killed, and is removed when a later one enters the folder. A large
+//! file has a name that a later restore finds again: what is right of it need not be written again.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
+use custody_entries::{Entry, Metadata};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{
     AtFlags, FlockOperation, Mode, OFlags, RenameFlags, flock, linkat, openat, renameat,
     renameat_with, unlinkat,
 };
 use rustix::io::{self, Errno};
+use rustix::process::geteuid;
 
+use crate::folder::OPEN_FOLDER;
 use crate::listing::Listing;
 use crate::restoration::Restoration;
 use crate::status::Status;
+use crate::unfinished;
 
 const PREFIX: &str = ".custody-restore-";
 const SUFFIX: &str = ".part";
-const UNFINISHED: &str = ".custody-restore-unfinished";
+const LARGE: &str = ".custody-restore-large-";
 const DIGITS: usize = 16;
+/// The mode of what is not complete: nobody else opens it.
+const OWN_MODE: u32 = 0o600;
 
 /// How many names are tried before giving up: another restore into the same folder may hold some.
 const ATTEMPTS_MAX: usize = 10_000;
@@ -72,40 +81,78 @@ pub(crate) fn remove(folder: impl AsFd, temporary: &[u8]) {
     let _ = unlinkat(folder, temporary, AtFlags::empty());
 }
 
-/// Removes what a killed restore left in a folder. Returns whether the folder is empty then.
-pub(crate) fn sweep(folder: impl AsFd) -> io::Result<bool> {
+/// What a killed restore left in a folder.
+pub(crate) struct Remains {
+    /// Nothing else lies in the folder.
+    pub(crate) is_empty: bool,
+    /// Large files, half written, that this restore may go on with.
+    pub(crate) has_large: bool,
+}
+
+/// Removes what a killed restore left in a folder, but for what may be gone on with.
+pub(crate) fn sweep(folder: impl AsFd) -> io::Result<Remains> {
     let (listing, outcome) = Listing::read(&folder);
     outcome?;
-    let mut is_empty = true;
+    let mut remains = Remains { is_empty: true, has_large: false };
     for name in listing.iter() {
         if is_temporary(name) && is_abandoned(&folder, name).unwrap_or(false) {
             remove(&folder, name);
+        } else if is_large(name) {
+            remains.has_large = true;
         } else {
-            is_empty = false;
+            remains.is_empty &= unfinished::is_mark(name);
         }
     }
-    Ok(is_empty)
+    Ok(remains)
 }
 
-/// Says in a top that was made for a restore that the restore is not complete. The mark only helps
-/// a later restore to set the top's own metadata, so failing to set it is no failure.
-pub(crate) fn mark_unfinished(top: impl AsFd) {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let _ = openat(top, UNFINISHED, flags, Mode::RUSR | Mode::WUSR);
+/// Removes large files, half written, that the restore which has just ended did not go on with.
+pub(crate) fn sweep_large(folder: impl AsFd) {
+    // Opened anew: what was read of a folder through a descriptor is not read through it again.
+    let Ok(again) = openat(&folder, ".", OPEN_FOLDER, Mode::empty()) else { return };
+    let (listing, _) = Listing::read(again);
+    for name in listing.iter().filter(|name| is_large(name)) {
+        if is_abandoned(&folder, name).unwrap_or(false) {
+            remove(&folder, name);
+        }
+    }
 }
 
-/// Removes the mark.
-pub(crate) fn mark_finished(top: impl AsFd) {
-    remove(top, UNFINISHED.as_bytes());
+/// The name under which a large file is written: the same for the same file, so that another
+/// restore finds what one that was interrupted left.
+pub(crate) fn large_name(entry: &Entry) -> Vec<u8> {
+    let mut hasher = DefaultHasher::new();
+    entry.name.as_bytes().hash(&mut hasher);
+    let Metadata { modified, identity, .. } = &entry.metadata;
+    (format!("{:?}", entry.kind), modified, identity).hash(&mut hasher);
+    format!("{LARGE}{:016x}{SUFFIX}", hasher.finish()).into_bytes()
 }
 
-/// Whether the top bears the mark.
-pub(crate) fn is_unfinished(top: impl AsFd) -> bool {
-    Status::of(top, UNFINISHED.as_bytes()).is_ok_and(|status| status.kind.is_file())
+/// Opens what an interrupted restore left under `name`, for this one alone. What somebody else can
+/// have written to, or still writes to, is not taken.
+pub(crate) fn adopt(folder: impl AsFd, name: &[u8]) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = openat(&folder, name, flags, Mode::empty())?;
+    flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+    let found = Status::of_open(&file)?;
+    let is_own = found.kind.is_file()
+        && found.mode == OWN_MODE
+        && found.uid == geteuid().as_raw()
+        && found.identity.links == 1
+        && Status::of(&folder, name)?.place() == found.place();
+    if is_own { Ok(file) } else { Err(Errno::STALE) }
 }
 
 fn is_temporary(name: &[u8]) -> bool {
-    name.strip_prefix(PREFIX.as_bytes())
+    is_numbered(name, PREFIX)
+}
+
+fn is_large(name: &[u8]) -> bool {
+    is_numbered(name, LARGE)
+}
+
+fn is_numbered(name: &[u8], prefix: &str) -> bool {
+    name.strip_prefix(prefix.as_bytes())
         .and_then(|rest| rest.strip_suffix(SUFFIX.as_bytes()))
         .is_some_and(|digits| digits.len() == DIGITS && digits.iter().all(u8::is_ascii_hexdigit))
 }
@@ -134,5 +181,6 @@ mod tests {
         check(b".custody-restore-00000000000000ff.part2", false);
         check(b"custody-restore-00000000000000ff.part", false);
         check(b".custody-restore-unfinished", false);
+        check(b".custody-restore-large-00000000000000ff.part", false);
     }
 }

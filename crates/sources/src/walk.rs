@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
-use custody_entries::{Entry, EntryKind, EntryName, Flow, Metadata, Sink, Warning, Xattr};
+use custody_entries::{
+    ChangedBlocks, Entry, EntryKind, EntryName, Flow, Metadata, Sink, Warning, Xattr,
+};
 use rustix::fd::OwnedFd;
 use rustix::fs::{FileType, Mode, openat, readlinkat};
 use rustix::io::{self, Errno};
 
 use crate::accounts::Accounts;
 use crate::content::FileContent;
+use crate::device::DeviceContent;
 use crate::error::{entry_warning, reason, source_code};
 use crate::folder::{Folder, OPEN_FOLDER};
 use crate::folder_source::{Rules, TopRefused};
@@ -32,6 +35,8 @@ pub(crate) struct Walk<'a> {
     /// The path below the top of what is being looked at.
     path: Vec<u8>,
     frames: Vec<Frame>,
+    /// What is known of the next file, if that is the one image that is walked.
+    hints: Option<ChangedBlocks>,
 }
 
 /// A folder whose entries are being told.
@@ -63,6 +68,7 @@ impl<'a> Walk<'a> {
             device: 0,
             path: Vec::new(),
             frames: Vec::new(),
+            hints: None,
         }
     }
 
@@ -88,7 +94,7 @@ impl<'a> Walk<'a> {
         let Verdict::Take(listing) = self.judge(&descriptor, listing) else {
             return Err(TopRefused::Own);
         };
-        let metadata = self.metadata(&descriptor, &status).map_err(TopRefused::System)?;
+        let metadata = self.metadata(&descriptor, b".", &status).map_err(TopRefused::System)?;
         let is_entry = name.is_some();
         let flow = match name {
             None => self.sink.root(metadata),
@@ -98,6 +104,46 @@ impl<'a> Walk<'a> {
         Ok(if flow == Flow::Continue { self.run() } else { Flow::Stop })
     }
 
+    /// What somebody knows of the one image that is walked.
+    pub(crate) fn changed(&self) -> Option<&ChangedBlocks> {
+        self.rules.options.changed.as_ref()
+    }
+
+    /// Tells of a block device that the operator named, as a file of its bytes.
+    pub(crate) fn device(
+        &mut self,
+        folder: &Arc<Folder>,
+        name: EntryName,
+        device: DeviceContent,
+        is_in_use: bool,
+    ) -> Flow {
+        self.path.clear();
+        self.path.extend_from_slice(name.as_bytes());
+        if is_in_use {
+            let message = "the device is mounted or in use, so what is read may mix states: back up a \
+                           snapshot of it";
+            self.warn(source_code::DEVICE_IN_USE, message.to_owned());
+        }
+        let metadata = folder.descriptor().and_then(|descriptor| {
+            let status = Status::of(&*descriptor, name.as_bytes())?;
+            self.metadata(&descriptor, name.as_bytes(), &status)
+        });
+        let size = device.size_bytes();
+        match metadata {
+            Ok(metadata) => {
+                self.summary.files += 1;
+                self.summary.bytes += size;
+                // What restores it as a file is not to make it executable, or a program.
+                let metadata = Metadata { mode: metadata.mode & 0o666, ..metadata };
+                self.sink.file(
+                    Entry { name, kind: EntryKind::File { size }, metadata },
+                    Box::new(device),
+                )
+            }
+            Err(errno) => self.warn_entry(errno),
+        }
+    }
+
     /// Tells of one entry that the operator named and that is no folder.
     pub(crate) fn single(&mut self, folder: &Arc<Folder>, name: &EntryName) -> Flow {
         match folder.descriptor() {
@@ -105,6 +151,7 @@ impl<'a> Walk<'a> {
             Err(errno) => return self.warn_entry(errno),
         }
         self.path.extend_from_slice(name.as_bytes());
+        self.hints = self.changed().cloned();
         self.visit(folder, name.clone())
     }
 
@@ -186,6 +233,7 @@ impl<'a> Walk<'a> {
             self.summary.files += 1;
             self.summary.bytes += status.size_bytes;
             let content = FileContent::new(folder, entry.name.clone(), status);
+            let content = content.with_changed(self.hints.take());
             return Ok(self.sink.file(entry, Box::new(content)));
         }
         entry.metadata.xattrs = self.xattrs(&descriptor, entry.name.as_bytes())?;
@@ -206,7 +254,7 @@ impl<'a> Walk<'a> {
             self.summary.leave_out(&self.path, LeftOutReason::Own);
             return Ok(Flow::Continue);
         }
-        let metadata = self.metadata(&descriptor, &status)?;
+        let metadata = self.metadata(&descriptor, b".", &status)?;
         let entry = Entry { name: name.clone(), kind: EntryKind::Folder, metadata };
         if is_elsewhere(self.rules.options.one_file_system, self.device, &status) {
             self.summary.leave_out(&self.path, LeftOutReason::OtherFileSystem);
@@ -252,9 +300,9 @@ impl<'a> Walk<'a> {
         self.sink.folder(entry)
     }
 
-    /// The metadata of an open folder.
-    fn metadata(&mut self, folder: &OwnedFd, status: &Status) -> io::Result<Metadata> {
-        let xattrs = self.xattrs(folder, b".")?;
+    /// The metadata of `name` in a folder, of the folder itself if it is `.`.
+    fn metadata(&mut self, at: &OwnedFd, name: &[u8], status: &Status) -> io::Result<Metadata> {
+        let xattrs = self.xattrs(at, name)?;
         Ok(Metadata { xattrs, ..self.plain_metadata(status) })
     }
 

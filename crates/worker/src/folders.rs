@@ -1,22 +1,26 @@
 //! From an item's settings to a source, and from a restore's to a target.
 
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use custody_entries::SourceError;
+use custody_entries::{ChangedBlocks, SourceError, display_path};
 use custody_protection::{self as protection, RestoreRequest, SourcePath};
 use custody_resources::Refusal;
 use custody_sources::{
-    FolderOptions, FolderSource, FolderTarget, Marker, Overwrite, OwnerPolicy, TargetOptions,
+    DeviceTarget, FolderOptions, FolderSource, FolderTarget, Marker, Overwrite, OwnerPolicy,
+    TargetOptions, source_code,
 };
 
 use crate::{Platform, streams};
 
 /// What every repository begins with (docs/formats/repository.md, "Marker").
 const REPOSITORY_MARKER: (&str, &[u8]) = ("custody-repository", b"custody repository\n");
+/// Longest list of changed blocks, in bytes.
+const CHANGED_BYTES_MAX: u64 = 128 << 20;
 /// What marks a data folder.
 const DATA_FOLDER_MARKER: &str = "installation.json";
 
@@ -24,6 +28,7 @@ const DATA_FOLDER_MARKER: &str = "installation.json";
 pub(crate) fn source(
     platform: &Platform,
     folder: &protection::FolderSource,
+    changed: Option<ChangedBlocks>,
 ) -> Result<FolderSource, Refusal> {
     if let Some(name) = &folder.stream {
         return Err(streams::missing(name));
@@ -34,6 +39,7 @@ pub(crate) fn source(
         include: folder.include.clone(),
         one_file_system: folder.one_file_system,
         exclude_caches: folder.exclude_caches,
+        changed,
         always_excluded: own_places(platform),
         own_markers: vec![
             Marker {
@@ -49,6 +55,29 @@ pub(crate) fn source(
     FolderSource::new(&paths?, options).map_err(|error| source_fault(&error))
 }
 
+/// Reads a list of changed blocks.
+pub(crate) fn changed_blocks(path: &SourcePath) -> Result<ChangedBlocks, Refusal> {
+    let invalid = |why: String| {
+        let shown = display_path(&path.bytes().unwrap_or_default());
+        Refusal::new(400, source_code::HINTS_INVALID, format!("{shown}: {why}"))
+            .with_fix("leave the list out: all of the image is read then")
+    };
+    let read = || -> io::Result<String> {
+        let mut text = String::new();
+        let place = to_path(path).map_err(|_| io::ErrorKind::InvalidInput)?;
+        File::open(place)?.take(CHANGED_BYTES_MAX).read_to_string(&mut text)?;
+        Ok(text)
+    };
+    let text = read().map_err(|error| invalid(error.to_string()))?;
+    ChangedBlocks::parse(&text).map_err(invalid)
+}
+
+/// The block device that a restore goes to.
+pub(crate) fn device(request: &RestoreRequest) -> Result<DeviceTarget, Refusal> {
+    let opened = DeviceTarget::open(&to_path(&request.target)?);
+    opened.map_err(|error| Refusal::new(409, error.code, error.message))
+}
+
 /// The folder that a restore goes to.
 pub(crate) fn target(request: &RestoreRequest) -> Result<FolderTarget, Refusal> {
     let options = TargetOptions {
@@ -62,6 +91,7 @@ pub(crate) fn target(request: &RestoreRequest) -> Result<FolderTarget, Refusal> 
             protection::OwnerPolicy::Name => OwnerPolicy::Name,
             protection::OwnerPolicy::None => OwnerPolicy::None,
         },
+        compare: request.verify_existing,
     };
     let path = to_path(&request.target)?;
     FolderTarget::open(&path, options).map_err(|error| {

@@ -67,13 +67,13 @@ pub fn validate_backup(platform: &Platform, request: &Request<'_>) -> Result<Val
     let folder = request.body.pointer("/backupInstance/folder").unwrap_or(&Value::Null);
     let folder = FolderSource::deserialize(folder)
         .map_err(|error| Refusal::bad_request(format!("backupInstance.folder: {error}")))?;
-    folders::source(platform, &folder)?;
+    folders::source(platform, &folder, None)?;
     Ok(json!({ "objectType": "OperationJobExtendedInfo" }))
 }
 
 /// What a backup of these folders would take; nothing need be registered for that.
 pub fn scan_folder(platform: &Platform, folder: &FolderSource) -> Result<Value, Refusal> {
-    let mut source = folders::source(platform, folder)?;
+    let mut source = folders::source(platform, folder, None)?;
     let mut listing = Listing::default();
     source.walk(&mut listing).map_err(|error| folders::source_fault(&error))?;
     Ok(listing.render(source.summary()))

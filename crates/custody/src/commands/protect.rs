@@ -34,7 +34,11 @@ use stream::{Feed, Producer};
     --item machine --exclude '*.tmp' --one-file-system\n  custody protect /srv --store \
     /mnt/backup/srv --vault srv\n  custody protect ~/documents --dry-run\n  \
     pg_dump shop | custody protect --stdin shop.sql\n  custody protect --stdin shop.sql \
-    --stdin-command pg_dump shop\n\nA stream becomes an item with one file. Nobody learns whether the \
+    --stdin-command pg_dump shop\n  custody protect /dev/vg/snapshot --item disk\n  \
+    custody protect /dev/vg/snapshot --item disk --changed-blocks changed.txt\n\n\
+    A block device is read as one file, zeros as holes: give a snapshot, for a device that is in use \
+    may mix states. A list of changed blocks is believed, but for every 32nd block, which is read \
+    all the same.\n\nA stream becomes an item with one file. Nobody learns whether the \
     command before a pipe failed, so that an empty one is refused; with --stdin-command, which \
     takes the rest of the line, no point is made if the command fails.\n\nThe first run makes what \
     is missing (key vault, key, grants, Backup vault) and says so. The same paths again are the \
@@ -43,7 +47,7 @@ use stream::{Feed, Producer};
     has other paths, 7 the key may not be used, 8 key vault or store unreachable, 14 disk full, 130 \
     interrupted; the others are in docs/exit-codes.md.")]
 pub(crate) struct Options {
-    /// Folders or files
+    /// Folders, files or block devices
     #[arg(required_unless_present = "stdin", value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// Take the standard input, as a file of this name
@@ -92,6 +96,10 @@ pub(crate) struct Options {
     /// Forget the patterns and options kept with the item first
     #[arg(long)]
     reset_patterns: bool,
+    /// Read of an image or block device only what this list says has changed since the newest point
+    /// (docs/formats/changed-blocks.md)
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["stdin", "dry_run"])]
+    changed_blocks: Option<PathBuf>,
     /// Show what would be taken, and take nothing
     #[arg(long)]
     dry_run: bool,
@@ -137,7 +145,7 @@ pub(crate) fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, C
     let item = Registration { options, paths: &paths }.ensure(context, &vault)?;
     let action = format!("{}/backup", item.id);
     let done = match producer {
-        None => jobs::run(context, &vault, &action, &json!({}))?,
+        None => jobs::run(context, &vault, &action, &options.body(context))?,
         Some(producer) => {
             let feed = Feed::begin(context, producer)?;
             feed.explain(jobs::run(context, &vault, &action, &json!({ "stream": feed.id() })))?
@@ -167,6 +175,17 @@ impl Options {
             (None, _) => Ok(None),
             (Some(_), []) => Producer::stdin(context).map(Some),
             (Some(_), command) => Ok(Some(Producer::Command(command.to_vec()))),
+        }
+    }
+
+    /// What a backup of paths is told.
+    fn body(&self, context: &Context<'_>) -> Value {
+        match &self.changed_blocks {
+            None => json!({}),
+            Some(list) => {
+                let list = context.absolute(list);
+                json!({ "changedBlocks": SourcePath::from(list.as_path()).to_json() })
+            }
         }
     }
 

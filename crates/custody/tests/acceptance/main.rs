@@ -5,11 +5,14 @@
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::disallowed_methods,
+    clippy::print_stdout,
     reason = "a test fails by panicking, and this one is outside the process it measures"
 )]
 
 mod bad_input;
+mod devices;
 mod drills;
+mod hard_trees;
 mod keys;
 mod processes;
 mod release;

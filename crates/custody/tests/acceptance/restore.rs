@@ -157,3 +157,50 @@ fn patterns_leave_out_and_a_dry_run_shows_it() {
     assert!(names.iter().any(|path| path.ends_with("keep.txt")));
     assert!(!names.iter().any(|path| path.ends_with("drop.tmp") || path.ends_with("blob")));
 }
+
+/// The same command again writes what differs, and says what it found.
+#[test]
+fn only_what_differs_is_written() {
+    let site = Site::protected();
+    site.write("large", &vec![5; 20_000_000]);
+    site.ok(&["protect", site.text(&site.source()), "--item", "docs"]);
+    let target = site.path("back");
+    let to = site.text(&target).to_owned();
+    let restore = |options: &[&str]| {
+        let mut line = vec!["restore", "docs", "--to", to.as_str()];
+        line.extend(options);
+        let told = site.json(&line);
+        let result = told["result"].clone();
+        ["files", "replacedFiles", "takenOverFiles", "comparedFiles", "keptFiles"]
+            .map(|name| result[name].as_u64().unwrap())
+    };
+    let all = u64::try_from(files(&site.source()).len()).unwrap();
+    assert_eq!(restore(&[]), [all, 0, 0, 0, 0]);
+    assert_eq!(restore(&[]), [0, 0, all, 0, 0]);
+    assert_eq!(restore(&["--verify-existing"]), [0, 0, all, all, 0]);
+    // A byte that neither size nor time tells of.
+    let large = target.join("large");
+    let time = large.metadata().unwrap().modified().unwrap();
+    let file = fs::File::options().write(true).open(&large).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, b"!", 19_999_999).unwrap();
+    file.set_modified(time).unwrap();
+    fs::write(target.join("letter.txt"), "somebody else's").unwrap();
+    fs::remove_file(target.join("sub/notes.txt")).unwrap();
+    let kept = site.run(&["restore", "docs", "--to", &to]);
+    assert_eq!(kept.code, 3, "{}", kept.stderr);
+    assert!(kept.stderr.contains("TargetExists"), "{}", kept.stderr);
+    assert_eq!(fs::read(target.join("letter.txt")).unwrap(), b"somebody else's");
+    fs::remove_file(target.join("sub/notes.txt")).unwrap();
+    let line = ["restore", "docs", "--to", &to, "--overwrite", "always", "--verify-existing"];
+    let told = String::from_utf8(site.ok(&line)).unwrap();
+    assert!(told.contains("2 of them replaced"), "{told}");
+    assert!(told.contains("it stood there already, and right"), "{told}");
+    crate::tree::assert_equal(&site.source().join("sub"), &target.join("sub"));
+    for file in ["large", "letter.txt"] {
+        let [wanted, found] =
+            [site.source(), target.clone()].map(|top| fs::read(top.join(file)).unwrap());
+        assert!(wanted == found, "{file}");
+    }
+    // What stood there before keeps its own: the mark that was set meanwhile shows nowhere.
+    assert_eq!(fs::read_dir(&target).unwrap().count(), 3);
+}

@@ -13,7 +13,7 @@ use crate::content::Content;
 use crate::index::ChunkIndex;
 use crate::log::ObjectId;
 use crate::pack::{self, PackDraft, PackedGroup};
-use crate::point::{Counts, PointWarning, WARNINGS_MAX};
+use crate::point::{Counts, PointId, PointWarning, WARNINGS_MAX};
 use crate::progress::{Phase, Progress, Status};
 use crate::read::{ChunkReader, locked};
 use crate::sealed::Keys;
@@ -27,6 +27,8 @@ pub(super) struct Shared<'r> {
     pub(super) reader: ChunkReader<'r>,
     pub(super) progress: &'r dyn Progress,
     pub(super) tally: Tally,
+    /// The point that unchanged files are taken over from.
+    pub(super) parent: Option<PointId>,
     pub(super) root: Mutex<Option<Content>>,
     pub(super) top: Mutex<Option<Metadata>>,
     /// Chunks first met in this session; all are in its packs before it commits.
@@ -70,6 +72,7 @@ impl<'r> Shared<'r> {
             reader: ChunkReader::new(store, keys, knife, index),
             progress,
             tally: Tally::default(),
+            parent: None,
             root: Mutex::default(),
             top: Mutex::default(),
             fresh,

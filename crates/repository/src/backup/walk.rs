@@ -159,7 +159,12 @@ impl Sink for Walk<'_, '_> {
             self.shared.fail(RepositoryError::Bug("a source called something else a file"));
             return Flow::Stop;
         };
-        let unchanged = self.unchanged(&file);
+        // Nothing but its bytes tells whether a device has changed.
+        let unchanged = if content.is_device() { None } else { self.unchanged(&file) };
+        let earlier = content.changed().and_then(|_| match &self.earlier(&file.name)?.body {
+            Body::File { content, changed: false } => Some(content.clone()),
+            _ => None,
+        });
         let Some(level) = self.stack.last() else { return Flow::Stop };
         if let Some(content) = unchanged {
             level.folder.add(Node { entry: file, body: Body::File { content, changed: false } });
@@ -175,7 +180,7 @@ impl Sink for Walk<'_, '_> {
         }
         let folder = Arc::clone(&level.folder);
         let place = folder.reserve();
-        self.batch.push(FileJob { folder, place, entry: file, source: content });
+        self.batch.push(FileJob { folder, place, entry: file, source: content, earlier });
         self.batch_bytes = self.batch_bytes.saturating_add(size);
         if self.batch_bytes >= BATCH_BYTES || self.batch.len() >= BATCH_FILES {
             self.hand_on_batch();

@@ -1,5 +1,7 @@
 //! One of the threads that read files, cut them, and compress what is new.
 
+mod changed;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -32,6 +34,8 @@ pub(super) struct FileJob {
     pub(super) place: usize,
     pub(super) entry: Entry,
     pub(super) source: Box<dyn Source>,
+    /// What the parent point holds of an image, if somebody knows what has changed since.
+    pub(super) earlier: Option<Content>,
 }
 
 /// What a worker is asked to do.
@@ -144,13 +148,16 @@ impl<'s, 'r> Worker<'s, 'r> {
 
     /// Reads a file, twice if it changed meanwhile, and fills in its place.
     fn file(&mut self, job: FileJob) -> Result<(), RepositoryError> {
-        let FileJob { folder, place, entry, source } = job;
+        let FileJob { folder, place, entry, source, earlier } = job;
         let size_before = entry.kind.clone();
         let is_torn = |content: &Content, settled: Settlement| {
             let is_of_size = size_before == EntryKind::File { size: content.size };
             settled == Settlement::Changed || !(is_of_size || source.is_stream())
         };
-        let mut outcome = self.read(&entry, source.as_ref())?;
+        let mut outcome = match self.read_changed(&entry, source.as_ref(), earlier.as_ref())? {
+            Some(outcome) => outcome,
+            None => self.read(&entry, source.as_ref())?,
+        };
         if matches!(&outcome, Outcome::Read { content, settled } if is_torn(content, *settled)) {
             outcome = self.read(&entry, source.as_ref())?;
         }
@@ -186,7 +193,7 @@ impl<'s, 'r> Worker<'s, 'r> {
         };
         // Taken out so that chunks in it can be stored while it is borrowed.
         let mut buffer = std::mem::take(&mut self.buffer);
-        let cut = self.cut(entry, reader.as_mut(), &mut buffer);
+        let cut = self.cut(entry, source.is_device(), reader.as_mut(), &mut buffer);
         self.buffer = buffer;
         let (chunker, extents) = match cut? {
             Ok(cut) => cut,
@@ -205,13 +212,15 @@ impl<'s, 'r> Worker<'s, 'r> {
     fn cut(
         &mut self,
         entry: &Entry,
+        is_device: bool,
         reader: &mut dyn ContentReader,
         buffer: &mut [u8],
     ) -> Result<Result<(Chunker, Vec<Extent>), SourceError>, RepositoryError> {
         let EntryKind::File { size } = entry.kind else {
             return Err(RepositoryError::Bug("a file that is none"));
         };
-        let mut run = Run { extents: Vec::new(), chunker: None, offset: 0, filled: 0 };
+        let chunker = is_device.then_some(Chunker::Fixed);
+        let mut run = Run { extents: Vec::new(), chunker, offset: 0, filled: 0 };
         loop {
             let segment = match reader.next(buffer.get_mut(run.filled..).unwrap_or_default()) {
                 Ok(segment) => segment,

@@ -9,6 +9,7 @@
 )]
 
 mod bad_sectors;
+mod changed_blocks;
 mod check;
 mod damage;
 mod diff;
@@ -20,6 +21,8 @@ mod pauses;
 mod prune;
 mod prune_plan;
 mod repair;
+mod restless;
+mod resume;
 mod retention;
 mod round_trip;
 mod tree;

@@ -1,13 +1,13 @@
 //! A tree of files in memory, as a source and as a target.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use custody_entries::{
-    Content, ContentReader, Entry, EntryKind, EntryName, FileIdentity, FileWriter, Flow, Landing,
-    Metadata, Segment, Settlement, Sink, Source, SourceError, Target, TargetError, TimeSpec,
-    Warning, Xattr,
+    ChangedBlocks, Content, ContentReader, Entry, EntryKind, EntryName, FileIdentity, FilePlace,
+    FileWriter, Flow, Landing, Metadata, Segment, Settlement, Sink, Source, SourceError, Target,
+    TargetError, TimeSpec, Warning, Xattr,
 };
 
 /// A file's bytes: runs of data and holes.
@@ -26,6 +26,9 @@ pub(crate) struct Item {
     /// How many readings see the file change.
     pub(crate) restless: Arc<AtomicU32>,
     pub(crate) unreadable: bool,
+    /// A list of what has changed.
+    pub(crate) changed: Option<ChangedBlocks>,
+    pub(crate) is_device: bool,
 }
 
 /// Paths without leading slash; folders need not be named.
@@ -34,6 +37,8 @@ pub(crate) struct Tree {
     pub(crate) items: BTreeMap<String, Item>,
     /// Paths whose content was opened.
     pub(crate) opened: Arc<Mutex<BTreeSet<String>>>,
+    /// Bytes of data that were read.
+    pub(crate) read: Arc<AtomicU64>,
     clock: i64,
 }
 
@@ -65,8 +70,15 @@ impl Tree {
             identity: FileIdentity { device: 1, inode, links: 1, changed: time },
             ..Metadata::default()
         };
-        let item =
-            Item { kind, metadata, runs: Vec::new(), restless: Arc::default(), unreadable: false };
+        let item = Item {
+            kind,
+            metadata,
+            runs: Vec::new(),
+            restless: Arc::default(),
+            unreadable: false,
+            changed: None,
+            is_device: false,
+        };
         self.items.insert(path.to_owned(), item);
         self.items.get_mut(path).unwrap()
     }
@@ -144,8 +156,8 @@ fn walk(tree: &Tree, top: &str, sink: &mut dyn Sink) -> Flow {
             Some(item) if item.is_file() => {
                 let entry =
                     Entry { name: named, kind: item.kind.clone(), metadata: item.metadata.clone() };
-                let content =
-                    MemoryContent { path, item: item.clone(), opened: Arc::clone(&tree.opened) };
+                let (opened, read) = (Arc::clone(&tree.opened), Arc::clone(&tree.read));
+                let content = MemoryContent { read, path, item: item.clone(), opened };
                 sink.file(entry, Box::new(content))
             }
             Some(item) if item.kind != EntryKind::Folder => sink.other(Entry {
@@ -172,6 +184,7 @@ fn walk(tree: &Tree, top: &str, sink: &mut dyn Sink) -> Flow {
 }
 
 struct MemoryContent {
+    read: Arc<AtomicU64>,
     path: String,
     item: Item,
     opened: Arc<Mutex<BTreeSet<String>>>,
@@ -188,15 +201,26 @@ impl Content for MemoryContent {
         let restless = &self.item.restless;
         let changes =
             restless.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
-        Ok(Box::new(MemoryReader { runs, changed: changes.is_ok() }))
+        let (item, read) = (self.item.clone(), Arc::clone(&self.read));
+        Ok(Box::new(MemoryReader { item, read, runs, changed: changes.is_ok() }))
     }
 
     fn path(&self) -> &[u8] {
         self.path.as_bytes()
     }
+
+    fn is_device(&self) -> bool {
+        self.item.is_device
+    }
+
+    fn changed(&self) -> Option<&ChangedBlocks> {
+        self.item.changed.as_ref()
+    }
 }
 
 struct MemoryReader {
+    item: Item,
+    read: Arc<AtomicU64>,
     /// What is left, the next run last.
     runs: Vec<Run>,
     changed: bool,
@@ -215,9 +239,28 @@ impl ContentReader for MemoryReader {
                 if !bytes.is_empty() {
                     self.runs.push(Run::Data(bytes));
                 }
+                self.read.fetch_add(length as u64, Ordering::Relaxed);
                 Segment::Data(length)
             }
         })
+    }
+
+    fn seek(&mut self, offset: u64) -> bool {
+        self.runs.clear();
+        let mut left = offset;
+        for run in &self.item.runs {
+            let skipped = left.min(run.length());
+            left -= skipped;
+            let rest = match run {
+                Run::Hole(length) => Run::Hole(length - skipped),
+                Run::Data(bytes) => Run::Data(bytes[usize::try_from(skipped).unwrap()..].to_vec()),
+            };
+            if rest.length() > 0 {
+                self.runs.push(rest);
+            }
+        }
+        self.runs.reverse();
+        true
     }
 
     fn settle(&mut self) -> Result<Settlement, SourceError> {
@@ -271,7 +314,7 @@ impl Target for TreeTarget {
         Ok(())
     }
 
-    fn file(&mut self, file: &Entry) -> Result<Option<Box<dyn FileWriter>>, TargetError> {
+    fn file(&mut self, file: &Entry) -> Result<FilePlace, TargetError> {
         let EntryKind::File { size } = file.kind else { panic!("no file") };
         let path = self.path(file);
         let bytes = vec![0; usize::try_from(size).unwrap()];
@@ -282,7 +325,7 @@ impl Target for TreeTarget {
             bytes,
             written: 0,
         };
-        Ok(Some(Box::new(writer)))
+        Ok(FilePlace::Free(Box::new(writer)))
     }
 
     fn hard_link(&mut self, entry: &Entry, earlier: &[u8]) -> Result<Landing, TargetError> {

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use custody_entries::{
-    Content, Entry, EntryKind, Flow, Landing, Metadata, Segment, Settlement, Sink, Source, Target,
-    Warning,
+    Content, Entry, EntryKind, FilePlace, FileWriter, Flow, Landing, Metadata, Segment, Settlement,
+    Sink, Source, Target, Warning,
 };
 use custody_sources::{FolderOptions, FolderSource, FolderTarget, TargetOptions};
 
@@ -198,7 +198,9 @@ impl Sink for Bridge<'_> {
         if self.skipped > 0 || self.linked(&file) {
             return Flow::Continue;
         }
-        let Some(mut writer) = self.target.file(&file).unwrap() else {
+        let (FilePlace::Free(mut writer) | FilePlace::Replaced(mut writer)) =
+            self.target.file(&file).unwrap()
+        else {
             self.landings.push(Landing::Kept);
             return Flow::Continue;
         };
@@ -232,6 +234,14 @@ impl Sink for Bridge<'_> {
 
     fn warn(&mut self, warning: Warning) {
         self.warnings.push(warning);
+    }
+}
+
+/// What writes a file that nothing stands in the way of.
+pub(crate) fn writer(place: FilePlace) -> Box<dyn FileWriter> {
+    match place {
+        FilePlace::Free(writer) | FilePlace::Replaced(writer) => writer,
+        _ => panic!("the file is not written"),
     }
 }
 

@@ -20,5 +20,6 @@ mod hostile_source;
 mod hostile_target;
 mod options;
 mod policies;
+mod resuming;
 mod round_trip;
 mod tree;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use custody_entries::{Entry, EntryKind, EntryName, Metadata, Target, TimeSpec};
 use custody_sources::{FolderTarget, Overwrite, OwnerPolicy, TargetOptions};
 
-use crate::bridge::{is_root, restore};
+use crate::bridge::{is_root, restore, writer};
 use crate::tree::assert_same;
 
 fn world() -> (tempfile::TempDir, PathBuf, PathBuf) {
@@ -73,7 +73,7 @@ fn a_restore_that_was_killed_is_resumed_and_leaves_nothing_behind() {
     let mut folder = file("folder", 0);
     folder.kind = EntryKind::Folder;
     killed.folder(&folder).unwrap();
-    let mut writer = killed.file(&file("file", 14)).unwrap().unwrap();
+    let mut writer = writer(killed.file(&file("file", 14)).unwrap());
     writer.write_at(0, b"from").unwrap();
     let part = fs::read_dir(target.join("folder")).unwrap().next().unwrap().unwrap().path();
     // A kill runs no destructor: put back what dropping takes away.
@@ -90,7 +90,7 @@ fn a_restore_that_was_killed_is_resumed_and_leaves_nothing_behind() {
 fn the_temporary_file_of_a_living_restore_is_left_alone() {
     let (_temporary, source, target) = world();
     let mut living = FolderTarget::open(&target, TargetOptions::default()).unwrap();
-    let mut writer = living.file(&file("third", 5)).unwrap().unwrap();
+    let mut writer = writer(living.file(&file("third", 5)).unwrap());
     writer.write_at(0, b"alive").unwrap();
     assert_eq!(restore(&source, &target, TargetOptions::default()), []);
     writer.finish().unwrap();
@@ -111,7 +111,7 @@ fn a_folder_gets_its_time_when_its_last_file_is_finished() {
     folder.metadata.mode = 0o500;
     folder.metadata.modified = TimeSpec { seconds: 5, nanoseconds: 7 };
     restored.folder(&folder).unwrap();
-    let mut writer = restored.file(&file("late", 4)).unwrap().unwrap();
+    let mut writer = writer(restored.file(&file("late", 4)).unwrap());
     restored.leave().unwrap();
     let finisher = std::thread::spawn(move || {
         writer.write_at(0, b"late").unwrap();
@@ -154,7 +154,7 @@ fn a_target_that_is_no_folder_or_cannot_be_written_to_is_refused() {
 fn a_write_that_the_file_system_refuses_ends_the_restore_and_leaves_nothing() {
     let (_temporary, _, target) = world();
     let mut restored = FolderTarget::open(&target, TargetOptions::default()).unwrap();
-    let mut writer = restored.file(&file("big", u64::MAX / 2)).unwrap().unwrap();
+    let mut writer = writer(restored.file(&file("big", u64::MAX / 2)).unwrap());
     let error = writer.write_at(u64::MAX / 2 - 1, b"x").unwrap_err();
     assert_eq!(error.code, "TargetFailed");
     drop(writer);
@@ -174,7 +174,7 @@ fn owners_follow_the_policy_and_setuid_follows_the_owner() {
         program.metadata.mode = 0o4755;
         program.metadata.uid = 4_321;
         program.metadata.user = name.map(|name| name.as_bytes().to_vec());
-        let warnings = restored.file(&program).unwrap().unwrap().finish().unwrap();
+        let warnings = writer(restored.file(&program).unwrap()).finish().unwrap();
         let status = fs::metadata(target.join("program")).unwrap();
         assert_eq!((status.uid(), status.mode() & 0o7777), expected);
         assert_eq!(warnings.is_empty(), expected.1 & 0o4000 != 0);
@@ -194,7 +194,7 @@ fn what_an_unprivileged_user_cannot_set_is_warned_about() {
     let mut restored = FolderTarget::open(&target, TargetOptions::default()).unwrap();
     let mut program = file("program", 0);
     program.metadata.mode = 0o4755;
-    let warnings = restored.file(&program).unwrap().unwrap().finish().unwrap();
+    let warnings = writer(restored.file(&program).unwrap()).finish().unwrap();
     let codes: Vec<_> = warnings.iter().map(|warning| warning.code).collect();
     assert_eq!(codes, ["TargetOwnerNotSet", "TargetModeNotSet"]);
     assert_eq!(fs::metadata(target.join("program")).unwrap().mode() & 0o7777, 0o755);

@@ -33,7 +33,8 @@ pub(super) fn run(job: &Job<'_>) -> Result<Outcome, TaskError> {
         let stream = (name.as_str(), input.stream.as_deref());
         (streams::backup(job, &repository, stream, &options)?, WalkSummary::default())
     } else {
-        let mut source = folders::source(job.platform, &item.folder)?;
+        let changed = input.changed_blocks.as_ref().map(folders::changed_blocks).transpose()?;
+        let mut source = folders::source(job.platform, &item.folder, changed)?;
         (repository.backup(&mut source, &options, job)?, source.summary().clone())
     };
     for warning in &committed.warnings {

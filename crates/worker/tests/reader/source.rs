@@ -37,12 +37,12 @@ pub(crate) fn fill(folder: &Path, large: usize) {
         let small = format!("small file {number}, ").repeat(usize::from(number) * 7);
         write(&inner.join(format!("{number}.txt")), small.as_bytes());
     }
-    note(&folder.join("text"), b"\x00kept\xff");
+    set_note(&folder.join("text"), b"\x00kept\xff");
     set_mode(&folder.join("text"), 0o2751);
     set_mode(&inner.join("0.txt"), 0o400);
     set_mode(&folder.join("empty folder"), 0o1777);
     image(&folder.join("disk.img"), large.min(70_000));
-    note(&folder.join("disk.img"), b"never changed");
+    set_note(&folder.join("disk.img"), b"never changed");
     let times =
         FileTimes::new().set_modified(SystemTime::UNIX_EPOCH - Duration::from_millis(1_500));
     File::options().write(true).open(folder.join("linked")).unwrap().set_times(times).unwrap();
@@ -59,7 +59,7 @@ fn image(path: &Path, run: usize) {
 }
 
 /// Sets an extended attribute.
-fn note(path: &Path, value: &[u8]) {
+fn set_note(path: &Path, value: &[u8]) {
     setxattr(path, "user.note", value, XattrFlags::empty()).unwrap();
 }
 
@@ -74,7 +74,7 @@ pub(crate) fn edit(folder: &Path, generation: u64) {
     let moved = folder.join(format!("moved {generation}"));
     fs::rename(inner.join(format!("{}.txt", generation + 30)), moved).unwrap();
     // Nothing but its attribute changes.
-    note(&folder.join("text"), format!("generation {generation}").as_bytes());
+    set_note(&folder.join("text"), format!("generation {generation}").as_bytes());
     write(&folder.join(format!("added {generation}")), &noise(200 + generation, 18_000));
 }
 

@@ -1,6 +1,6 @@
 //! A target that keeps nothing: what is restored into it was read, opened and checked.
 
-use custody_entries::{Entry, FileWriter, Landing, Target, TargetError, Warning};
+use custody_entries::{Entry, FilePlace, FileWriter, Landing, Target, TargetError, Warning};
 
 /// Takes everything and keeps nothing.
 pub(super) struct Discard;
@@ -14,8 +14,8 @@ impl Target for Discard {
         Ok(())
     }
 
-    fn file(&mut self, _file: &Entry) -> Result<Option<Box<dyn FileWriter>>, TargetError> {
-        Ok(Some(Box::new(Self)))
+    fn file(&mut self, _file: &Entry) -> Result<FilePlace, TargetError> {
+        Ok(FilePlace::Free(Box::new(Self)))
     }
 
     fn hard_link(&mut self, _entry: &Entry, _earlier: &[u8]) -> Result<Landing, TargetError> {

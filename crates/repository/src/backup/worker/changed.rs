@@ -1,0 +1,264 @@
+//! Images of which somebody lists what has changed since the parent point
+//! (docs/formats/changed-blocks.md): the rest is taken over, and a part of it read all the same.
+
+use std::ops::Range;
+use std::sync::atomic::Ordering::Relaxed;
+
+use custody_ambient::random_array;
+use custody_entries::{
+    ChangedBlocks, Content as Source, ContentReader, Entry, EntryKind, Segment, Warning,
+};
+
+use super::{Outcome, Run, Worker};
+use crate::RepositoryError;
+use crate::chunk::{BLOCK_BYTES, Chunker, Continuation};
+use crate::content::{Content, Extent};
+
+/// Of so many blocks that are said to be unchanged one is read.
+const SAMPLED_ONE_IN: u64 = 32;
+
+/// How reading by a list went wrong, so that everything is read.
+enum Fault {
+    /// A block that it does not name has changed.
+    Wrong,
+    /// The image cannot be read by it.
+    Source(Outcome),
+    Engine(RepositoryError),
+}
+
+impl From<RepositoryError> for Fault {
+    fn from(error: RepositoryError) -> Self {
+        Self::Engine(error)
+    }
+}
+
+impl Worker<'_, '_> {
+    /// Reads what has changed of an image and takes over the rest of what the parent point has. None
+    /// if all of it is to be read: nobody lists anything, or what is listed cannot be used.
+    pub(super) fn read_changed(
+        &mut self,
+        entry: &Entry,
+        source: &dyn Source,
+        earlier: Option<&Content>,
+    ) -> Result<Option<Outcome>, RepositoryError> {
+        let Some(changed) = source.changed() else { return Ok(None) };
+        let warn = |worker: &Self, code, message: &str| {
+            let path = source.path().to_vec();
+            worker.shared.warn(Warning { code, path, message: message.to_owned() });
+        };
+        let extents = match self.usable(changed, entry, earlier) {
+            Ok(extents) => extents,
+            Err(why) => {
+                let message = format!("the list of changed blocks was not used: {why}");
+                warn(self, "SourceHintsUnused", &message);
+                return Ok(None);
+            }
+        };
+        let mut reader = match source.open() {
+            Ok(reader) => reader,
+            Err(error) => return Ok(Some(Outcome::Unreadable(error))),
+        };
+        // Taken out so that chunks in it can be stored while it is borrowed.
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let cut = self.cut_changed(changed, extents, reader.as_mut(), &mut buffer);
+        self.buffer = buffer;
+        match cut {
+            Ok(extents) => {
+                let settled = match reader.settle() {
+                    Ok(settled) => settled,
+                    Err(error) => return Ok(Some(Outcome::Unreadable(error))),
+                };
+                let size = extents.iter().map(|extent| extent.length).sum();
+                let content = self.describe(Chunker::Fixed, size, extents)?;
+                Ok(Some(Outcome::Read { content, settled }))
+            }
+            Err(Fault::Wrong) => {
+                let message = "a block that the list of changed blocks does not name has changed; \
+                               all of it was read";
+                warn(self, "SourceHintsWrong", message);
+                Ok(None)
+            }
+            Err(Fault::Source(outcome)) => Ok(Some(outcome)),
+            Err(Fault::Engine(error)) => Err(error),
+        }
+    }
+
+    /// What the parent point has of the image, or why the list cannot be used with it.
+    fn usable(
+        &self,
+        changed: &ChangedBlocks,
+        entry: &Entry,
+        earlier: Option<&Content>,
+    ) -> Result<Vec<Extent>, &'static str> {
+        let parent = self.shared.parent.ok_or("there is no earlier recovery point")?;
+        if parent.to_string() != changed.since() {
+            return Err("it starts from another recovery point than the newest");
+        }
+        let earlier = earlier.ok_or("that recovery point does not hold it whole")?;
+        if earlier.chunker != Chunker::Fixed {
+            return Err("that recovery point does not hold it in blocks");
+        }
+        if (EntryKind::File { size: earlier.size }) != entry.kind || earlier.size != changed.size()
+        {
+            return Err("it had another size then");
+        }
+        let extents = self.shared.reader.extents(earlier);
+        extents.map_err(|_| "what that recovery point holds of it cannot be read")
+    }
+
+    /// Goes through the extents of the parent point; what is listed, and what is not reliably stored,
+    /// is read.
+    fn cut_changed(
+        &mut self,
+        changed: &ChangedBlocks,
+        earlier: Vec<Extent>,
+        reader: &mut dyn ContentReader,
+        buffer: &mut [u8],
+    ) -> Result<Vec<Extent>, Fault> {
+        let seed = self.random_below(SAMPLED_ONE_IN)?;
+        let mut run =
+            Run { extents: Vec::new(), chunker: Some(Chunker::Fixed), offset: 0, filled: 0 };
+        // From here to where the walk is, everything is to be read in one go.
+        let mut unread: Option<u64> = None;
+        let mut at = 0_u64;
+        for (number, extent) in pieces(changed, earlier).enumerate() {
+            let range = at..at.saturating_add(extent.length);
+            at = range.end;
+            let is_kept = !changed.touches(&range)
+                && match &extent.chunk {
+                    Some(name) => self.shared.take_over(name)?,
+                    None => true,
+                };
+            if !is_kept {
+                unread.get_or_insert(range.start);
+                continue;
+            }
+            if let Some(start) = unread.take() {
+                self.read_range(start..range.start, &mut run, reader, buffer)?;
+            }
+            let is_sampled = extent.chunk.is_none() || number as u64 % SAMPLED_ONE_IN == seed;
+            if is_sampled && !self.is_still(&extent, range.start, reader, buffer)? {
+                return Err(Fault::Wrong);
+            }
+            self.keep(extent, &mut run)?;
+        }
+        if let Some(start) = unread {
+            self.read_range(start..at, &mut run, reader, buffer)?;
+        }
+        Ok(run.extents)
+    }
+
+    /// A number below `limit`, which nobody foresees.
+    fn random_below(&self, limit: u64) -> Result<u64, RepositoryError> {
+        let bytes = random_array::<8>(self.shared.keys.entropy)?;
+        Ok(u64::from_be_bytes(bytes) % limit.max(1))
+    }
+
+    fn keep(&self, extent: Extent, run: &mut Run) -> Result<(), RepositoryError> {
+        let read_bytes = &self.shared.tally.read_bytes;
+        read_bytes.fetch_add(extent.length, Relaxed);
+        if extent.chunk.is_some() {
+            run.offset = run.offset.saturating_add(extent.length);
+            run.extents.push(extent);
+        } else {
+            run.skip(extent.length);
+        }
+        self.shared.keep_going()
+    }
+
+    /// Reads a part of the image and cuts it into blocks.
+    fn read_range(
+        &mut self,
+        range: Range<u64>,
+        run: &mut Run,
+        reader: &mut dyn ContentReader,
+        buffer: &mut [u8],
+    ) -> Result<(), Fault> {
+        let mut at = range.start;
+        seek(reader, at)?;
+        while at < range.end {
+            self.shared.keep_going()?;
+            let left = usize::try_from(range.end - at).unwrap_or(usize::MAX);
+            let end = run.filled.saturating_add(left).min(buffer.len());
+            let room = buffer.get_mut(run.filled..end).unwrap_or_default();
+            let length = match reader.next(room) {
+                Ok(Segment::Data(length)) if length > 0 => {
+                    run.filled += length;
+                    self.cut_run(run, buffer, Continuation::More)?;
+                    length as u64
+                }
+                Ok(Segment::Hole(length)) => {
+                    self.cut_run(run, buffer, Continuation::End)?;
+                    let length = length.min(range.end - at);
+                    run.skip(length);
+                    length
+                }
+                // It is shorter than it was: that shows in its size.
+                Ok(_) => break,
+                Err(error) => return Err(Fault::Source(Outcome::Unreadable(error))),
+            };
+            self.shared.tally.read_bytes.fetch_add(length, Relaxed);
+            at += length;
+        }
+        Ok(self.cut_run(run, buffer, Continuation::End)?)
+    }
+
+    /// Whether an extent (of a hole one block) is what it was. `run` has nothing in the buffer now.
+    fn is_still(
+        &self,
+        extent: &Extent,
+        at: u64,
+        reader: &mut dyn ContentReader,
+        buffer: &mut [u8],
+    ) -> Result<bool, Fault> {
+        let blocks = extent.length.div_ceil(BLOCK_BYTES as u64);
+        let (at, length) = if extent.chunk.is_some() {
+            (at, extent.length)
+        } else {
+            let skipped = self.random_below(blocks)? * BLOCK_BYTES as u64;
+            (at + skipped, (extent.length - skipped).min(BLOCK_BYTES as u64))
+        };
+        seek(reader, at)?;
+        let length = usize::try_from(length).unwrap_or(0);
+        let room = buffer.get_mut(..length).unwrap_or_default();
+        let mut filled = 0;
+        while filled < room.len() {
+            match reader.next(room.get_mut(filled..).unwrap_or_default()) {
+                Ok(Segment::Data(more)) if more > 0 => filled += more,
+                Ok(Segment::Hole(more)) => {
+                    let more = usize::try_from(more).unwrap_or(usize::MAX);
+                    let end = filled.saturating_add(more).min(room.len());
+                    room.get_mut(filled..end).unwrap_or_default().fill(0);
+                    filled = end;
+                }
+                Ok(_) => return Ok(false),
+                Err(error) => return Err(Fault::Source(Outcome::Unreadable(error))),
+            }
+        }
+        Ok(match &extent.chunk {
+            Some(name) => self.shared.knife.name(room) == *name,
+            None => room.iter().all(|byte| *byte == 0),
+        })
+    }
+}
+
+fn seek(reader: &mut dyn ContentReader, at: u64) -> Result<(), Fault> {
+    if reader.seek(at) { Ok(()) } else { Err(RepositoryError::Bug("an image without seek").into()) }
+}
+
+/// The extents, with holes cut where what is listed begins and ends, at the bounds of blocks.
+fn pieces(changed: &ChangedBlocks, extents: Vec<Extent>) -> impl Iterator<Item = Extent> {
+    let mut at = 0_u64;
+    extents.into_iter().flat_map(move |extent| {
+        let range = at..at.saturating_add(extent.length);
+        at = range.end;
+        if extent.chunk.is_some() {
+            return vec![extent];
+        }
+        changed.split(range, BLOCK_BYTES as u64).into_iter().map(hole).collect()
+    })
+}
+
+fn hole(range: Range<u64>) -> Extent {
+    Extent { length: range.end - range.start, chunk: None }
+}
