@@ -7,6 +7,7 @@ mod data;
 mod engine;
 pub(crate) mod index;
 mod measure;
+pub(crate) mod memory;
 mod report;
 pub(crate) mod serve;
 pub(crate) mod trees;

@@ -56,6 +56,9 @@ cargo xtask COMMAND
   bench index
            [--objects 1,10] [--points 1,100000] [--work DIR]: an index of so many times 1,048,576
            synthetic chunks, a log of so many points
+  bench memory
+           [--sizes 1,4,16] [--sets tree,large] [--work DIR] [--custody FILE]: the most memory that each
+           step takes, by GiB of data
   bench trees
            [--only wide,deep,sparse] [--files N] [--levels N] [--work DIR] [--custody FILE]: very
            many files in one folder, very deep folders, a sparse terabyte
@@ -69,7 +72,7 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let command = arguments.next().unwrap_or_default();
     let mut arguments = arguments.peekable();
-    let part = ["index", "serve", "trees", "vaults"].into_iter().find(|part| {
+    let part = ["index", "memory", "serve", "trees", "vaults"].into_iter().find(|part| {
         command == "bench" && arguments.next_if(|argument| argument == part).is_some()
     });
     let command = part.map_or(command, |part| format!("bench {part}"));
@@ -86,6 +89,7 @@ fn run(command: &str, options: &Options) -> Result<(), Failure> {
     match command {
         "bench" => return bench::run(options),
         "bench index" => return bench::index::run(options),
+        "bench memory" => return bench::memory::run(options),
         "bench serve" => return bench::serve::run(options),
         "bench trees" => return bench::trees::run(options),
         "bench vaults" => return bench::vaults::run(options),

@@ -17,7 +17,8 @@ pub trait Target: Send {
     /// was not entered, so no [`Target::leave`] follows.
     fn folder(&mut self, folder: &Entry) -> Result<Landing, TargetError>;
 
-    /// Sets the metadata of the folder entered last, now that its entries stand, and leaves it.
+    /// Leaves the folder entered last, whose metadata are set when its entries stand: files in it
+    /// may still be being written.
     fn leave(&mut self) -> Result<(), TargetError>;
 
     /// Begins a regular file, or says what becomes of the one in place.

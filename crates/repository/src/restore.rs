@@ -20,8 +20,12 @@ use file::{Comparison, Gate, Job, OpenFile, Part, Shared};
 
 /// One worker writes this much of a file at a time, in bytes; a larger file occupies several.
 const STRETCH_BYTES: u64 = 8 << 20;
-/// Jobs waiting for each worker.
-const QUEUE_PER_WORKER: usize = 32;
+/// Jobs are handed on when they write this many bytes …
+const BATCH_BYTES: u64 = 1 << 20;
+/// … or are this many: each may hold a file open.
+const BATCH_JOBS: usize = 16;
+/// Batches waiting for each worker.
+const QUEUE_PER_WORKER: usize = 4;
 
 /// What a restore did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -70,11 +74,16 @@ pub(crate) fn restore(
             shared: &shared,
             target,
             jobs: jobs_in,
+            batch: Vec::new(),
+            batch_bytes: 0,
             all: Arc::default(),
             links: HashMap::new(),
         };
-        if let Err(error) = walk.run(nodes) {
-            shared.fail(error);
+        // After a failure the workers still get what was begun, to let go of it properly.
+        for outcome in [walk.run(nodes), walk.flush()] {
+            if let Err(error) = outcome {
+                shared.fail(error);
+            }
         }
     });
     let mut report = shared.into_report()?;
@@ -86,7 +95,10 @@ pub(crate) fn restore(
 struct Walk<'w, 'r> {
     shared: &'w Shared<'r>,
     target: &'w mut dyn Target,
-    jobs: Sender<Job>,
+    jobs: Sender<Vec<Job>>,
+    /// Jobs to be handed on together, and how many bytes they write.
+    batch: Vec<Job>,
+    batch_bytes: u64,
     /// Every file in progress.
     all: Arc<Gate>,
     /// The first of the hard links to a file, by device and inode.
@@ -96,18 +108,14 @@ struct Walk<'w, 'r> {
 struct Level {
     nodes: std::vec::IntoIter<Node>,
     path: Vec<u8>,
-    /// The files of this folder in progress.
-    gate: Arc<Gate>,
 }
 
 impl Walk<'_, '_> {
     fn run(&mut self, nodes: Vec<Node>) -> Result<(), RepositoryError> {
-        let mut stack =
-            vec![Level { nodes: nodes.into_iter(), path: Vec::new(), gate: Arc::default() }];
+        let mut stack = vec![Level { nodes: nodes.into_iter(), path: Vec::new() }];
         while let Some(level) = stack.last_mut() {
             self.shared.keep_going()?;
             let Some(Node { entry, body }) = level.nodes.next() else {
-                level.gate.wait();
                 stack.pop();
                 if !stack.is_empty() {
                     self.target.leave()?;
@@ -119,13 +127,10 @@ impl Walk<'_, '_> {
                 Body::Folder(content) => {
                     if let Some(nodes) = self.enter(&entry, &content, &path)? {
                         let nodes = nodes.into_iter();
-                        stack.push(Level { nodes, path, gate: Arc::default() });
+                        stack.push(Level { nodes, path });
                     }
                 }
-                Body::File { content, .. } => {
-                    let gate = Arc::clone(&level.gate);
-                    self.file(&entry, content, path, gate)?;
-                }
+                Body::File { content, .. } => self.file(&entry, content, path)?,
                 Body::None => {
                     self.target.other(&entry)?;
                 }
@@ -159,7 +164,6 @@ impl Walk<'_, '_> {
         entry: &Entry,
         content: Content,
         path: Vec<u8>,
-        gate: Arc<Gate>,
     ) -> Result<(), RepositoryError> {
         let identity = &entry.metadata.identity;
         let key = (identity.device, identity.inode);
@@ -190,27 +194,42 @@ impl Walk<'_, '_> {
             Err(error) => return Err(error),
         };
         self.note_link(key, identity.links, path.clone(), content.clone());
-        let gates = [gate, Arc::clone(&self.all)];
+        let gate = Arc::clone(&self.all);
         match place {
             Ok(writer) => {
                 let stretches = stretches(extents);
-                let file = OpenFile::new(writer, path, content.size, stretches.len(), gates);
+                let file = OpenFile::new(writer, path, content.size, stretches.len(), gate);
                 let file = Arc::new(file.replacing(is_replaced));
                 for (offset, extents) in stretches {
                     let file = Arc::clone(&file);
-                    self.hand_on(Job::Write(Part { file, offset, extents }))?;
+                    let bytes = extents.iter().map(|extent| extent.length).sum();
+                    self.hand_on(Job::Write(Part { file, offset, extents }), bytes)?;
                 }
                 Ok(())
             }
             Err(standing) => {
                 let size = content.size;
-                self.hand_on(Job::Compare(Comparison::new(standing, path, size, extents, gates)))
+                let comparison = Comparison::new(standing, path, size, extents, gate);
+                self.hand_on(Job::Compare(comparison), size)
             }
         }
     }
 
-    fn hand_on(&self, job: Job) -> Result<(), RepositoryError> {
-        let sent = self.jobs.send(job);
+    fn hand_on(&mut self, job: Job, bytes: u64) -> Result<(), RepositoryError> {
+        self.batch.push(job);
+        self.batch_bytes = self.batch_bytes.saturating_add(bytes);
+        let is_full = self.batch_bytes >= BATCH_BYTES || self.batch.len() >= BATCH_JOBS;
+        if is_full { self.flush() } else { Ok(()) }
+    }
+
+    /// Hands on what waits in the batch.
+    fn flush(&mut self) -> Result<(), RepositoryError> {
+        self.batch_bytes = 0;
+        let batch = std::mem::take(&mut self.batch);
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let sent = self.jobs.send(batch);
         sent.map_err(|_| RepositoryError::Bug("no thread is left to restore with"))
     }
 
@@ -223,12 +242,14 @@ impl Walk<'_, '_> {
         path: &[u8],
     ) -> Result<bool, RepositoryError> {
         let identity = &entry.metadata.identity;
-        let earlier = self.links.get(&(identity.device, identity.inode));
-        let Some((earlier, _)) = earlier.filter(|(_, earlier)| earlier == content) else {
+        let key = (identity.device, identity.inode);
+        if self.links.get(&key).is_none_or(|(_, earlier)| earlier != content) {
             return Ok(false);
-        };
+        }
         // The first link may still be in the hands of a worker.
+        self.flush()?;
         self.all.wait();
+        let Some((earlier, _)) = self.links.get(&key) else { return Ok(false) };
         self.shared.keep_going()?;
         if self.shared.is_unusable(earlier) {
             return Ok(false);

@@ -49,7 +49,7 @@ pub(super) struct Comparison {
     path: Vec<u8>,
     size: u64,
     extents: Vec<Extent>,
-    gates: [Arc<Gate>; 2],
+    gate: Arc<Gate>,
 }
 
 /// A file that several workers may be writing.
@@ -63,7 +63,7 @@ pub(super) struct OpenFile {
     size: u64,
     reused: AtomicU64,
     is_replaced: bool,
-    gates: [Arc<Gate>; 2],
+    gate: Arc<Gate>,
 }
 
 /// Counts files in progress, so that someone can wait for none.
@@ -79,12 +79,10 @@ impl Comparison {
         path: Vec<u8>,
         size: u64,
         extents: Vec<Extent>,
-        gates: [Arc<Gate>; 2],
+        gate: Arc<Gate>,
     ) -> Self {
-        for gate in &gates {
-            gate.add();
-        }
-        Self { standing, path, size, extents, gates }
+        gate.add();
+        Self { standing, path, size, extents, gate }
     }
 }
 
@@ -95,11 +93,9 @@ impl OpenFile {
         path: Vec<u8>,
         size: u64,
         parts: usize,
-        gates: [Arc<Gate>; 2],
+        gate: Arc<Gate>,
     ) -> Self {
-        for gate in &gates {
-            gate.add();
-        }
+        gate.add();
         Self {
             writer: Mutex::new(Some(writer)),
             left: AtomicUsize::new(parts),
@@ -108,7 +104,7 @@ impl OpenFile {
             size,
             reused: AtomicU64::new(0),
             is_replaced: false,
-            gates,
+            gate,
         }
     }
 
@@ -147,8 +143,8 @@ impl<'r> Shared<'r> {
 
     /// Works until there are no more jobs. After a failure jobs are taken and dropped, so that
     /// nobody waits for them.
-    pub(super) fn work(&self, jobs: &Receiver<Job>) {
-        for job in jobs {
+    pub(super) fn work(&self, jobs: &Receiver<Vec<Job>>) {
+        for job in jobs.iter().flatten() {
             match job {
                 Job::Write(part) => self.write_part(&part),
                 Job::Compare(comparison) => self.compare(comparison),
@@ -168,9 +164,7 @@ impl<'r> Shared<'r> {
             if let Err(error) = self.finish(file) {
                 self.fail(error);
             }
-            for gate in &file.gates {
-                gate.remove();
-            }
+            file.gate.remove();
         }
     }
 
@@ -244,7 +238,7 @@ impl<'r> Shared<'r> {
 
     /// Compares a file that stands there with what would be written, and writes it if it is wrong.
     fn compare(&self, comparison: Comparison) {
-        let Comparison { mut standing, path, size, extents, gates } = comparison;
+        let Comparison { mut standing, path, size, extents, gate } = comparison;
         let settle = || -> Result<Option<Box<dyn FileWriter>>, RepositoryError> {
             if self.stopped.load(Relaxed) {
                 return Ok(None);
@@ -266,14 +260,12 @@ impl<'r> Shared<'r> {
         let settled = settle();
         if let Ok(Some(writer)) = settled {
             let file =
-                Arc::new(OpenFile::new(writer, path, size, 1, gates.clone()).replacing(true));
+                Arc::new(OpenFile::new(writer, path, size, 1, Arc::clone(&gate)).replacing(true));
             self.write_part(&Part { file, offset: 0, extents });
         } else if let Err(error) = settled {
             self.fail(error);
         }
-        for gate in &gates {
-            gate.remove();
-        }
+        gate.remove();
     }
 
     /// Whether a file that stands there holds these extents.
