@@ -161,8 +161,8 @@ fn a_prune_may_die_at_any_call() {
 /// anything.
 #[test]
 fn what_is_moved_during_a_restore_is_found_again() {
-    for call in 0.. {
-        let world = prunable(false);
+    for (call, on_disk) in (0..).flat_map(|call| [(call, false), (call, true)]) {
+        let world = prunable(on_disk);
         let store = Arc::new(FaultyStore::new(world.store.clone()));
         let reader = world.open_over(store.clone()).unwrap();
         let point = world.open().unwrap().points().unwrap().remove(0).id;
