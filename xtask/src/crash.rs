@@ -5,12 +5,14 @@
 //! First each act runs undisturbed and its phases are timed. Then shots are spread over that time,
 //! each aimed at a moment of a phase, until enough have hit and every phase was hit ten times.
 //! With `--keys` it is a server that is killed, while it changes keys; with `--vaults` while it
-//! changes what wraps vaults.
+//! changes what wraps vaults. With `--states` nothing is killed: a simulated disk gives every state that
+//! a power loss may leave; with `--calls` its calls fail.
 
 mod act;
 mod keys;
 mod progress;
 mod schedule;
+mod simulated;
 mod source;
 mod spread;
 mod vaults;
@@ -35,7 +37,14 @@ const SHOTS_PER_KILL_MAX: usize = 6;
 
 /// Shoots, and fails at the first thing found wrong or if a phase was hit too seldom.
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
-    options.allow(&["keys", "vaults", "kills", "seed", "custody", "work"])?;
+    let known = ["keys", "vaults", "states", "calls", "rounds", "kills", "seed", "custody", "work"];
+    options.allow(&known)?;
+    if options.has("states") {
+        return simulated::states(options);
+    }
+    if options.has("calls") {
+        return simulated::calls();
+    }
     let kills: usize = options.value("kills", 200)?;
     let seed: u64 = options.value("seed", 1)?;
     let work: PathBuf = options.value("work", root().join("target/crash"))?;

@@ -64,6 +64,9 @@ cargo xtask COMMAND
            many files in one folder, very deep folders, a sparse terabyte
   crash    [--keys|--vaults] [--kills N] [--seed N] [--custody FILE] [--work DIR]: kill -9 in every
            phase; with --keys of a server that changes keys, with --vaults what wraps vaults
+  crash --states [--rounds N] [--seed N]: every state that a power loss may leave, on a simulated
+           disk
+  crash --calls: each call of a simulated disk fails, once and for ever
   flood    [--connections N] [--custody FILE] [--work DIR]: so many idle TLS connections at once
   fuzz     [--seconds N] [--targets NAME,…]: every target so long, and its corpus kept small
 ";

@@ -3,14 +3,16 @@
 //! The contract asks for nothing an object store cannot give: no rename, no append, no fresh
 //! listing. See [`BlobStore`].
 
-mod disk;
+pub mod disk;
 mod memory;
 mod name;
+mod retrying;
 pub mod suite;
 
 pub use disk::DiskStore;
 pub use memory::MemoryStore;
 pub use name::{BlobName, InvalidBlobName};
+pub use retrying::RetryingStore;
 
 /// Largest object, in bytes: a pack is at most 32 MiB before sealing (DESIGN §6).
 pub const BLOB_BYTES_MAX: usize = 64 << 20;
@@ -54,6 +56,15 @@ pub trait BlobStore: Send + Sync {
 
     /// Removes the object; one that is not there is no error.
     fn delete(&self, name: &BlobName) -> Result<(), StoreError>;
+
+    /// Gives free what the store kept back for those who are about to free more; whether there was
+    /// any. Called after [`StoreError::Full`].
+    fn spend_reserve(&self) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
+    /// Keeps room back again, if there is any to keep.
+    fn keep_reserve(&self) {}
 }
 
 /// What became of a `create`.
@@ -75,6 +86,14 @@ pub enum StoreError {
     /// The store cannot be reached or answers with a fault; the same call may go through later.
     #[error("the store cannot be reached: {0}")]
     Unavailable(String),
+    /// The store takes no request before a time is over; this one had no effect.
+    #[error("the store asks to be left alone for {} s: {what}", after.as_secs_f64())]
+    Throttled {
+        /// What it said.
+        what: String,
+        /// For how long.
+        after: std::time::Duration,
+    },
     /// The store refuses: permissions, read-only, no such folder.
     #[error("the store refuses: {0}")]
     Refused(String),
@@ -97,6 +116,7 @@ impl StoreError {
         match self {
             Self::Full(_) => "StoreFull",
             Self::Unavailable(_) => "StoreUnavailable",
+            Self::Throttled { .. } => "StoreThrottled",
             Self::Refused(_) => "StoreRefused",
             Self::Short { .. } => "StoreObjectShort",
             Self::Device(_) => "StoreDeviceFailed",

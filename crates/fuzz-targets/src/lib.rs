@@ -1,4 +1,4 @@
-//! What the fuzzer throws bytes at: every parser that a network byte can reach.
+//! What the fuzzer throws bytes at: every parser that a byte from a network or a store can reach.
 //!
 //! A [`Target`] takes any bytes and panics if something that must hold does not: no answer of
 //! status 500, bodies that are JSON where they say so, texts that read back as they were written, no
@@ -18,6 +18,7 @@ mod fields;
 mod request;
 mod requests;
 mod site;
+mod stored;
 mod values;
 
 use std::sync::{Mutex, PoisonError};
@@ -35,6 +36,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("attestation", attestation::attestation),
     ("backup_blob", fields::backup_blob),
     ("certificate", values::certificate),
+    ("checkpoint", |_, data| stored::checkpoint(data)),
+    ("content", |_, data| stored::content(data)),
     ("data_plane", requests::data_plane),
     ("filter", fields::filter),
     ("form", fields::form),
@@ -42,9 +45,18 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("host", fields::host),
     ("identity", requests::identity),
     ("import_key", fields::import_key),
+    ("index_object", |_, data| stored::index_object(data)),
+    ("index_run", |_, data| stored::index_run(data)),
     ("json", fields::json),
+    ("keyring", |_, data| stored::keyring(data)),
+    ("listing", |_, data| stored::listing(data)),
+    ("log_entry", |_, data| stored::log_entry(data)),
+    ("marker", |_, data| stored::marker(data)),
     ("names", values::names),
     ("own", requests::own),
+    ("pack_directory", |_, data| stored::directory(data)),
+    ("pack_group", |_, data| stored::group(data)),
+    ("point", |_, data| stored::point(data)),
     ("query", fields::query),
     ("release_policy", fields::release_policy),
     ("rotation_policy", fields::rotation_policy),

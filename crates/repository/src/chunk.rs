@@ -164,6 +164,7 @@ pub(crate) enum Continuation {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use proptest::test_runner::FileFailurePersistence;
 
     use super::*;
 
@@ -187,7 +188,13 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(32))]
+        #![proptest_config(ProptestConfig {
+            cases: 32,
+            failure_persistence: Some(Box::new(FileFailurePersistence::Direct(
+                "proptest-regressions/chunk.txt",
+            ))),
+            ..ProptestConfig::default()
+        })]
         #[test]
         fn cuts_do_not_depend_on_how_the_bytes_arrive(
             seed in any::<u64>(), length in 0_usize..1_500_000, window in 1_000_usize..400_000,

@@ -144,6 +144,18 @@ impl RepositoryError {
         }
     }
 
+    /// Whether the store has no room left.
+    pub(crate) fn is_full(&self) -> bool {
+        matches!(
+            self,
+            Self::Store(StoreError::Full(_))
+                | Self::Log(
+                    LogError::Store(StoreError::Full(_))
+                        | LogError::Unclear { source: StoreError::Full(_), .. }
+                )
+        )
+    }
+
     /// Whether only one object is at fault, so that others are still worth reading.
     pub(crate) fn is_local(&self) -> bool {
         self.is_lasting() || matches!(self, Self::Unreadable { .. })

@@ -24,6 +24,9 @@ use crate::log::ObjectId;
 use crate::pack::{GroupShape, PackSummary};
 use crate::sealed::length_u32;
 
+#[cfg(feature = "parsers")]
+pub(crate) use run::parse as parse_run;
+
 /// Where a chunk is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Place {
@@ -109,7 +112,7 @@ pub(crate) struct Hit {
 }
 
 /// Finds chunks.
-pub(crate) trait ChunkIndex: Sync {
+pub(crate) trait ChunkIndex: Send + Sync {
     /// Everywhere the chunk is.
     fn all(&self, name: &ChunkName) -> Result<Vec<Place>, RepositoryError>;
 

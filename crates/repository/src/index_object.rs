@@ -245,6 +245,24 @@ fn decode_block(
     Ok(())
 }
 
+/// Reads the same bytes as a table and as a block: what is read of a table is written and read as the
+/// same one.
+#[cfg(feature = "parsers")]
+#[expect(clippy::unwrap_used, reason = "a fuzzer looks for panics")]
+pub(crate) fn parse(bytes: &[u8]) {
+    let mut places = Vec::new();
+    let fits = |place: &Place| place.length as usize <= CHUNK_BYTES_MAX;
+    if decode_block(bytes, &fits, &mut places).is_ok() {
+        let written: Vec<u8> = places.iter().flat_map(Place::encode).collect();
+        assert_eq!(written, bytes);
+    }
+    if let Ok((table, blocks)) = decode_table(bytes) {
+        let written = encode_table(&table, &blocks).unwrap();
+        let (again, blocks_again) = decode_table(&written).unwrap();
+        assert!((again.packs, blocks_again) == (table.packs, blocks), "another table came back");
+    }
+}
+
 /// Opens a new index object again and compares it with what went in.
 fn prove(
     bytes: &[u8],

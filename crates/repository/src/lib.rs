@@ -24,6 +24,8 @@ pub mod measure;
 mod needs;
 mod object;
 mod pack;
+#[cfg(feature = "parsers")]
+pub mod parsers;
 mod point;
 mod progress;
 mod prune;

@@ -177,7 +177,14 @@ impl Log {
 
     /// Marks a point as forgotten. Needs no key.
     pub fn forget(&self, point: ObjectId, why: ForgetReason) -> Result<HeadPin, LogError> {
-        self.append(&mut |_| Ok(Body::PointForgotten(PointForgotten { point, why })))
+        let forget =
+            || self.append(&mut |_| Ok(Body::PointForgotten(PointForgotten { point, why })));
+        match forget() {
+            Err(LogError::Store(StoreError::Full(_))) if self.parts.store.spend_reserve()? => {
+                forget()
+            }
+            forgotten => forgotten,
+        }
     }
 
     /// Confirms every entry made without the key, except what servers made that the
@@ -280,7 +287,7 @@ impl Log {
         let Body::Checkpoint(checkpoint) = &sealed.entry.body else {
             return Err(wrong(LogFault::Damaged("it is no checkpoint")));
         };
-        let mut history: History = entry::decode(&checkpoint.state)
+        let mut history = History::from_state(&checkpoint.state)
             .ok_or(wrong(LogFault::Damaged("its state cannot be decoded")))?;
         match history.apply(&sealed) {
             // Whose signatures unconfirmed entries bear is known to none who does not read them.

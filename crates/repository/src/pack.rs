@@ -216,7 +216,7 @@ impl Directory {
         HEADER_BYTES as u64 + self.groups.iter().map(|group| u64::from(group.sealed)).sum::<u64>()
     }
 
-    fn encode(&self) -> Result<Vec<u8>, RepositoryError> {
+    pub(crate) fn encode(&self) -> Result<Vec<u8>, RepositoryError> {
         let mut bytes = Vec::new();
         let mut cbor = Encoder::new(&mut bytes);
         cbor.array(self.groups.len() as u64)?;
@@ -230,7 +230,7 @@ impl Directory {
         Ok(bytes)
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut cbor = Decoder::new(bytes);
         let mut groups = Vec::new();
         for _ in 0..length_of_array(&mut cbor)? {

@@ -114,7 +114,7 @@ impl Point {
         Self::decode(&plain).map_err(|malformed| malformed.in_object(object.to_string()))
     }
 
-    fn encode(&self) -> Result<Vec<u8>, RepositoryError> {
+    pub(crate) fn encode(&self) -> Result<Vec<u8>, RepositoryError> {
         let mut bytes = Vec::new();
         let mut cbor = Encoder::new(&mut bytes);
         // The last field stands only where it says something: other points are as they ever were.
@@ -151,7 +151,7 @@ impl Point {
         Ok(bytes)
     }
 
-    fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut cbor = Decoder::new(bytes);
         let fields = length_of_array(&mut cbor)?;
         if ![FIELDS, FIELDS + 1].contains(&fields) {

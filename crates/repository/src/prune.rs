@@ -46,6 +46,13 @@ pub struct PruneReport {
     pub removed_objects: u64,
 }
 
+/// Whether a prune may write more than the log.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Room {
+    Plenty,
+    None,
+}
+
 /// What points need, and what that makes of the packs.
 struct Survey<'s> {
     history: Arc<History>,
@@ -67,7 +74,9 @@ impl Repository {
     }
 
     /// Prunes. A prune that someone began and did not finish is finished first. Running backups
-    /// are never stopped; those that began earlier are waited for, at most for `patience`.
+    /// are never stopped; those that began earlier are waited for, at most for `patience`. If the
+    /// store is full, what it keeps back serves to delete the packs that nothing needs, and
+    /// nothing is copied.
     ///
     /// # Errors
     /// [`LogError::SessionsRunning`] when patience ends: whoever prunes next goes on.
@@ -79,13 +88,35 @@ impl Repository {
         patience: Duration,
         progress: &dyn Progress,
     ) -> Result<PruneReport, RepositoryError> {
+        let store = &self.parts.store;
+        let pruned = match self.prune_with(Room::Plenty, options, patience, progress) {
+            Err(error) if error.is_full() => {
+                store.spend_reserve()?;
+                let without_copies = PruneOptions { rewritten_bytes_max: 0, ..*options };
+                self.prune_with(Room::None, &without_copies, patience, progress)
+            }
+            pruned => pruned,
+        };
+        if pruned.is_ok() {
+            store.keep_reserve();
+        }
+        pruned
+    }
+
+    fn prune_with(
+        &self,
+        room: Room,
+        options: &PruneOptions,
+        patience: Duration,
+        progress: &dyn Progress,
+    ) -> Result<PruneReport, RepositoryError> {
         self.finish_prune(patience)?;
         self.log()?.confirm()?;
         let mut attempts = 1;
         let (garbage, mut report) = loop {
             let session = self.begin_session()?;
             let intended =
-                while_beating(&session, || self.intend_prune(&session, options, progress));
+                while_beating(&session, || self.intend_prune(&session, room, options, progress));
             let _ = session.end();
             match intended {
                 Err(error) if is_stale(&error) && attempts < ATTEMPTS_MAX => attempts += 1,
@@ -119,6 +150,7 @@ impl Repository {
     fn intend_prune(
         &self,
         session: &Session,
+        room: Room,
         options: &PruneOptions,
         progress: &dyn Progress,
     ) -> Result<(Vec<BlobName>, PruneReport), RepositoryError> {
@@ -140,7 +172,11 @@ impl Repository {
         }
         let (copied, new) = self.rewrite(session, &survey, progress)?;
         let doomed: BTreeSet<ObjectId> = survey.plan.delete.iter().copied().chain(copied).collect();
-        let Reindexed { indexes, replaced } = self.reindex(&survey.history, &doomed)?;
+        // Without room the old index stays: what it says of packs that are gone counts for nothing.
+        let Reindexed { indexes, replaced } = match room {
+            Room::Plenty => self.reindex(&survey.history, &doomed)?,
+            Room::None => Reindexed::default(),
+        };
         session.intend(&NewIntent {
             based_on: survey.history.head().map_or(0, |head| head.number),
             doomed,

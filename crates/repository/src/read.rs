@@ -1,5 +1,6 @@
 //! Reading chunks and contents back, every byte verified on the way.
 
+mod moved;
 mod wanted;
 
 use std::collections::{BTreeSet, HashMap};
@@ -22,6 +23,7 @@ use crate::pack::{WRONG_CHUNK, open_group};
 use crate::point::{Point, PointId};
 use crate::repository::Repository;
 use crate::sealed::Keys;
+use moved::{Elsewhere, Moved};
 use wanted::Wanted;
 
 /// Plain groups kept for the chunks beside the one asked for, in bytes.
@@ -41,6 +43,8 @@ pub(crate) struct ChunkReader<'r> {
     openers: Mutex<HashMap<u32, Arc<Opener>>>,
     /// What is going to be read, if that is known.
     wanted: OnceLock<Wanted>,
+    /// Where chunks are that a prune moves meanwhile.
+    moved: Option<&'r dyn Elsewhere>,
 }
 
 /// A slot of the cache: filled by the first thread that wants the group, awaited by others.
@@ -91,7 +95,12 @@ impl<'r> ChunkReader<'r> {
         index: &'r dyn ChunkIndex,
     ) -> Self {
         let (cache, openers, wanted) = (Mutex::default(), Mutex::default(), OnceLock::new());
-        Self { store, keys, knife, index, cache, openers, wanted }
+        Self { store, keys, knife, index, cache, openers, wanted, moved: None }
+    }
+
+    /// Follows chunks that are not where the index says.
+    fn follow(self, moved: &'r dyn Elsewhere) -> Self {
+        Self { moved: Some(moved), ..self }
     }
 
     /// Finds out which chunks restoring `nodes` wants more than once, to keep them when they are
@@ -127,7 +136,8 @@ impl<'r> ChunkReader<'r> {
                 outcome => return outcome,
             }
         }
-        Err(failure)
+        let moved = self.moved.map(|moved| moved.chunk(name, self)).transpose()?;
+        moved.flatten().ok_or(failure)
     }
 
     fn chunk_at(&self, place: &Place) -> Result<ChunkBytes, RepositoryError> {
@@ -265,7 +275,7 @@ impl Repository {
         }
         let index = self.open_index(&history, &BTreeSet::new())?;
         let reader = ChunkReader::new(&*self.parts.store, self.keys(), &self.knife, &*index);
-        read(&points, &reader)
+        read(&points, &reader.follow(&Moved::since(self, history)))
     }
 }
 

@@ -51,6 +51,7 @@ impl<'r> Described<'r> {
 }
 
 /// What takes the place of index objects when packs go.
+#[derive(Default)]
 pub(crate) struct Reindexed {
     pub(crate) indexes: BTreeSet<ObjectId>,
     pub(crate) replaced: BTreeSet<ObjectId>,

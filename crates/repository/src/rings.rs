@@ -1,5 +1,7 @@
 //! Keyrings in the store: numbered, each twice. What a ring says is `custody-envelope`'s business.
 
+use std::collections::BTreeSet;
+
 use custody_blob_store::{BlobName, BlobStore, Creation};
 
 use crate::RepositoryError;
@@ -76,14 +78,21 @@ impl<'s> Rings<'s> {
         Ok(mended)
     }
 
-    /// Deletes every ring below `number`: after a rewrap none may open with the old key.
+    /// Deletes every ring below `number`: after a rewrap none may open with the old key. A lagging
+    /// listing is made up for by going down from `number` as long as rings stand.
     pub fn delete_below(&self, number: u64) -> Result<(), RepositoryError> {
-        let mut old = Vec::new();
+        let mut old = BTreeSet::new();
         self.store.list("keys/", &mut |name, _| {
             if number_in(&name).is_some_and(|found| found < number) {
-                old.push(name);
+                old.insert(name);
             }
         })?;
+        for earlier in (1..number).rev() {
+            if self.candidates(earlier)?.is_empty() {
+                break;
+            }
+            old.extend(Self::names(earlier)?);
+        }
         for name in old {
             self.store.delete(&name)?;
         }

@@ -33,10 +33,15 @@ pub struct FaultyStore {
     state: Mutex<State>,
 }
 
+/// What somebody else does meanwhile.
+type Interruption = Box<dyn FnOnce() + Send>;
+
 #[derive(Default)]
 struct State {
     calls: u64,
     fault: Option<Fault>,
+    /// What somebody else does before a call.
+    interruption: Option<(u64, Interruption)>,
     lag: usize,
     /// The newest changes, oldest first: what stood under the name before.
     recent: VecDeque<(BlobName, Option<u64>)>,
@@ -53,6 +58,17 @@ impl FaultyStore {
         let mut state = self.state();
         fault.call = fault.call.saturating_add(state.calls);
         state.fault = Some(fault);
+    }
+
+    /// Lets somebody else do something before a call, counted from now.
+    pub fn interrupt(&self, call: u64, act: impl FnOnce() + Send + 'static) {
+        let mut state = self.state();
+        state.interruption = Some((call.saturating_add(state.calls), Box::new(act)));
+    }
+
+    /// Whether an interruption is still to come.
+    pub fn is_waiting(&self) -> bool {
+        self.state().interruption.is_some()
     }
 
     /// Everything goes well again.
@@ -76,7 +92,14 @@ impl FaultyStore {
     }
 
     fn call<T>(&self, run: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let planned = self.state().next();
+        let mut state = self.state();
+        let calls = state.calls;
+        let interruption = state.interruption.take_if(|(call, _)| *call <= calls);
+        let planned = state.next();
+        drop(state);
+        if let Some((_, act)) = interruption {
+            act();
+        }
         match planned {
             None => run(),
             Some((Moment::BeforeEffect, error)) => Err(error),

@@ -5,8 +5,10 @@
 
 #[cfg(feature = "control-plane")]
 pub mod control_plane;
+pub mod disk;
 pub mod faults;
 pub mod keks;
+pub mod object_store;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use custody_backup_vaults::{Vault, VaultStatus};
-use custody_blob_store::{BlobStore, DiskStore};
+use custody_blob_store::{BlobStore, DiskStore, RetryingStore};
 use custody_envelope::{Ring, VaultKeys};
 use custody_names::ItemId;
 use custody_repository::log::{
@@ -112,7 +112,8 @@ pub(crate) fn open_store(
 ) -> Result<Arc<dyn BlobStore>, Refusal> {
     let place = store_place(platform, status)?;
     let store = DiskStore::open(&place).map_err(|error| fault::of_repository(&error.into()))?;
-    Ok(Arc::new(store))
+    let (clock, entropy) = (Arc::clone(&platform.clock), Arc::clone(&platform.entropy));
+    Ok(Arc::new(RetryingStore::new(Arc::new(store), clock, entropy)))
 }
 
 /// An item as the repository's log names it.

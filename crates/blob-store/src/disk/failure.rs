@@ -33,12 +33,12 @@ pub(super) fn failed_io(doing: &str, what: impl Display, error: &io::Error) -> S
 
 /// A sync that failed says that bytes were lost, whatever the number: the kernel reports it once
 /// and then forgets, so the object must never be trusted.
-pub(super) fn failed_sync(what: impl Display, error: &io::Error) -> StoreError {
-    match failed_io("sync", what, error) {
+pub(super) fn failed_sync(what: impl Display, errno: Errno) -> StoreError {
+    match failed("sync", what, errno) {
         StoreError::Full(text) => StoreError::Full(text),
         StoreError::Refused(text) | StoreError::Unavailable(text) | StoreError::Device(text) => {
             StoreError::Device(text)
         }
-        other @ StoreError::Short { .. } => other,
+        other @ (StoreError::Short { .. } | StoreError::Throttled { .. }) => other,
     }
 }

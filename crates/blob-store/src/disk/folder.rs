@@ -1,54 +1,15 @@
-//! Folders: opened without following links, made and synced so that they outlive a crash.
+//! The store's own folder: opened and made by path, so that it outlives a crash.
 
-use std::fmt::Display;
 use std::fs::{DirBuilder, File};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
-use rustix::io::{Errno, retry_on_intr};
-use rustix::path::Arg;
+use rustix::fs::OFlags;
 
-use super::failure::{failed, failed_io, failed_sync};
-use crate::{BlobName, StoreError};
-
-/// Who may enter the store's folders: its owner alone.
-pub(super) const FOLDER_MODE: Mode = Mode::RWXU;
-
-/// What stands under a name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
-    Nothing,
-    Object,
-    /// A folder, a link or a special file: nothing of the store's making.
-    Other,
-}
-
-pub(super) fn standing(
-    parent: &OwnedFd,
-    leaf: &str,
-    name: &BlobName,
-) -> Result<Standing, StoreError> {
-    match rustix::fs::statat(parent, leaf, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(found) if FileType::from_raw_mode(found.st_mode) == FileType::RegularFile => {
-            Ok(Standing::Object)
-        }
-        Ok(_) => Ok(Standing::Other),
-        Err(Errno::NOENT) => Ok(Standing::Nothing),
-        Err(errno) => Err(failed("look for", name, errno)),
-    }
-}
-
-/// Opens what `leaf` names in `parent` itself, never where a link leads.
-pub(super) fn open_beneath(
-    parent: &OwnedFd,
-    leaf: impl Arg + Copy,
-    flags: OFlags,
-) -> Result<OwnedFd, Errno> {
-    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    retry_on_intr(|| rustix::fs::openat(parent, leaf, flags, Mode::empty()))
-}
+use super::failure::{failed_io, failed_sync};
+use super::kernel::FOLDER_MODE;
+use crate::StoreError;
 
 /// Opens the store's own folder; the owner chose this path, so links in it are followed.
 pub(super) fn open_folder(folder: &Path) -> Result<OwnedFd, StoreError> {
@@ -80,9 +41,5 @@ pub(super) fn make_durably(folder: &Path) -> Result<(), StoreError> {
         }
         Err(e) => return Err(wrong(e)),
     }
-    sync_folder(&open_folder(parent)?, parent.display())
-}
-
-pub(super) fn sync_folder(folder: &OwnedFd, what: impl Display) -> Result<(), StoreError> {
-    rustix::fs::fsync(folder).map_err(|errno| failed_sync(what, &errno.into()))
+    rustix::fs::fsync(open_folder(parent)?).map_err(|errno| failed_sync(parent.display(), errno))
 }

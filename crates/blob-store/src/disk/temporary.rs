@@ -3,17 +3,13 @@
 //! Each is locked (`flock`) by its writer as long as it lives, and the lock ends with the process
 //! however it ends: a temporary file whose lock is free is dead, and any opener may remove it.
 
-use std::fs::File;
-use std::io::Write;
-use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
 
-use rustix::fs::{AtFlags, Dir, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use super::DiskStore;
-use super::failure::{failed, failed_io, failed_sync};
-use super::folder::{FOLDER_MODE, open_beneath, sync_folder};
+use super::failure::failed;
+use super::files::{Files, Place, uninterrupted};
+use super::{DiskStore, Kernel};
 use crate::{Creation, StoreError};
 
 /// Where temporary files stand: a name no object can have.
@@ -24,30 +20,39 @@ const TEMPORARY_FOLDER: &str = ".tmp";
 const NAME_ATTEMPTS_MAX: u32 = 1_000;
 
 /// A whole, synced file without a name that counts. Removed when dropped.
-pub(super) struct Temporary {
-    folder: OwnedFd,
+pub(super) struct Temporary<'s, F: Files = Kernel> {
+    store: &'s DiskStore<F>,
+    folder: F::Folder,
     name: String,
     /// Holds the lock.
-    file: File,
+    file: F::File,
     moved: bool,
 }
 
-impl DiskStore {
+impl<F: Files> DiskStore<F> {
     /// Writes and syncs `bytes` under a temporary name.
     pub(super) fn write_temporary(
         &self,
         object: &str,
         bytes: &[u8],
-    ) -> Result<Temporary, StoreError> {
-        let mut temporary = self.start_temporary(object)?;
-        temporary.file.write_all(bytes).map_err(|e| failed_io("write", object, &e))?;
-        temporary.file.sync_all().map_err(|e| failed_sync(object, &e))?;
+    ) -> Result<Temporary<'_, F>, StoreError> {
+        let temporary = self.start_temporary(object)?;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let wrote = uninterrupted(|| self.files.write(&temporary.file, rest));
+            match wrote.map_err(|errno| failed("write", object, errno))? {
+                // A device that takes nothing and does not say why.
+                0 => return Err(failed("write", object, Errno::IO)),
+                wrote => rest = rest.get(wrote..).unwrap_or_default(),
+            }
+        }
+        self.synced(object, self.files.sync_file(&temporary.file))?;
         Ok(temporary)
     }
 
     pub(super) fn make_temporary_folder(&self) -> Result<(), StoreError> {
-        match rustix::fs::mkdirat(&self.root, TEMPORARY_FOLDER, FOLDER_MODE) {
-            Ok(()) => sync_folder(&self.root, TEMPORARY_FOLDER),
+        match uninterrupted(|| self.files.make_folder(&self.root, TEMPORARY_FOLDER)) {
+            Ok(()) => self.sync_folder(&self.root, TEMPORARY_FOLDER),
             Err(Errno::EXIST) => Ok(()),
             Err(errno) => Err(failed("make", TEMPORARY_FOLDER, errno)),
         }
@@ -56,15 +61,12 @@ impl DiskStore {
     /// Removes temporary files of dead writers. What cannot be removed (a read-only store, another
     /// user's file) does no harm and stays.
     pub(super) fn sweep(&self) {
-        let Ok(folder) = open_beneath(&self.root, TEMPORARY_FOLDER, OFlags::DIRECTORY) else {
-            return;
-        };
-        let Ok(entries) = Dir::read_from(&folder) else { return };
-        for entry in entries.flatten() {
-            let flags = OFlags::RDONLY | OFlags::NONBLOCK;
-            let Ok(file) = open_beneath(&folder, entry.file_name(), flags) else { continue };
-            if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
-                let _ = rustix::fs::unlinkat(&folder, entry.file_name(), AtFlags::empty());
+        let Ok(folder) = self.files.open_folder(&self.root, TEMPORARY_FOLDER) else { return };
+        let Ok(names) = self.files.names(&folder) else { return };
+        for name in names.flatten().filter(|name| !name.starts_with('.')) {
+            let Ok(file) = self.files.open_file(&folder, &name) else { continue };
+            if self.files.lock(&file).is_ok() {
+                let _ = self.files.unlink(&folder, &name);
             }
         }
     }
@@ -73,10 +75,11 @@ impl DiskStore {
     pub(super) fn probe(&self) -> Result<(), StoreError> {
         let first = self.write_temporary("probe", b"")?;
         let second = self.write_temporary("probe", b"")?;
-        let folder = first.folder.try_clone().map_err(|e| failed_io("open", "probe", &e))?;
+        let folder = uninterrupted(|| self.files.reopen(&first.folder))
+            .map_err(|errno| failed("open", "probe", errno))?;
         let leaf = format!("probe-{}", first.name);
         let answers = (first.place(&folder, &leaf, "probe"), second.place(&folder, &leaf, "probe"));
-        let _ = rustix::fs::unlinkat(&folder, leaf.as_str(), AtFlags::empty());
+        let _ = self.files.unlink(&folder, &leaf);
         match answers {
             (Ok(Creation::Created), Ok(Creation::Exists)) => Ok(()),
             (Err(error), _) | (_, Err(error)) => Err(error),
@@ -86,11 +89,15 @@ impl DiskStore {
         }
     }
 
-    fn start_temporary(&self, object: &str) -> Result<Temporary, StoreError> {
-        let folder = match open_beneath(&self.root, TEMPORARY_FOLDER, OFlags::DIRECTORY) {
+    fn open_temporary_folder(&self) -> Result<F::Folder, Errno> {
+        uninterrupted(|| self.files.open_folder(&self.root, TEMPORARY_FOLDER))
+    }
+
+    fn start_temporary(&self, object: &str) -> Result<Temporary<'_, F>, StoreError> {
+        let folder = match self.open_temporary_folder() {
             Err(Errno::NOENT) => {
                 self.make_temporary_folder()?;
-                open_beneath(&self.root, TEMPORARY_FOLDER, OFlags::DIRECTORY)
+                self.open_temporary_folder()
             }
             opened => opened,
         }
@@ -98,37 +105,33 @@ impl DiskStore {
         for _ in 0..NAME_ATTEMPTS_MAX {
             let number = self.next_temporary.fetch_add(1, Ordering::Relaxed);
             let name = format!("{}-{number}", std::process::id());
-            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
-            let mode = Mode::RUSR | Mode::WUSR;
-            let file = match rustix::fs::openat(&folder, name.as_str(), flags, mode) {
-                Ok(file) => File::from(file),
+            let file = match self.files.create_file(&folder, &name) {
+                Ok(file) => file,
                 Err(Errno::EXIST | Errno::INTR) => continue,
                 Err(errno) => return Err(failed("create", object, errno)),
             };
             // A sweeper may have come between creation and lock: then the file is lost to it.
             // Where locks are not supported, sweepers cannot lock either and leave it alone.
-            let swept = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)
-                == Err(Errno::WOULDBLOCK)
-                || rustix::fs::fstat(&file).is_ok_and(|found| found.st_nlink == 0);
+            let swept = self.files.lock(&file) == Err(Errno::WOULDBLOCK)
+                || self.files.look_at(&file).is_ok_and(|found| found.links == 0);
             if !swept {
-                return Ok(Temporary { folder, name, file, moved: false });
+                return Ok(Temporary { store: self, folder, name, file, moved: false });
             }
         }
         Err(StoreError::Unavailable(format!("no temporary name is free for {object}")))
     }
 }
 
-impl Temporary {
+impl<F: Files> Temporary<'_, F> {
     /// Moves the file to `leaf` in `parent` if nothing stands there.
     pub(super) fn place(
         mut self,
-        parent: &OwnedFd,
+        parent: &F::Folder,
         leaf: &str,
         object: &str,
     ) -> Result<Creation, StoreError> {
-        let name = self.name.as_str();
-        let flags = RenameFlags::NOREPLACE;
-        match rustix::fs::renameat_with(&self.folder, name, parent, leaf, flags) {
+        let to = || Place { folder: parent, leaf };
+        match uninterrupted(|| self.store.files.rename_new(self.own_place(), to())) {
             Ok(()) => {
                 self.moved = true;
                 Ok(Creation::Created)
@@ -142,21 +145,21 @@ impl Temporary {
     /// Moves the file to `leaf` in `parent` over whatever stands there.
     pub(super) fn place_over(
         mut self,
-        parent: &OwnedFd,
+        parent: &F::Folder,
         leaf: &str,
         object: &str,
     ) -> Result<(), StoreError> {
-        rustix::fs::renameat(&self.folder, self.name.as_str(), parent, leaf)
+        let to = || Place { folder: parent, leaf };
+        uninterrupted(|| self.store.files.rename_over(self.own_place(), to()))
             .map_err(|errno| failed("name", object, errno))?;
         self.moved = true;
         Ok(())
     }
 
     /// The second way to exactly one winner, for file systems without `RENAME_NOREPLACE` (NFS).
-    fn link(&self, parent: &OwnedFd, leaf: &str, object: &str) -> Result<Creation, StoreError> {
-        let linked =
-            rustix::fs::linkat(&self.folder, self.name.as_str(), parent, leaf, AtFlags::empty());
-        match linked {
+    fn link(&self, parent: &F::Folder, leaf: &str, object: &str) -> Result<Creation, StoreError> {
+        let to = || Place { folder: parent, leaf };
+        match uninterrupted(|| self.store.files.link(self.own_place(), to())) {
             Ok(()) => Ok(Creation::Created),
             // An answer lost and asked for again reports our own link as another's; the number of
             // links does not lie.
@@ -169,16 +172,20 @@ impl Temporary {
         }
     }
 
+    fn own_place(&self) -> Place<'_, F::Folder> {
+        Place { folder: &self.folder, leaf: &self.name }
+    }
+
     fn is_linked_twice(&self) -> bool {
-        rustix::fs::fstat(&self.file).is_ok_and(|found| found.st_nlink > 1)
+        self.store.files.look_at(&self.file).is_ok_and(|found| found.links > 1)
     }
 }
 
-impl Drop for Temporary {
+impl<F: Files> Drop for Temporary<'_, F> {
     fn drop(&mut self) {
         if !self.moved {
             // Left behind, it is swept by the next opener.
-            let _ = rustix::fs::unlinkat(&self.folder, self.name.as_str(), AtFlags::empty());
+            let _ = self.store.files.unlink(&self.folder, &self.name);
         }
     }
 }

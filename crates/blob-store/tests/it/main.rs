@@ -4,6 +4,7 @@
 
 mod disk;
 mod faults;
+mod object_store;
 mod processes;
 
 use std::sync::Arc;

@@ -9,6 +9,7 @@ use custody_envelope::{
 use custody_names::VaultGuid;
 use custody_test_world::SeededEntropy;
 use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
 
 use crate::setting::{Setting, VAULT, code, target};
 
@@ -195,7 +196,12 @@ fn id_keys_and_macs_differ_by_purpose_and_vault() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        failure_persistence: Some(Box::new(FileFailurePersistence::Direct(
+            "proptest-regressions/sealing.txt",
+        ))),
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn whatever_is_sealed_opens_again(
@@ -211,6 +217,12 @@ proptest! {
             let (mut bytes, last) = (part.clone(), position + 1 == parts.len());
             sealer.seal(&aad, last, &mut bytes).unwrap();
             prop_assert_eq!(bytes.len(), part.len() + keys.overhead_bytes());
+            // In no other place, under no other name, and not as what it is not.
+            let at = u32::try_from(position).unwrap();
+            let other_aad = [aad.as_slice(), b"x"].concat();
+            for (at, aad, last) in [(at + 1, &aad, last), (at, &other_aad, last), (at, &aad, !last)] {
+                prop_assert!(opener.open(at, aad, last, &mut bytes.clone()).is_err());
+            }
             opener.open(u32::try_from(position).unwrap(), &aad, last, &mut bytes).unwrap();
             prop_assert_eq!(&bytes, part);
         }

@@ -182,7 +182,8 @@ impl<'r> Run<'r> {
 
 fn read_words(table: &TableReader<'_>, bits: u64) -> Result<Vec<u64>, RepositoryError> {
     let count = usize::try_from(bits / u64::from(u64::BITS)).unwrap_or(usize::MAX);
-    let mut words = Vec::with_capacity(count);
+    // Grows with what is read: the number is only what the manifest says.
+    let mut words = Vec::new();
     for block in 0..table.blocks() {
         let bytes = table.read_block(block)?;
         words.extend(bytes.as_chunks::<8>().0.iter().map(|word| u64::from_be_bytes(*word)));
@@ -209,6 +210,22 @@ fn decode_group(record: &[u8; GROUP_BYTES]) -> Result<Group, Malformed> {
     let [pack, position, offset, sealed, plain] =
         [pack, position, offset, sealed, plain].map(u32::from_be_bytes);
     Ok(Group { pack, position, offset, sealed, shape: GroupShape { plain, compression } })
+}
+
+/// Reads the same bytes as a manifest and as a group: what is read is written and read as the same.
+#[cfg(feature = "parsers")]
+#[expect(clippy::unwrap_used, reason = "a fuzzer looks for panics")]
+pub(crate) fn parse(bytes: &[u8]) {
+    let record = bytes.first_chunk::<GROUP_BYTES>();
+    if let Some((record, Ok(group))) = record.map(|record| (record, decode_group(record))) {
+        assert_eq!(encode_group(&group), record);
+    }
+    if let Ok(manifest) = Manifest::decode(bytes) {
+        let written = manifest.encode().unwrap();
+        let again = Manifest::decode(&written).unwrap();
+        assert_eq!((again.covered, again.packs), (manifest.covered, manifest.packs));
+        assert_eq!((again.firsts, again.bits), (manifest.firsts, manifest.bits));
+    }
 }
 
 /// Writes a run: first its packs and groups, then its places in order.

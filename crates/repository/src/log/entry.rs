@@ -102,7 +102,7 @@ impl SealedEntry {
     ///
     /// # Errors
     /// [`LogError::Fault`], naming the entry and what is wrong with it.
-    pub(super) fn open(
+    pub(crate) fn open(
         bytes: &[u8],
         number: u64,
         vault: VaultGuid,

@@ -226,6 +226,14 @@ impl History {
         self.indexes.extend(indexes.into_iter().map(|index| (index, 0)));
     }
 
+    /// The state that a checkpoint carries.
+    pub(crate) fn from_state(bytes: &[u8]) -> Option<Self> {
+        super::entry::decode(bytes).filter(|history: &Self| {
+            // A number follows every entry.
+            history.head.is_none_or(|head| head.number < u64::MAX)
+        })
+    }
+
     /// The state as a checkpoint carries it.
     pub(super) fn to_checkpoint(&self) -> Result<Checkpoint, LogError> {
         Ok(Checkpoint { state: encode(self)?.into() })
@@ -255,7 +263,7 @@ impl History {
     }
 
     /// Number of the next entry, and the hash it must carry.
-    pub(super) fn next(&self) -> (u64, EntryHash) {
+    pub(crate) fn next(&self) -> (u64, EntryHash) {
         self.head.map_or((1, NO_ENTRY), |head| (head.number + 1, head.hash))
     }
 

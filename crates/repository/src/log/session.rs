@@ -79,8 +79,14 @@ impl Session {
             beats: AtomicU64::default(),
             last_beat: Mutex::default(),
         };
-        session.beat()?;
-        Ok(session)
+        match session.beat() {
+            Ok(()) => Ok(session),
+            Err(error) => {
+                // Nobody can tell that it is over as long as this process lives.
+                let _ = session.end();
+                Err(error)
+            }
+        }
     }
 
     /// Its identifier.

@@ -136,7 +136,7 @@ fn of_a_pack_of_wrong_length_only_what_cannot_be_read_is_lost() {
     }
 }
 
-/// Prunes when a check has reported so many times.
+/// Prunes when work has been reported so many times.
 struct Pruning<'r> {
     repository: &'r Repository,
     left: AtomicI32,
@@ -159,7 +159,7 @@ fn thorough() -> PruneOptions {
 }
 
 /// A point that is kept and one that is forgotten, with packs that prune deletes and copies.
-fn prunable(on_disk: bool) -> World {
+pub(crate) fn prunable(on_disk: bool) -> World {
     let world = World::on_disk(on_disk);
     let repository = world.create();
     let mut tree = Tree::default();

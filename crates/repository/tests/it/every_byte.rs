@@ -83,6 +83,10 @@ impl Small {
             for cut in [0, 1, bytes.len() / 2, bytes.len() - 1] {
                 put(format!("cut to {cut}"), Some(bytes[..cut].to_vec()));
             }
+            let sector = bytes.len() / 2..bytes.len().min(bytes.len() / 2 + 512);
+            let mut zeros = bytes.clone();
+            zeros[sector].fill(0);
+            put("zeros in the middle".to_owned(), Some(zeros));
             put("longer".to_owned(), Some([bytes.as_slice(), b"more"].concat()));
             put("missing".to_owned(), None);
             let others = || self.objects.iter().filter(|(_, other)| other != bytes);

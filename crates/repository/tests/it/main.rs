@@ -11,12 +11,16 @@
 mod bad_sectors;
 mod changed_blocks;
 mod check;
+mod crash;
 mod damage;
 mod diff;
 mod every_byte;
+mod failing_calls;
 mod find;
 mod index_cache;
 mod log;
+mod object_store;
+mod packing;
 mod pauses;
 mod prune;
 mod prune_plan;

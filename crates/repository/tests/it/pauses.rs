@@ -20,7 +20,7 @@ use crate::world::{THREADS, World, backup, restore};
 const TOO_LONG: Duration = LEASE_DEFAULT.saturating_add(Duration::from_secs(1));
 
 /// Asks the key vault again as soon as anyone needs the keys.
-struct AskAgain {
+pub(crate) struct AskAgain {
     keks: Arc<MemoryKeks>,
     ring: Ring,
     clock: Arc<dyn Clock>,
@@ -30,7 +30,7 @@ struct AskAgain {
 }
 
 impl AskAgain {
-    fn of(world: &World) -> Arc<Self> {
+    pub(crate) fn of(world: &World) -> Arc<Self> {
         let again = Arc::new(Self {
             keks: Arc::clone(&world.keks),
             ring: Ring::parse(&world.ring).unwrap(),

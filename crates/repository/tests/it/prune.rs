@@ -9,6 +9,7 @@ use custody_repository::prune_plan::PruneOptions;
 use custody_repository::{CheckLevel, Unwatched};
 use custody_test_world::faults::{Fault, FaultyStore, Moment};
 
+use crate::check::prunable;
 use crate::tree::{Tree, noise};
 use crate::world::{ON_DISK, THREADS, World, backup, restore};
 
@@ -152,6 +153,32 @@ fn a_prune_may_die_at_any_call() {
                 let done = repository.prune(&thorough(), PATIENCE, &Unwatched).is_ok();
                 done && store.read(&"custody-repository".parse().unwrap()).is_ok()
             });
+        }
+    }
+}
+
+/// Whenever it comes, a prune that copies what a restore is about to read does not keep it from
+/// anything.
+#[test]
+fn what_is_moved_during_a_restore_is_found_again() {
+    for (call, on_disk) in (0..).flat_map(|call| [(call, false), (call, true)]) {
+        let world = prunable(on_disk);
+        let store = Arc::new(FaultyStore::new(world.store.clone()));
+        let reader = world.open_over(store.clone()).unwrap();
+        let point = world.open().unwrap().points().unwrap().remove(0).id;
+        let pruner = world.clone();
+        store.interrupt(call, move || {
+            let repository = pruner.open().unwrap();
+            let report = repository.prune(&thorough(), PATIENCE, &Unwatched).unwrap();
+            assert!(report.rewritten_bytes > 0);
+        });
+        let (report, made) = restore(&reader, point, "").unwrap();
+        assert_eq!(report.warnings, [], "prune before call {call}");
+        assert_eq!(made.files.get("docs/stays"), Some(&noise(1, 200_000)));
+        assert_eq!(made.files.len(), 1);
+        if store.is_waiting() {
+            assert!(call > 5, "{call}");
+            break;
         }
     }
 }

@@ -20,7 +20,8 @@ use custody_test_world::{FixedClock, SeededEntropy};
 
 use crate::tree::{Made, Tree, TreeSource, TreeTarget};
 
-/// One vault: keys, clock, randomness, and a store to keep it all in.
+/// One vault: keys, clock, randomness, and a store to keep it all in. Copies share them.
+#[derive(Clone)]
 pub(crate) struct World {
     pub(crate) clock: Arc<FixedClock>,
     pub(crate) entropy: Arc<SeededEntropy>,
@@ -74,14 +75,23 @@ impl World {
     }
 
     pub(crate) fn parts(&self, store: Arc<dyn BlobStore>) -> RepositoryParts {
+        self.parts_with(&self.keys, store)
+    }
+
+    /// With keys that were unlocked anew.
+    pub(crate) fn parts_with(
+        &self,
+        keys: &VaultKeys,
+        store: Arc<dyn BlobStore>,
+    ) -> RepositoryParts {
         let cache = self.runs.clone().map(|runs| -> OpenCache {
             Arc::new(move || Ok(Arc::clone(&runs) as Arc<dyn BlobStore>))
         });
         RepositoryParts {
             store,
-            keys: self.keys.clone(),
+            keys: keys.clone(),
             authenticator: Arc::new(KeyholderAuthenticator::new(
-                self.keys.clone(),
+                keys.clone(),
                 TrustedServers::default(),
             )),
             host: Arc::new(OneHost),

@@ -134,6 +134,7 @@ pub(super) fn remove_repository(place: &Path) -> Result<(), Refusal> {
     for part in PARTS {
         gone(fs::remove_dir_all(place.join(part)))?;
     }
+    gone(fs::remove_file(place.join(".reserve")))?;
     match fs::remove_dir(place) {
         Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => Ok(()),
         other => gone(other),
