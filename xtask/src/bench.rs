@@ -3,10 +3,12 @@
 //! For each engine, data set and repetition: initialise, first backup, unchanged backup, edits,
 //! incremental backup, check of every byte, full restore compared with the source.
 
+pub(crate) mod curves;
 mod data;
 mod engine;
 pub(crate) mod index;
 mod measure;
+mod plot;
 mod report;
 pub(crate) mod serve;
 pub(crate) mod vaults;

@@ -56,6 +56,9 @@ cargo xtask COMMAND
   bench index
            [--objects 1,10] [--points 1,100000] [--work DIR]: an index of so many times 1,048,576
            synthetic chunks, a log of so many points
+  bench curves
+           [--files 10,100,1000,10000] [--work DIR] [--plots DIR]: what a step costs in a repository of
+           so many files of 1,000 synthetic chunks; plots to docs/plots
   crash    [--keys|--vaults] [--kills N] [--seed N] [--custody FILE] [--work DIR]: kill -9 in every
            phase; with --keys of a server that changes keys, with --vaults what wraps vaults
   flood    [--connections N] [--custody FILE] [--work DIR]: so many idle TLS connections at once
@@ -66,7 +69,7 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let command = arguments.next().unwrap_or_default();
     let mut arguments = arguments.peekable();
-    let part = ["index", "serve", "vaults"].into_iter().find(|part| {
+    let part = ["curves", "index", "serve", "vaults"].into_iter().find(|part| {
         command == "bench" && arguments.next_if(|argument| argument == part).is_some()
     });
     let command = part.map_or(command, |part| format!("bench {part}"));
@@ -82,6 +85,7 @@ fn main() -> ExitCode {
 fn run(command: &str, options: &Options) -> Result<(), Failure> {
     match command {
         "bench" => return bench::run(options),
+        "bench curves" => return bench::curves::run(options),
         "bench index" => return bench::index::run(options),
         "bench serve" => return bench::serve::run(options),
         "bench vaults" => return bench::vaults::run(options),
