@@ -3,11 +3,13 @@
 //! For each engine, data set and repetition: initialise, first backup, unchanged backup, edits,
 //! incremental backup, check of every byte, full restore compared with the source.
 
+pub(crate) mod curves;
 mod data;
 mod engine;
 pub(crate) mod index;
 mod measure;
 pub(crate) mod memory;
+mod plot;
 mod report;
 pub(crate) mod serve;
 pub(crate) mod trees;

@@ -56,6 +56,9 @@ cargo xtask COMMAND
   bench index
            [--objects 1,10] [--points 1,100000] [--work DIR]: an index of so many times 1,048,576
            synthetic chunks, a log of so many points
+  bench curves
+           [--files 10,100,1000,10000] [--work DIR] [--plots DIR]: what a step costs in a repository of
+           so many files of 1,000 synthetic chunks; plots to docs/plots
   bench memory
            [--sizes 1,4,16] [--sets tree,large] [--work DIR] [--custody FILE]: the most memory that each
            step takes, by GiB of data
@@ -75,7 +78,8 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let command = arguments.next().unwrap_or_default();
     let mut arguments = arguments.peekable();
-    let part = ["index", "memory", "serve", "trees", "vaults"].into_iter().find(|part| {
+    let parts = ["curves", "index", "memory", "serve", "trees", "vaults"];
+    let part = parts.into_iter().find(|part| {
         command == "bench" && arguments.next_if(|argument| argument == part).is_some()
     });
     let command = part.map_or(command, |part| format!("bench {part}"));
@@ -91,6 +95,7 @@ fn main() -> ExitCode {
 fn run(command: &str, options: &Options) -> Result<(), Failure> {
     match command {
         "bench" => return bench::run(options),
+        "bench curves" => return bench::curves::run(options),
         "bench index" => return bench::index::run(options),
         "bench memory" => return bench::memory::run(options),
         "bench serve" => return bench::serve::run(options),

@@ -85,14 +85,13 @@ fn log(folder: &Path, points: u64) {
     let repository =
         Repository::create(parts.clone(), &ring, EntryHash::from_bytes([3; 32])).unwrap();
     add_points(&repository, points).unwrap();
-    let seen = repository.history().unwrap().head().unwrap();
     drop(repository);
     let watch = Instant::now();
     Log::open(parts.log(), None).unwrap();
     let opened = watch.elapsed();
     let log = Log::open(parts.log(), None).unwrap();
     log.checkpoint_if_due().unwrap();
-    let checkpoint = log.newest_checkpoint();
+    let (checkpoint, seen) = (log.newest_checkpoint(), log.history().head().unwrap());
     drop(log);
     let watch = Instant::now();
     Log::open_from(parts.log(), checkpoint).unwrap();

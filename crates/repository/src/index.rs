@@ -76,8 +76,8 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    fn hit(&self, asked: u32, position: usize, place: &Place, is_reliable: bool) -> Hit {
-        let sealed = u64::from(place.length) * u64::from(self.sealed);
+    fn hit(&self, asked: u32, position: usize, length: u32, is_reliable: bool) -> Hit {
+        let sealed = u64::from(length) * u64::from(self.sealed);
         let sealed = sealed.div_ceil(u64::from(self.shape.plain.max(1)));
         let sealed = u32::try_from(sealed).unwrap_or(u32::MAX);
         Hit { asked, pack: self.pack, sealed, position, is_reliable }
@@ -188,7 +188,7 @@ impl ChunkIndex for Index {
             let first = self.first(name);
             for (position, place) in (first..).zip(self.slice(name)) {
                 let Some((group, _)) = self.find_group(place) else { continue };
-                hits.push(group.hit(asked, position, place, self.can_rely_on(place)));
+                hits.push(group.hit(asked, position, place.length, self.can_rely_on(place)));
             }
         }
         Ok(hits)

@@ -1,8 +1,9 @@
-//! Repositories of a size that nobody fills in a test, for `cargo xtask bench index`: index objects
-//! and log entries without the packs and points that they name. The bare pipeline, for
-//! `cargo xtask bench`.
+//! Repositories of a size that nobody fills in a test. For `cargo xtask bench index`: index objects
+//! and log entries without the packs and points that they name; for `bench curves`: whole points of
+//! tiny chunks. And the bare pipeline, for `cargo xtask bench`.
 
 pub mod ceiling;
+mod files;
 
 use std::collections::BTreeSet;
 
@@ -13,6 +14,8 @@ use crate::index_object;
 use crate::log::{ItemGuid, NewPoint, ObjectId};
 use crate::pack::{Directory, DirectoryGroup, Member, PackSummary};
 use crate::{Repository, RepositoryError};
+
+pub use files::{CHUNKS_A_FILE, add_files, file_name};
 
 /// Chunks of one group, groups of one pack, packs of one index object.
 const MEMBERS: u64 = 16;
@@ -26,6 +29,10 @@ const CHUNK_BYTES: u32 = 64 << 10;
 /// The name of chunk `number`, as evenly spread as real ones.
 fn chunk_name(number: u64) -> ChunkName {
     ChunkName(*blake3::hash(&number.to_be_bytes()).as_bytes())
+}
+
+fn item() -> ItemGuid {
+    ItemGuid::from_bytes([1; 16])
 }
 
 fn object(kind: &str, number: u64) -> ObjectId {
@@ -57,7 +64,7 @@ pub fn add_chunks(
         let indexes: BTreeSet<ObjectId> = stored.into_iter().collect();
         session.commit(
             &NewPoint {
-                item: ItemGuid::from_bytes([1; 16]),
+                item: item(),
                 point: object("point", number),
                 indexes,
                 packs: packs.iter().map(|pack| pack.id).collect(),
@@ -74,7 +81,7 @@ pub fn add_points(repository: &Repository, points: u64) -> Result<(), Repository
     for number in 0..points {
         session.commit(
             &NewPoint {
-                item: ItemGuid::from_bytes([1; 16]),
+                item: item(),
                 point: object("point", number),
                 indexes: BTreeSet::new(),
                 packs: BTreeSet::from([object("pack", number)]),

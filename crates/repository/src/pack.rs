@@ -14,7 +14,7 @@ use crate::log::ObjectId;
 use crate::object::{self, Family};
 use crate::sealed::{Footer, Keys, Tail, length_u32, open_position};
 
-/// A pack is closed when its groups reach this many bytes.
+/// A pack is closed when its groups and what its directory says of their chunks reach this many bytes.
 pub(crate) const PACK_BYTES_TARGET: usize = 16 << 20;
 /// Largest pack, in bytes; a larger object is no pack.
 pub(crate) const PACK_BYTES_MAX: usize = 32 << 20;
@@ -22,6 +22,9 @@ pub(crate) const PACK_BYTES_MAX: usize = 32 << 20;
 pub(crate) const GROUP_BYTES_TARGET: usize = 1 << 20;
 /// Largest group, in plain bytes.
 pub(crate) const GROUP_BYTES_MAX: usize = GROUP_BYTES_TARGET + CHUNK_BYTES_MAX;
+
+/// Most bytes that a chunk takes in a directory. Of tiny files the directory is larger than the groups.
+const MEMBER_BYTES_MAX: usize = 40;
 
 /// A chunk in a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -280,7 +283,7 @@ pub(crate) struct PackDraft {
 impl PackDraft {
     /// Adds a group; gives back the whole draft when it is large enough to be closed.
     pub(crate) fn add(&mut self, group: PackedGroup) -> Option<Vec<PackedGroup>> {
-        self.bytes += group.bytes.len();
+        self.bytes += group.bytes.len() + group.members.len() * MEMBER_BYTES_MAX;
         self.groups.push(group);
         (self.bytes >= PACK_BYTES_TARGET).then(|| std::mem::take(self).groups)
     }
@@ -299,5 +302,28 @@ impl GroupDraft {
         self.members.push(Member { name, length: length_u32(bytes.len())? });
         self.plain.extend_from_slice(bytes);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pack_is_closed_before_its_directory_makes_it_too_large() {
+        // (bytes of a group, its chunks) -> groups of a pack
+        for (bytes, chunks, groups) in [(1 << 20, 16, 16), (300_000, 30, 56), (1_000, 65_536, 7)] {
+            let mut draft = PackDraft::default();
+            let mut group = || {
+                let members = vec![Member { name: ChunkName([1; 32]), length: 16 }; chunks];
+                let compression = Compression::Zstd;
+                draft.add(PackedGroup { bytes: vec![0; bytes], plain: 1, compression, members })
+            };
+            let pack = (0..).find_map(|_| group()).unwrap();
+            assert_eq!(pack.len(), groups, "{bytes}");
+            let directory = pack.iter().map(|group| group.members.len() * MEMBER_BYTES_MAX);
+            let whole = pack.iter().map(|group| group.bytes.len()).sum::<usize>();
+            assert!(directory.sum::<usize>() + whole < PACK_BYTES_MAX);
+        }
     }
 }

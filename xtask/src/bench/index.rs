@@ -2,6 +2,7 @@
 //! synthetic.
 
 use std::path::Path;
+use std::process::Command;
 
 use crate::failure::{Failure, Trying};
 use crate::metadata::target_folder;
@@ -29,7 +30,8 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     std::fs::remove_dir_all(&folder).trying(folder.display())
 }
 
-fn anew(folder: &Path) -> Result<(), Failure> {
+/// An empty folder in the place of whatever stood there.
+pub(super) fn anew(folder: &Path) -> Result<(), Failure> {
     if folder.exists() {
         std::fs::remove_dir_all(folder).trying(folder.display())?;
     }
@@ -37,8 +39,13 @@ fn anew(folder: &Path) -> Result<(), Failure> {
 }
 
 fn bench(step: &str, folder: &Path, size: &str) -> Result<(), Failure> {
+    run_command(&mut bench_command("index", step, folder, size))
+}
+
+/// A step of a benchmark of the engine, in a process of its own.
+pub(super) fn bench_command(name: &str, step: &str, folder: &Path, size: &str) -> Command {
     let bench = ["bench", "--locked", "-p", "custody-repository", "--features", "measure"];
     let mut bench = command("cargo", &bench);
-    bench.args(["--bench", "index", "--", step]).arg(folder).arg(size);
-    run_command(&mut bench)
+    bench.args(["--quiet", "--bench", name, "--", step]).arg(folder).arg(size);
+    bench
 }

@@ -24,8 +24,9 @@ struct Layer<'r> {
 /// A chunk of many that were asked for.
 struct Found {
     asked: u32,
+    group: u32,
+    length: u32,
     position: usize,
-    place: Place,
 }
 
 /// The index of a large repository.
@@ -253,28 +254,28 @@ impl ChunkIndex for CappedIndex<'_> {
         let asked = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
         for layer in &self.layers {
             let searched = layer.run.find_all(names, &mut |at, number, place| {
-                let place = Place { group: place.group + layer.groups, ..place };
                 let position = layer.chunks + usize::try_from(number).unwrap_or(usize::MAX);
-                found.push(Found { asked: asked(at), position, place });
+                let (group, length) = (place.group + layer.groups, place.length);
+                found.push(Found { asked: asked(at), group, length, position });
             });
             self.or_forget(layer, searched)?;
         }
         for (at, name) in names.iter().enumerate() {
             let first = self.rest_chunks + self.rest.first(name);
             for (position, place) in (first..).zip(self.rest.slice(name)) {
-                let place = Place { group: place.group + self.rest_groups, ..*place };
-                found.push(Found { asked: asked(at), position, place });
+                let (group, length) = (place.group + self.rest_groups, place.length);
+                found.push(Found { asked: asked(at), group, length, position });
             }
         }
         // So that each block of groups is read once.
-        found.sort_unstable_by_key(|found| found.place.group);
+        found.sort_unstable_by_key(|found| found.group);
         let mut hits = Vec::with_capacity(found.len());
-        for Found { asked, position, place } in found {
-            let Some(group) = self.numbered_group(place.group)? else { continue };
+        for Found { asked, group, length, position } in found {
+            let Some(group) = self.numbered_group(group)? else { continue };
             let Some(pack) = self.packs.get(group.pack as usize) else { continue };
-            let is_reliable = self.is_good(&place.name, pack);
+            let Some(name) = names.get(asked as usize) else { continue };
             if !self.gone.contains(&group.pack) {
-                hits.push(group.hit(asked, position, &place, is_reliable));
+                hits.push(group.hit(asked, position, length, self.is_good(name, pack)));
             }
         }
         hits.sort_by_key(|hit| hit.asked);
