@@ -24,7 +24,9 @@ use custody_entries::{
 use custody_repository::log::{EntryHash, ForgetReason, ItemGuid};
 use custody_repository::measure::{add_files, file_name, open_index};
 use custody_repository::prune_plan::PruneOptions;
-use custody_repository::{BackupOptions, CheckLevel, PointId, Repository, Unwatched};
+use custody_repository::{
+    BackupOptions, CheckLevel, CompressionEffort, PointId, Repository, Unwatched,
+};
 
 use world::{parts, peak_kib};
 
@@ -139,6 +141,7 @@ fn backup(repository: &Repository, changed: u64, parent: Option<PointId>) {
         paths: Vec::new(),
         parent,
         keep_until: None,
+        compression: CompressionEffort::default(),
         threads: THREADS,
     };
     let made = repository.backup(&mut Small { changed }, &options, &Unwatched).unwrap();

@@ -20,7 +20,7 @@ use custody_repository::Repository;
 use custody_repository::log::{EntryHash, KeyringHead, Log};
 use custody_repository::measure::{CHUNKS_AN_OBJECT, add_chunks, add_points, open_index};
 
-use world::{parts, peak_kib, seconds};
+use world::{parts, peak_kib};
 
 /// Rings of which a log is told.
 const RINGS: u64 = 21;
@@ -112,6 +112,10 @@ fn log(folder: &Path, points: u64) {
         seconds(opened_from),
         micros(median)
     );
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.2} s", time.as_secs_f64())
 }
 
 fn micros(time: Duration) -> String {

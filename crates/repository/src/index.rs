@@ -21,7 +21,7 @@ use crate::RepositoryError;
 use crate::chunk::ChunkName;
 use crate::error::Malformed;
 use crate::log::ObjectId;
-use crate::pack::{GroupShape, PackSummary};
+use crate::pack::{GroupShape, MEMBER_BYTES_MAX, PackSummary};
 use crate::sealed::length_u32;
 
 #[cfg(feature = "parsers")]
@@ -79,7 +79,7 @@ impl Group {
     fn hit(&self, asked: u32, position: usize, length: u32, is_reliable: bool) -> Hit {
         let sealed = u64::from(length) * u64::from(self.sealed);
         let sealed = sealed.div_ceil(u64::from(self.shape.plain.max(1)));
-        let sealed = u32::try_from(sealed).unwrap_or(u32::MAX);
+        let sealed = u32::try_from(sealed + MEMBER_BYTES_MAX as u64).unwrap_or(u32::MAX);
         Hit { asked, pack: self.pack, sealed, position, is_reliable }
     }
 }
@@ -103,7 +103,8 @@ pub(crate) struct Hit {
     pub(crate) asked: u32,
     /// Its pack, counted as in [`ChunkIndex::packs`].
     pub(crate) pack: u32,
-    /// Its share of the sealed group in bytes, rounded up, so that none takes nothing.
+    /// Its share of the sealed group in bytes, rounded up, and of the pack's directory: a pack of which
+    /// every chunk is used is used as a whole, however small they are.
     pub(crate) sealed: u32,
     /// Which of the index's chunks this is, below [`ChunkIndex::chunk_count`].
     pub(crate) position: usize,

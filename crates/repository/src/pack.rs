@@ -24,7 +24,7 @@ pub(crate) const GROUP_BYTES_TARGET: usize = 1 << 20;
 pub(crate) const GROUP_BYTES_MAX: usize = GROUP_BYTES_TARGET + CHUNK_BYTES_MAX;
 
 /// Most bytes that a chunk takes in a directory. Of tiny files the directory is larger than the groups.
-const MEMBER_BYTES_MAX: usize = 40;
+pub(crate) const MEMBER_BYTES_MAX: usize = 40;
 
 /// A chunk in a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

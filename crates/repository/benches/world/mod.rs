@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use custody_ambient::{Clock, Entropy};
 use custody_blob_store::{BlobStore, DiskStore};
@@ -51,10 +50,6 @@ pub(crate) fn parts(folder: &Path, seed: u64) -> (RepositoryParts, Vec<u8>) {
         entropy: Arc::new(SeededEntropy::new(seed)) as Arc<dyn Entropy>,
     };
     (parts, ring)
-}
-
-pub(crate) fn seconds(time: Duration) -> String {
-    format!("{:.2} s", time.as_secs_f64())
 }
 
 /// Most memory that this process ever took, in KiB.

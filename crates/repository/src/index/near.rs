@@ -9,6 +9,9 @@ use crate::chunk::ChunkName;
 /// Chunks that are kept, of the packs met last.
 const CHUNKS_MAX: usize = 64 << 10;
 
+/// Packs that are remembered.
+const PACKS_MAX: usize = 1_024;
+
 /// The chunks of the packs that were met last.
 #[derive(Default)]
 pub(super) struct Near {
@@ -28,18 +31,33 @@ impl Near {
         self.packs.iter().any(|(known, _)| *known == pack)
     }
 
-    /// Keeps the chunks of a pack; those met first give way.
-    pub(super) fn keep(&mut self, pack: u32, places: Vec<Place>) {
-        if self.holds(pack) || places.len() > CHUNKS_MAX {
+    /// Keeps the chunks of a pack; those met first give way. Of a pack of too many chunks it keeps
+    /// that it was met alone, so that its long directory is not read for each of them.
+    pub(super) fn keep(&mut self, pack: u32, mut places: Vec<Place>) {
+        if self.holds(pack) {
             return;
         }
+        if places.len() > CHUNKS_MAX {
+            places.clear();
+        }
+        if self.packs.len() >= PACKS_MAX {
+            self.forget_first();
+        }
         while self.places.len() + places.len() > CHUNKS_MAX {
-            let Some((_, names)) = self.packs.pop_front() else { break };
-            for name in names {
-                self.places.remove(&name);
+            if !self.forget_first() {
+                break;
             }
         }
         self.packs.push_back((pack, places.iter().map(|place| place.name).collect()));
         self.places.extend(places.into_iter().map(|place| (place.name, (place, pack))));
+    }
+
+    /// Whether there was a pack to forget.
+    fn forget_first(&mut self) -> bool {
+        let Some((_, names)) = self.packs.pop_front() else { return false };
+        for name in names {
+            self.places.remove(&name);
+        }
+        true
     }
 }

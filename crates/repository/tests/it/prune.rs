@@ -48,6 +48,22 @@ fn forgotten_data_goes_and_the_rest_is_copied() {
 }
 
 #[test]
+fn packs_of_tiny_files_are_used_as_a_whole() {
+    for on_disk in ON_DISK {
+        let world = World::on_disk(on_disk);
+        let repository = world.create();
+        let mut tree = Tree::default();
+        for number in 0..2_000 {
+            // Its entry in the pack's directory takes more than the file.
+            tree.file(&format!("{:02}/{number}", number % 20), noise(number, 16));
+        }
+        backup(&repository, &tree, None).unwrap();
+        let plan = repository.plan_prune(&PruneOptions::default(), &Unwatched).unwrap();
+        assert!(plan.is_empty(), "{plan:?}");
+    }
+}
+
+#[test]
 fn a_dead_session_leaves_nothing_that_prune_does_not_find() {
     let world = World::new();
     let repository = world.create();
