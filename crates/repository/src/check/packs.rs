@@ -57,9 +57,10 @@ impl Inspection<'_> {
         let shared = Mutex::new((&mut *self, &mut bad));
         let work = || -> Result<(), RepositoryError> {
             while let Some(summary) = summaries.get(next.fetch_add(1, Relaxed)) {
-                let fault = match level {
-                    CheckLevel::Structure => measure(repository, summary)?,
-                    CheckLevel::Data => read(repository, summary)?,
+                let fault = if level.reads(summary.id) {
+                    read(repository, summary)?
+                } else {
+                    measure(repository, summary)?
                 };
                 let mut shared = locked(&shared);
                 let (inspection, bad) = &mut *shared;

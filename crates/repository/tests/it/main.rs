@@ -11,6 +11,7 @@
 mod bad_sectors;
 mod changed_blocks;
 mod check;
+mod check_levels;
 mod damage;
 mod diff;
 mod every_byte;
