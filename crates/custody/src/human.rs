@@ -26,6 +26,12 @@ pub(crate) fn size(bytes: u64) -> String {
     format!("{value:.decimals$} {unit}")
 }
 
+/// A part of a whole, `12 %` for example; `under 1 %` of what is not nothing.
+pub(crate) fn percent(part: u64, whole: u64) -> String {
+    let percent = u128::from(part) * 100 / u128::from(whole.max(1));
+    if percent == 0 && part > 0 { "under 1 %".to_owned() } else { format!("{percent} %") }
+}
+
 /// A number with its noun, `1 file` or `1,203 files`.
 pub(crate) fn count(number: u64, noun: &str) -> String {
     let plural = match (number, noun.strip_suffix('y')) {
@@ -64,7 +70,8 @@ pub(crate) fn parse_time(text: &str, zone: &TimeZone) -> Option<Timestamp> {
     civil.to_zoned(zone.clone()).ok().map(|zoned| zoned.timestamp())
 }
 
-fn grouped(number: u64) -> String {
+/// A number with its thousands apart, `1,203` for example.
+pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.chars().enumerate() {
@@ -89,6 +96,16 @@ mod tests {
         check(10 * 1024 * 1024 + 300 * 1024, "10.3 MiB");
         check(500 << 30, "500 GiB");
         check(u64::MAX, "16.0 EiB");
+    }
+
+    #[test]
+    fn percents() {
+        let check = |part, whole, expected: &str| assert_eq!(percent(part, whole), expected);
+        check(0, 0, "0 %");
+        check(0, 5, "0 %");
+        check(1, 500, "under 1 %");
+        check(333, 1000, "33 %");
+        check(u64::MAX, u64::MAX, "100 %");
     }
 
     #[test]

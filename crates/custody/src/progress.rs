@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::error::CliError;
 use crate::surroundings::Surroundings;
+use crate::{human, terminal};
 
 /// How progress is shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
@@ -33,39 +34,50 @@ pub(crate) struct Reporter<'w> {
     world: &'w Surroundings,
     view: View,
     began: Duration,
+    /// The step it is at, and when that began.
+    step: (String, Duration),
+    /// When the last JSON line was printed.
+    told: Option<Duration>,
 }
 
 enum View {
     Nothing,
     Bar(ProgressBar),
-    Lines { last: Option<(Duration, String)> },
+    Lines,
 }
 
 impl<'w> Reporter<'w> {
     /// A reporter in this mode; bars are drawn on terminals only.
     pub(crate) fn new(world: &'w Surroundings, mode: ProgressMode) -> Self {
         let view = match mode {
-            ProgressMode::Json => View::Lines { last: None },
+            ProgressMode::Json => View::Lines,
             ProgressMode::Auto | ProgressMode::Bar if world.terminals.stderr => View::Bar(bar()),
             ProgressMode::Auto | ProgressMode::Bar | ProgressMode::None => View::Nothing,
         };
-        Self { world, view, began: world.clock.since_boot() }
+        let began = world.clock.since_boot();
+        Self { world, view, began, step: (String::new(), Duration::ZERO), told: None }
     }
 
     /// Shows how far the job is.
     pub(crate) fn update(&mut self, job: &Job) {
         let elapsed = self.world.clock.since_boot().saturating_sub(self.began);
-        match &mut self.view {
+        let is_new = self.step.0 != step(job);
+        if is_new {
+            self.step = (step(job).to_owned(), elapsed);
+        }
+        let pace = Pace { elapsed, in_step: elapsed.saturating_sub(self.step.1) };
+        match &self.view {
             View::Nothing => {}
-            View::Bar(bar) => draw(bar, job),
-            View::Lines { last } => {
-                let phase = step(job);
-                let due = last.as_ref().is_none_or(|(then, last_phase)| {
-                    last_phase != phase || elapsed.saturating_sub(*then) >= STATUS_INTERVAL
-                });
-                if due {
-                    *last = Some((elapsed, phase.to_owned()));
-                    print_line(self.world, &status_line(job, elapsed));
+            View::Bar(bar) => {
+                bar.set_message(line(job, pace));
+                bar.tick();
+            }
+            View::Lines => {
+                let due =
+                    self.told.is_none_or(|then| elapsed.saturating_sub(then) >= STATUS_INTERVAL);
+                if is_new || due {
+                    self.told = Some(elapsed);
+                    print_line(self.world, &status_line(job, pace));
                 }
             }
         }
@@ -73,17 +85,25 @@ impl<'w> Reporter<'w> {
 
     /// Ends the display: takes the bar away, or prints the summary line of a job that is done.
     pub(crate) fn finish(&mut self, job: &Job) {
-        match &mut self.view {
+        match &self.view {
             View::Nothing => {}
             View::Bar(bar) => bar.finish_and_clear(),
-            View::Lines { .. } => {
+            View::Lines => {
+                let elapsed = self.world.clock.since_boot().saturating_sub(self.began);
                 for warning in &job.warnings {
                     print_line(self.world, &warning_line(warning));
                 }
-                print_line(self.world, &summary_line(job));
+                print_line(self.world, &summary_line(job, elapsed));
             }
         }
     }
+}
+
+/// How long a job and its step have run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Pace {
+    elapsed: Duration,
+    in_step: Duration,
 }
 
 /// Prints an error as the last JSON line.
@@ -95,17 +115,50 @@ pub(crate) fn print_error_line(world: &Surroundings, error: &CliError) {
     print_line(world, &Value::Object(line));
 }
 
-fn status_line(job: &Job, elapsed: Duration) -> Value {
+/// What a terminal is shown of a job: step, share, bytes, files, speed, and what is left.
+fn line(job: &Job, pace: Pace) -> String {
+    let progress = &job.progress;
+    if let Some(waiting) = &progress.waiting {
+        return format!("waits: {}", terminal::line(&waiting.message));
+    }
+    let mut parts = vec![terminal::line(step(job))];
+    let share = share_done(job);
+    if let Some(share) = share {
+        parts.push(format!("{} %", percent(share)));
+    }
+    let done = human::size(progress.bytes_done);
+    parts.push(match progress.bytes_total.filter(|total| *total > 0) {
+        Some(total) => format!("{done} of {}", human::size(total)),
+        None => done,
+    });
+    let files = progress.files_done;
+    parts.push(match progress.files_total.filter(|total| *total > 0) {
+        Some(total) => format!("{} of {}", human::grouped(files), human::count(total, "file")),
+        None => human::count(files, "file"),
+    });
+    if progress.bytes_new > 0 {
+        parts.push(format!("{} new", human::size(progress.bytes_new)));
+    }
+    if let Some(rate) = bytes_per_second(job, pace) {
+        parts.push(format!("{}/s", human::size(rate)));
+    }
+    if let Some(left) = share.and_then(|share| seconds_remaining(pace.in_step, share)) {
+        parts.push(format!("{} left", human::duration(Duration::from_secs(left))));
+    }
+    parts.join(" · ")
+}
+
+fn status_line(job: &Job, pace: Pace) -> Value {
     let progress = &job.progress;
     let mut line = message("status");
     line.insert("phase".into(), step(job).into());
     if let Some(waiting) = &progress.waiting {
         line.insert("waiting".into(), serde_json::json!(waiting));
     }
-    line.insert("seconds_elapsed".into(), elapsed.as_secs().into());
+    line.insert("seconds_elapsed".into(), pace.elapsed.as_secs().into());
     if let Some(share) = share_done(job) {
         line.insert("percent_done".into(), share.into());
-        if let Some(seconds) = seconds_remaining(elapsed, share) {
+        if let Some(seconds) = seconds_remaining(pace.in_step, share) {
             line.insert("seconds_remaining".into(), seconds.into());
         }
     }
@@ -117,6 +170,10 @@ fn status_line(job: &Job, elapsed: Duration) -> Value {
     }
     line.insert("files_done".into(), progress.files_done.into());
     line.insert("bytes_done".into(), progress.bytes_done.into());
+    line.insert("bytes_new".into(), progress.bytes_new.into());
+    if let Some(rate) = bytes_per_second(job, pace) {
+        line.insert("bytes_per_second".into(), rate.into());
+    }
     Value::Object(line)
 }
 
@@ -128,7 +185,7 @@ fn warning_line(warning: &custody_client::JobWarning) -> Value {
     Value::Object(line)
 }
 
-fn summary_line(job: &Job) -> Value {
+fn summary_line(job: &Job, elapsed: Duration) -> Value {
     let mut line = message("summary");
     line.insert("operation".into(), job.operation.as_str().into());
     line.insert("status".into(), job.status.as_str().into());
@@ -136,6 +193,7 @@ fn summary_line(job: &Job) -> Value {
     line.insert("bytes_done".into(), job.progress.bytes_done.into());
     line.insert("bytes_new".into(), job.progress.bytes_new.into());
     line.insert("warnings".into(), job.warning_count.into());
+    line.insert("seconds_elapsed".into(), elapsed.as_secs().into());
     line.insert("result".into(), job.result.clone());
     Value::Object(line)
 }
@@ -161,9 +219,22 @@ fn share_done(job: &Job) -> Option<f64> {
     Some((done as f64 / total as f64).min(1.0))
 }
 
-fn seconds_remaining(elapsed: Duration, share: f64) -> Option<u64> {
-    let remaining = elapsed.as_secs_f64() * (1.0 - share) / share;
+/// What is left at the pace of this step; nothing before there is one.
+fn seconds_remaining(in_step: Duration, share: f64) -> Option<u64> {
+    let remaining = in_step.as_secs_f64() * (1.0 - share) / share;
     Duration::try_from_secs_f64(remaining).ok().map(|remaining| remaining.as_secs())
+}
+
+/// The pace of this step, once it has run for a second.
+fn bytes_per_second(job: &Job, pace: Pace) -> Option<u64> {
+    let millis = u64::try_from(pace.in_step.as_millis()).ok().filter(|millis| *millis >= 1_000)?;
+    Some(job.progress.bytes_done.saturating_mul(1_000) / millis)
+}
+
+/// A share in whole percent, 100 only when all is done.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 100")]
+fn percent(share: f64) -> u8 {
+    (share * 100.0).floor().clamp(0.0, 100.0) as u8
 }
 
 /// The step it is at, or that it waits.
@@ -173,27 +244,83 @@ fn step(job: &Job) -> &str {
 
 fn bar() -> ProgressBar {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    bar.set_style(ProgressStyle::default_spinner());
+    let style = ProgressStyle::with_template("{spinner} {wide_msg}");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
     bar
 }
 
-fn draw(bar: &ProgressBar, job: &Job) {
-    let progress = &job.progress;
-    let template = match progress.bytes_total {
-        Some(total) if total > 0 => {
-            bar.set_length(total);
-            "{msg:12} [{bar:30}] {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left"
-        }
-        _ => "{msg:12} {spinner} {bytes}  {bytes_per_sec}",
-    };
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style.progress_chars("=> "));
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn job(progress: Value) -> Job {
+        let job = json!({ "operation": "Restore", "status": "InProgress", "progress": progress });
+        serde_json::from_value(job).unwrap()
     }
-    let message = match &progress.waiting {
-        Some(waiting) => format!("waits: {}", crate::terminal::line(&waiting.message)),
-        None => format!("{} · {} files", crate::terminal::line(step(job)), progress.files_done),
-    };
-    bar.set_message(message);
-    bar.set_position(progress.bytes_done);
-    bar.tick();
+
+    fn pace(elapsed: u32, in_step: u32) -> Pace {
+        Pace { elapsed: SECOND * elapsed, in_step: SECOND * in_step }
+    }
+
+    #[test]
+    fn a_line_says_what_is_known() {
+        let check = |progress: Value, in_step: u32, expected: &str| {
+            assert_eq!(line(&job(progress), pace(in_step + 2, in_step)), expected);
+        };
+        let read = json!({
+            "phase": "read", "filesDone": 1_203, "bytesDone": 1_288_490_189_u64,
+            "bytesNew": 125_829_120,
+        });
+        check(read.clone(), 0, "read · 1.20 GiB · 1,203 files · 120 MiB new");
+        check(read, 30, "read · 1.20 GiB · 1,203 files · 120 MiB new · 41.0 MiB/s");
+        let restore = |done: u64| {
+            json!({
+                "phase": "restore", "filesDone": 1, "filesTotal": 2_000,
+                "bytesDone": done, "bytesTotal": 1_000_000_000,
+            })
+        };
+        check(restore(0), 0, "restore · 0 % · 0 B of 954 MiB · 1 of 2,000 files");
+        check(
+            restore(250_000_000),
+            10,
+            "restore · 25 % · 238 MiB of 954 MiB · 1 of 2,000 files · 23.8 MiB/s · 30.0 s left",
+        );
+        check(
+            restore(999_999_999),
+            3_600,
+            "restore · 99 % · 954 MiB of 954 MiB · 1 of 2,000 files · 271 KiB/s · 0.0 s left",
+        );
+        // A total that was too small is no reason to say more than all.
+        check(
+            restore(2_000_000_000),
+            0,
+            "restore · 100 % · 1.86 GiB of 954 MiB · 1 of 2,000 files · 0.0 s left",
+        );
+        let waits = json!({
+            "phase": "read",
+            "waiting": { "since": "2026-11-22T06:00:00Z", "code": "X", "message": "no\u{1b}answer" },
+        });
+        check(waits, 5, "waits: no\\x1banswer");
+        check(json!({ "phase": "unlock" }), 1, "unlock · 0 B · 0 files · 0 B/s");
+    }
+
+    /// The same in JSON, a line each.
+    #[test]
+    fn a_status_line_says_the_same() {
+        let progress = json!({
+            "phase": "restore", "filesDone": 1, "filesTotal": 2_000, "bytesDone": 250_000_000,
+            "bytesTotal": 1_000_000_000, "bytesNew": 5,
+        });
+        let expected = json!({
+            "message_type": "status", "phase": "restore", "seconds_elapsed": 12,
+            "percent_done": 0.25, "seconds_remaining": 30, "total_files": 2_000,
+            "total_bytes": 1_000_000_000, "files_done": 1, "bytes_done": 250_000_000, "bytes_new": 5,
+            "bytes_per_second": 25_000_000,
+        });
+        assert_eq!(status_line(&job(progress), pace(12, 10)), expected);
+    }
 }

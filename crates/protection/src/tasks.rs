@@ -122,6 +122,8 @@ pub struct ForgetRequest {
     pub keep_monthly: Option<u32>,
     /// The same by years.
     pub keep_yearly: Option<u32>,
+    /// Keep all that are at most so many days older than the newest.
+    pub keep_within_days: Option<u32>,
     /// Only say what would be kept and forgotten.
     pub dry_run: bool,
 }

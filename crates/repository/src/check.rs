@@ -36,8 +36,34 @@ const ROUNDS_MAX: u32 = 3;
 pub enum CheckLevel {
     /// Log, rings, indexes, points, listings; of packs only that they stand and how long they are.
     Structure,
+    /// The same, and every byte of some packs.
+    Sample(Sample),
     /// Every byte of every object.
     Data,
+}
+
+/// Which packs are read by a check that reads some.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// How many of a hundred, at most 100.
+    pub percent: u8,
+    /// Chooses which: others with another.
+    pub seed: u64,
+}
+
+impl CheckLevel {
+    /// Whether every byte of this pack is read.
+    pub(crate) fn reads(self, pack: ObjectId) -> bool {
+        match self {
+            Self::Structure => false,
+            Self::Data => true,
+            Self::Sample(Sample { percent, seed }) => {
+                // Names are hashes: any eight bytes of them are evenly spread.
+                let bytes = pack.as_bytes().first_chunk::<8>().copied().unwrap_or_default();
+                (u64::from_be_bytes(bytes) ^ seed) % 100 < u64::from(percent)
+            }
+        }
+    }
 }
 
 /// Who vouches for what was checked.

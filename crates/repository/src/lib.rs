@@ -42,7 +42,8 @@ mod select;
 
 pub use backup::{BackupOptions, CommittedPoint};
 pub use check::{
-    Assurance, CheckLevel, CheckReport, FILES_NAMED_MAX, LostFile, Problem, check_without_keys,
+    Assurance, CheckLevel, CheckReport, FILES_NAMED_MAX, LostFile, Problem, Sample,
+    check_without_keys,
 };
 pub use compress::CompressionEffort;
 pub use diff::{Aspect, Change, DiffTotals, Tally};

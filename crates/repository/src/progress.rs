@@ -38,6 +38,9 @@ pub trait Progress: Send + Sync {
     /// Takes note of where the job is.
     fn report(&self, status: &Status);
 
+    /// Is told, where that is known beforehand, how many files and bytes there will be.
+    fn expect(&self, _files: u64, _bytes: u64) {}
+
     /// Whether the job is to stop at the next safe place. Asked before every batch.
     fn is_cancelled(&self) -> bool;
 }

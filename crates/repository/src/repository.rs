@@ -222,6 +222,7 @@ impl Repository {
                 if let Some(top) = &point.top {
                     target.root(top)?;
                 }
+                progress.expect(point.counts.files, point.counts.bytes);
                 reader.listing(&point.root)?
             } else {
                 vec![find(point, path, reader)?]

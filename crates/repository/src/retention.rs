@@ -18,6 +18,9 @@ use crate::log::ObjectId;
 /// well-kept hosts differ by less.
 pub const FUTURE_TOLERANCE: Duration = Duration::from_mins(5);
 
+/// Seconds of a day.
+const DAY_S: u64 = 24 * 60 * 60;
+
 /// How many points of each kind are kept. A policy that asks for nothing forgets nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RetentionPolicy {
@@ -194,7 +197,13 @@ impl fmt::Display for KeepReason {
             Self::FromTheFuture => f.write_str("receipt time lies in the future"),
             Self::Last(rank) => write!(f, "last {rank}"),
             Self::NewestOf(period, name) => write!(f, "{period} {name}"),
-            Self::Within(duration) => write!(f, "within {duration:?}"),
+            Self::Within(duration) => {
+                match (duration.as_secs() / DAY_S, duration.as_secs() % DAY_S) {
+                    (1, 0) => f.write_str("within a day"),
+                    (days, 0) => write!(f, "within {days} days"),
+                    _ => write!(f, "within {duration:?}"),
+                }
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What can be read and restored: folders, and streams as files of their own.
+//! What can be read and restored: folders, and block devices and streams as files of their own.
 //!
 //! [`FolderSource`] walks one or several paths and tells a [`custody_entries::Sink`] what it
 //! finds; [`FolderTarget`] gives it back. Both treat the tree as hostile: someone else may swap

@@ -15,6 +15,13 @@ impl Progress for Job<'_> {
         });
     }
 
+    fn expect(&self, files: u64, bytes: u64) {
+        Job::report(self, |progress| {
+            progress.files_total = files;
+            progress.bytes_total = bytes;
+        });
+    }
+
     fn is_cancelled(&self) -> bool {
         self.is_stopped()
     }

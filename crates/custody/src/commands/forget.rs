@@ -10,11 +10,15 @@ use crate::error::CliError;
 use crate::output::{Outcome, lay_out};
 use crate::{human, items, jobs, terminal};
 
+/// Why a point goes.
+const NO_RULE: &str = "nothing keeps it";
+
 /// Give up recovery points, by rule or by id
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  custody forget documents --keep-daily 7 --keep-weekly 4 \
     --dry-run\n  custody forget documents --keep-last 10 --yes\n  custody forget documents --point \
-    3f2a9c --point 77b01e\n\nA point stays if any rule keeps it. Its room is freed by prune.\n\n\
+    3f2a9c --point 77b01e\n\nA point stays if any rule keeps it; --dry-run shows each point with the rules that keep it. The room \
+    of those that go is freed by prune.\n\n\
     Exit codes: 0 done, 2 neither a rule nor a point was given, 5 no such item or point, 10 not \
     confirmed; the others are in docs/exit-codes.md.")]
 pub(crate) struct Options {
@@ -38,6 +42,9 @@ pub(crate) struct Options {
     /// Keep the newest point of each of the last N years that have one
     #[arg(long, value_name = "N")]
     keep_yearly: Option<u32>,
+    /// Keep all points that are at most N days older than the newest
+    #[arg(long, value_name = "N")]
+    keep_within_days: Option<u32>,
     /// Give up this point; may be given again
     #[arg(long = "point", value_name = "ID")]
     points: Vec<String>,
@@ -83,6 +90,7 @@ fn rule(options: &Options) -> Result<Map<String, Value>, CliError> {
         ("keepWeekly", options.keep_weekly),
         ("keepMonthly", options.keep_monthly),
         ("keepYearly", options.keep_yearly),
+        ("keepWithinDays", options.keep_within_days),
     ];
     let given = counts.into_iter().filter_map(|(name, count)| Some((name, count?)));
     let mut rule: Map<String, Value> =
@@ -107,20 +115,30 @@ fn verdict(what: &str, points: u64) -> String {
     format!("{} {what}", human::count(points, "recovery point"))
 }
 
+/// Every point, newest first: whether it stays and why.
 fn text(context: &Context<'_>, plan: &Value) -> String {
-    let mut rows = Vec::new();
-    for (field, label) in [("keep", "keep"), ("forget", "forget")] {
-        for point in plan.get(field).and_then(Value::as_array).into_iter().flatten() {
-            let word = |name: &str| point.get(name).and_then(Value::as_str).unwrap_or_default();
+    let points = |field: &str| plan.get(field).and_then(Value::as_array).into_iter().flatten();
+    let mut all: Vec<(&Value, &str)> = points("keep").map(|point| (point, "keep")).collect();
+    all.extend(points("forget").map(|point| (point, "forget")));
+    let word = |point: &Value, name: &str| {
+        point.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
+    };
+    // Times are RFC 3339 in UTC; those with finer digits sort well enough.
+    all.sort_by_key(|(point, _)| std::cmp::Reverse(word(point, "time")));
+    let rows: Vec<Vec<String>> = all
+        .into_iter()
+        .map(|(point, what)| {
             let reasons = point.get("reasons").and_then(Value::as_array);
-            let reasons = reasons.into_iter().flatten().filter_map(Value::as_str);
-            rows.push(vec![
-                label.to_owned(),
-                terminal::line(word("point")),
-                human::time(word("time"), &context.world.time_zone),
-                terminal::line(&reasons.collect::<Vec<_>>().join(", ")),
-            ]);
-        }
-    }
+            let reasons: Vec<&str> =
+                reasons.into_iter().flatten().filter_map(Value::as_str).collect();
+            let because = if what == "keep" { reasons.join(", ") } else { NO_RULE.to_owned() };
+            vec![
+                what.to_owned(),
+                terminal::line(&word(point, "point")),
+                human::time(&word(point, "time"), &context.world.time_zone),
+                terminal::line(&because),
+            ]
+        })
+        .collect();
     if rows.is_empty() { String::new() } else { lay_out(&["", "Point", "Time", "Because"], rows) }
 }

@@ -10,6 +10,7 @@ use custody_client::SourcePath;
 use custody_names::ResourceId;
 use serde_json::{Value, json};
 
+use crate::answers::number;
 use crate::arguments::TargetOption;
 use crate::commands::points;
 use crate::context::Context;
@@ -225,18 +226,19 @@ fn summary(
     point: &Value,
     restore: &str,
 ) -> String {
-    let number = |name: &str| point.get(name).and_then(Value::as_u64).unwrap_or_default();
+    let of_point = |name| number(point, name);
     let word = |name: &str| point.get(name).and_then(Value::as_str).unwrap_or_default();
     let mut text = format!(
         "recovery point {} of {}, {}\n{}, {} read, {} newly stored, {}\n",
         terminal::line(word("id")),
         item.name,
         human::time(word("time"), &context.world.time_zone),
-        human::count(number("files"), "file"),
-        human::size(number("size")),
-        human::size(number("newBytes")),
+        human::count(of_point("files"), "file"),
+        human::size(of_point("size")),
+        human::size(of_point("newBytes")),
         done.took(),
     );
+    text.push_str(&made_of(&done.job.result));
     text.push_str(&left_out(&done.job.result));
     if done.job.warning_count > 0 {
         let warnings = human::count(done.job.warning_count, "warning");
@@ -244,6 +246,25 @@ fn summary(
     }
     let _ = writeln!(text, "to restore it: {restore}");
     text
+}
+
+/// What was known already, and how small the rest became: deduplication and compression.
+fn made_of(result: &Value) -> String {
+    let [bytes, new, stored, unchanged] =
+        ["bytes", "newBytes", "storedBytes", "unchangedFiles"].map(|name| number(result, name));
+    let mut parts = Vec::new();
+    if unchanged > 0 {
+        parts.push(format!("{} unchanged", human::count(unchanged, "file")));
+    }
+    if bytes > 0 && stored > 0 {
+        parts.push(format!(
+            "{} of the bytes new, stored in {} ({} of the new)",
+            human::percent(new, bytes),
+            human::size(stored),
+            human::percent(stored, new),
+        ));
+    }
+    if parts.is_empty() { String::new() } else { format!("{}\n", parts.join("; ")) }
 }
 
 /// What was left out and why, in numbers: `--dry-run` names it.

@@ -13,5 +13,6 @@ mod documents;
 mod failures;
 mod fake_server;
 mod jobs;
+mod maintenance;
 mod protect;
 mod world;

@@ -56,7 +56,7 @@ impl Inspection<'_> {
     ) -> Result<BadMarks, RepositoryError> {
         let digests = match level {
             CheckLevel::Structure => vec![PackDigest::default(); index.packs().len()],
-            CheckLevel::Data => digests(index)?,
+            CheckLevel::Sample(_) | CheckLevel::Data => digests(index)?,
         };
         let mut described = HashSet::new();
         let mut packs = Vec::new();
@@ -106,9 +106,10 @@ impl Inspection<'_> {
         let repository = self.repository;
         let shared = Mutex::new((self, bad));
         on_threads(summaries, threads, &|summary| {
-            let fault = match level {
-                CheckLevel::Structure => measure(repository, summary)?,
-                CheckLevel::Data => read(repository, summary)?,
+            let fault = if level.reads(summary.id) {
+                read(repository, summary)?
+            } else {
+                measure(repository, summary)?
             };
             let mut shared = locked(&shared);
             let (inspection, bad) = &mut *shared;
@@ -160,12 +161,8 @@ fn is_surely_sound(
 ) -> Result<bool, RepositoryError> {
     let name = Family::Pack.name(pack.id)?;
     let store = &*repository.parts.store;
-    let looked = match level {
-        CheckLevel::Structure => store
-            .size(&name)
-            .map(|length| length == Some(pack.length))
-            .map_err(|error| RepositoryError::reading(&name, error)),
-        CheckLevel::Data => object::get(store, Family::Pack, pack.id).and_then(|bytes| {
+    let looked = if level.reads(pack.id) {
+        object::get(store, Family::Pack, pack.id).and_then(|bytes| {
             let keys = repository.keys();
             let directory = pack::read_directory(&bytes, keys, &name)?;
             let mut is_sound = PackDigest::of(&directory) == pack.digest;
@@ -173,7 +170,10 @@ fn is_surely_sound(
                 is_sound = false;
             })?;
             Ok(is_sound)
-        }),
+        })
+    } else {
+        let length = store.size(&name).map(|length| length == Some(pack.length));
+        length.map_err(|error| RepositoryError::reading(&name, error))
     };
     match looked {
         Err(error) if error.is_local() => Ok(false),

@@ -11,6 +11,7 @@
 mod bad_sectors;
 mod changed_blocks;
 mod check;
+mod check_levels;
 mod crash;
 mod damage;
 mod diff;

@@ -140,3 +140,14 @@ fn points_of_one_moment_are_told_apart() {
     let kept: Vec<_> = decisions.iter().filter(|made| !made.kept_because.is_empty()).collect();
     assert_eq!(kept.len(), 1);
 }
+
+#[test]
+fn days_are_told_as_days() {
+    let day = Duration::from_hours(24);
+    for (within, expected) in [(day, "within a day"), (14 * day, "within 14 days")] {
+        check(
+            &RetentionPolicy { within: Some(within), ..policy() },
+            &[("2026-11-22T06:00:00Z", &[expected]), ("2026-10-22T06:00:00Z", &[])],
+        );
+    }
+}

@@ -1,6 +1,8 @@
 //! Gives up recovery points, by name or by a retention rule. Needs no key: what is appended to the
 //! repository's log is signed by this server and confirmed at the next unwrap (DESIGN §5).
 
+use std::time::Duration;
+
 use custody_names::ResourceId;
 use custody_protection::{ForgetRequest, Item};
 use custody_repository::log::{ForgetReason, History, ItemGuid, ObjectId};
@@ -15,6 +17,9 @@ use crate::error::TaskError;
 use crate::job::Job;
 use crate::runner::Outcome;
 use crate::vault_repository::{item_guid, keyless_log, note_head};
+
+/// The days that a rule counts in.
+const DAY: Duration = Duration::from_hours(24);
 
 /// What a forget would do.
 pub(crate) struct Choice {
@@ -101,7 +106,7 @@ pub(crate) fn choose(
         weekly: count(asked.keep_weekly),
         monthly: count(asked.keep_monthly),
         yearly: count(asked.keep_yearly),
-        ..RetentionPolicy::default()
+        within: asked.keep_within_days.map(|days| DAY.saturating_mul(days)),
     };
     let candidates: Vec<Candidate> = points
         .iter()

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use custody_repository::prune_plan::PruneOptions;
+use custody_resources::Refusal;
 use serde_json::{Value, json};
 
 use crate::error::TaskError;
@@ -19,7 +20,7 @@ pub(super) fn run(job: &Job<'_>) -> Result<Outcome, TaskError> {
     let (vault, session) = job.open_vault()?;
     let repository = session.repository(job.platform, &vault)?;
     job.phase("plan")?;
-    let options = PruneOptions::default();
+    let options = options(job)?;
     if dry_run {
         let plan = repository.plan_prune(&options, job)?;
         return Ok(Outcome::only(json!({
@@ -28,6 +29,8 @@ pub(super) fn run(job: &Job<'_>) -> Result<Outcome, TaskError> {
             "packsRewritten": plan.rewrite.len(),
             "packsKept": plan.keep.len(),
             "bytesFreed": plan.freed_bytes,
+            "bytesCopied": plan.rewritten_bytes,
+            "bytesUnusedLeft": plan.unused_bytes_left,
         })));
     }
     let report = repository.prune(&options, PATIENCE, job)?;
@@ -47,4 +50,18 @@ pub(super) fn run(job: &Job<'_>) -> Result<Outcome, TaskError> {
         }),
         writes: Box::new(move |world| view.writes(&vault_id, world)),
     })
+}
+
+/// How much waste is left alone.
+fn options(job: &Job<'_>) -> Result<PruneOptions, Refusal> {
+    let default = PruneOptions::default();
+    let asked = job.operation.task.input.get("unusedPercentMax");
+    let Some(asked) = asked.filter(|asked| !asked.is_null()) else { return Ok(default) };
+    let percent = asked.as_u64().and_then(|percent| u8::try_from(percent).ok());
+    let unused_percent_max = percent.filter(|percent| *percent <= 100).ok_or_else(|| {
+        Refusal::bad_request("unusedPercentMax: it is a percentage from 0 to 100")
+    })?;
+    // Who wants no more than so much waste wants packs rewritten for as little.
+    let rewrite_unused_percent_min = default.rewrite_unused_percent_min.min(unused_percent_max);
+    Ok(PruneOptions { unused_percent_max, rewrite_unused_percent_min, ..default })
 }

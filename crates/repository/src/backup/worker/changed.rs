@@ -42,15 +42,12 @@ impl Worker<'_, '_> {
         earlier: Option<&Content>,
     ) -> Result<Option<Outcome>, RepositoryError> {
         let Some(changed) = source.changed() else { return Ok(None) };
-        let warn = |worker: &Self, code, message: &str| {
-            let path = source.path().to_vec();
-            worker.shared.warn(Warning { code, path, message: message.to_owned() });
-        };
+        let path = source.path().to_vec();
         let extents = match self.usable(changed, entry, earlier) {
             Ok(extents) => extents,
             Err(why) => {
                 let message = format!("the list of changed blocks was not used: {why}");
-                warn(self, "SourceHintsUnused", &message);
+                self.shared.warn(Warning { code: "SourceHintsUnused", path, message });
                 return Ok(None);
             }
         };
@@ -75,7 +72,8 @@ impl Worker<'_, '_> {
             Err(Fault::Wrong) => {
                 let message = "a block that the list of changed blocks does not name has changed; \
                                all of it was read";
-                warn(self, "SourceHintsWrong", message);
+                let message = message.to_owned();
+                self.shared.warn(Warning { code: "SourceHintsWrong", path, message });
                 Ok(None)
             }
             Err(Fault::Source(outcome)) => Ok(Some(outcome)),
