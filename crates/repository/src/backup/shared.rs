@@ -146,9 +146,12 @@ impl<'r> Shared<'r> {
         (total, kept)
     }
 
-    /// Stops every thread; the first failure is the one that is told.
+    /// Stops every thread; the first failure is the one that is told. Threads that are stopped say
+    /// that they were cancelled, perhaps before the one that failed can say why: that alone is none.
     pub(super) fn fail(&self, error: RepositoryError) {
-        locked(&self.failure).get_or_insert(error);
+        if !matches!(error, RepositoryError::Cancelled) {
+            locked(&self.failure).get_or_insert(error);
+        }
         self.stopped.store(true, Ordering::Relaxed);
     }
 
