@@ -168,8 +168,14 @@ fn the_reader_restores_what_damage_left() {
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+        let entry = entry.unwrap();
+        let path = entry.path();
+        // No object's name begins with a dot: that is room the store keeps back.
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else if !entry.file_name().as_encoded_bytes().starts_with(b".") {
+            found.push(path);
+        }
     }
     found
 }
