@@ -13,7 +13,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, SeekFrom, fsync, openat, seek};
 use rustix::io::{self, Errno};
 
 use crate::error::{ends_restore, reason, target_code};
-use crate::reading::{clear, fill};
+use crate::reading::{clear, fill, write_all};
 use crate::status::Status;
 use crate::tally::Tally;
 
@@ -162,18 +162,8 @@ struct DeviceWriter {
 
 impl FileWriter for DeviceWriter {
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), TargetError> {
-        let (mut at, mut rest) = (offset, bytes);
-        while !rest.is_empty() {
-            match io::pwrite(&self.device.descriptor, rest, at) {
-                Ok(length) => {
-                    at += length as u64;
-                    rest = rest.get(length..).unwrap_or_default();
-                }
-                Err(Errno::INTR) => {}
-                Err(errno) => return Err(self.device.failed(errno)),
-            }
-        }
-        Ok(())
+        let written = write_all(&self.device.descriptor, offset, bytes);
+        written.map_err(|errno| self.device.failed(errno))
     }
 
     fn take_over(

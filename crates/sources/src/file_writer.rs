@@ -134,6 +134,12 @@ impl RestoredFile {
         self.write_at(offset, &bytes).map(|()| true)
     }
 
+    /// Why it cannot be written.
+    fn failed(&self, errno: Errno) -> TargetError {
+        let path = self.path();
+        ends_restore(errno, &path).err().unwrap_or_else(|| failed(errno, &path))
+    }
+
     /// An error that ends the restore, or a warning about this file alone.
     fn refused(&self, errno: Errno) -> Result<Option<Warning>, TargetError> {
         let path = self.path();
@@ -150,23 +156,8 @@ impl RestoredFile {
 
 impl FileWriter for RestoredFile {
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), TargetError> {
-        let mut at = offset;
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            match io::pwrite(&self.descriptor, rest, at) {
-                Ok(length) => {
-                    at += length as u64;
-                    rest = rest.get(length..).unwrap_or_default();
-                }
-                Err(Errno::INTR) => {}
-                Err(errno) => {
-                    let path = self.path();
-                    ends_restore(errno, &path)?;
-                    return Err(failed(errno, &path));
-                }
-            }
-        }
-        self.written_end = self.written_end.max(at);
+        reading::write_all(&self.descriptor, offset, bytes).map_err(|errno| self.failed(errno))?;
+        self.written_end = self.written_end.max(offset.saturating_add(bytes.len() as u64));
         Ok(())
     }
 
@@ -191,10 +182,7 @@ impl FileWriter for RestoredFile {
         if !self.is_resumed {
             return Ok(());
         }
-        reading::clear(&self.descriptor, offset, length).map_err(|errno| {
-            let path = self.path();
-            ends_restore(errno, &path).err().unwrap_or_else(|| failed(errno, &path))
-        })
+        reading::clear(&self.descriptor, offset, length).map_err(|errno| self.failed(errno))
     }
 
     fn suspend(mut self: Box<Self>) {

@@ -1,4 +1,4 @@
-//! Reading back what stands in a target, and making parts of it zero.
+//! Reading back what stands in a target, writing it, and making parts of it zero.
 
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{FallocateFlags, Mode, OFlags, SeekFrom, fallocate, openat, seek};
@@ -69,6 +69,22 @@ pub(crate) fn fill(file: impl AsFd, offset: u64, buffer: &mut [u8]) -> usize {
     filled
 }
 
+/// Writes all of `bytes` from `offset` on.
+pub(crate) fn write_all(file: impl AsFd, offset: u64, bytes: &[u8]) -> io::Result<()> {
+    let (mut at, mut rest) = (offset, bytes);
+    while !rest.is_empty() {
+        match io::pwrite(&file, rest, at) {
+            Ok(length) => {
+                at = at.saturating_add(length as u64);
+                rest = rest.get(length..).unwrap_or_default();
+            }
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
 /// Makes a part of a file or device zero: a hole where that can be made.
 pub(crate) fn clear(file: impl AsFd, offset: u64, length: u64) -> io::Result<()> {
     let has_data = match seek(&file, SeekFrom::Data(offset)) {
@@ -82,11 +98,8 @@ pub(crate) fn clear(file: impl AsFd, offset: u64, length: u64) -> io::Result<()>
     let (mut at, end) = (offset, offset.saturating_add(length));
     while at < end {
         let left = usize::try_from(end - at).unwrap_or(usize::MAX).min(ZEROS.len());
-        match io::pwrite(&file, ZEROS.get(..left).unwrap_or_default(), at) {
-            Ok(written) => at += written as u64,
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno),
-        }
+        write_all(&file, at, ZEROS.get(..left).unwrap_or_default())?;
+        at += left as u64;
     }
     Ok(())
 }
