@@ -110,7 +110,7 @@ impl<'r> ChunkReader<'r> {
         nodes: &[Node],
         keep_going: &dyn Fn() -> Result<(), RepositoryError>,
     ) -> Result<(), RepositoryError> {
-        let wanted = Wanted::by(nodes, self, self.index.chunk_count(), keep_going)?;
+        let wanted = Wanted::by(nodes, self, keep_going)?;
         self.wanted.get_or_init(|| wanted);
         Ok(())
     }

@@ -13,19 +13,16 @@ use crate::chunk::ChunkName;
 use crate::content::Content;
 use crate::listing::{Body, Node};
 
-/// Most counters. Where there are more chunks, several share one.
-const COUNTERS_MAX: usize = 16 << 20;
-/// Counters for each chunk of the index, so that few share one.
-const COUNTERS_A_CHUNK: usize = 4;
+/// Most chunks that are counted, about 32 bytes each. Those met after them are not foreseen.
+const COUNTED_MAX: usize = 1 << 20;
 /// Most bytes of chunks kept. When they are used up a chunk is read again whenever it is wanted.
 const KEPT_BYTES_MAX: usize = 64 << 20;
 
 /// How often each chunk is still wanted, and those kept for it.
 pub(crate) struct Wanted {
-    /// By what its name begins with, which is as good as random: no look-up in the index is needed.
-    /// Chunks that share a counter are kept for longer than they are wanted. [`u8::MAX`] means that
-    /// or more, for good.
-    left: Vec<AtomicU8>,
+    /// By what its name begins with, which no other chunk's does by chance. [`u8::MAX`] means that or
+    /// more, for good.
+    left: HashMap<u64, AtomicU8>,
     kept: Mutex<Kept>,
 }
 
@@ -41,12 +38,9 @@ impl Wanted {
     pub(crate) fn by(
         nodes: &[Node],
         reader: &ChunkReader<'_>,
-        chunk_count: usize,
         keep_going: &dyn Fn() -> Result<(), RepositoryError>,
     ) -> Result<Self, RepositoryError> {
-        let count = chunk_count.saturating_mul(COUNTERS_A_CHUNK).clamp(1, COUNTERS_MAX);
-        let left = std::iter::repeat_with(AtomicU8::default).take(count).collect();
-        let wanted = Self { left, kept: Mutex::default() };
+        let mut wanted = Self { left: HashMap::new(), kept: Mutex::default() };
         let mut links = HashSet::new();
         let mut folders = wanted.count_all(nodes, &mut links, reader)?;
         while let Some(folder) = folders.pop() {
@@ -64,7 +58,7 @@ impl Wanted {
 
     /// Counts what these entries need themselves; the folders among them.
     fn count_all(
-        &self,
+        &mut self,
         nodes: &[Node],
         links: &mut HashSet<(u64, u64)>,
         reader: &ChunkReader<'_>,
@@ -91,10 +85,16 @@ impl Wanted {
         Ok(folders)
     }
 
-    fn count(&self, content: &Content, reader: &ChunkReader<'_>) -> Result<(), RepositoryError> {
+    fn count(
+        &mut self,
+        content: &Content,
+        reader: &ChunkReader<'_>,
+    ) -> Result<(), RepositoryError> {
         let counted = reader.for_each_chunk(content, &mut |name| {
-            if let Some(left) = self.left(name) {
-                let _ = left.fetch_update(Relaxed, Relaxed, |left| left.checked_add(1));
+            let (key, is_full) = (Self::key(name), self.left.len() >= COUNTED_MAX);
+            if !is_full || self.left.contains_key(&key) {
+                let left = self.left.entry(key).or_default().get_mut();
+                *left = left.saturating_add(1);
             }
             Ok(true)
         });
@@ -132,9 +132,11 @@ impl Wanted {
     }
 
     fn left(&self, name: &ChunkName) -> Option<&AtomicU8> {
-        let (begin, _) = name.0.split_first_chunk()?;
-        let at = u64::from_be_bytes(*begin).checked_rem(self.left.len() as u64)?;
-        self.left.get(usize::try_from(at).ok()?)
+        self.left.get(&Self::key(name))
+    }
+
+    fn key(name: &ChunkName) -> u64 {
+        name.0.first_chunk().map_or(0, |begin| u64::from_be_bytes(*begin))
     }
 }
 
