@@ -1,9 +1,12 @@
 //! `custody forget`: gives up recovery points by rule or by name.
 
+use std::cmp::Reverse;
+
 use clap::Args;
 use serde_json::{Map, Value, json};
 
 use crate::arguments::VaultOption;
+use crate::commands::points;
 use crate::confirm::confirm;
 use crate::context::Context;
 use crate::error::CliError;
@@ -117,14 +120,13 @@ fn verdict(what: &str, points: u64) -> String {
 
 /// Every point, newest first: whether it stays and why.
 fn text(context: &Context<'_>, plan: &Value) -> String {
-    let points = |field: &str| plan.get(field).and_then(Value::as_array).into_iter().flatten();
-    let mut all: Vec<(&Value, &str)> = points("keep").map(|point| (point, "keep")).collect();
-    all.extend(points("forget").map(|point| (point, "forget")));
+    let listed = |field: &str| plan.get(field).and_then(Value::as_array).into_iter().flatten();
+    let mut all: Vec<(&Value, &str)> = listed("keep").map(|point| (point, "keep")).collect();
+    all.extend(listed("forget").map(|point| (point, "forget")));
     let word = |point: &Value, name: &str| {
         point.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
     };
-    // Times are RFC 3339 in UTC; those with finer digits sort well enough.
-    all.sort_by_key(|(point, _)| std::cmp::Reverse(word(point, "time")));
+    all.sort_by_key(|(point, _)| Reverse(points::taken(point)));
     let rows: Vec<Vec<String>> = all
         .into_iter()
         .map(|(point, what)| {

@@ -1,6 +1,7 @@
 //! `custody points`: what can be restored.
 
 use clap::Args;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::arguments::VaultOption;
@@ -50,8 +51,14 @@ pub(crate) fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, C
 pub(crate) fn points_of(context: &Context<'_>, item: &Item) -> Result<Vec<Value>, CliError> {
     let listed = context.client()?.list(&format!("{}/recoveryPoints", item.id))?;
     let mut points: Vec<Value> = listed.iter().map(|point| plain(item, point)).collect();
-    points.sort_by_key(|point| point.get("time").map(Value::to_string));
+    points.sort_by_key(taken);
     Ok(points)
+}
+
+/// When a point in plain form was taken. As texts such times do not sort: a fraction of a second
+/// is written without its last zeros.
+pub(crate) fn taken(point: &Value) -> Option<Timestamp> {
+    point.get("time").and_then(Value::as_str)?.parse().ok()
 }
 
 /// A recovery point without the envelope of ARM.

@@ -47,6 +47,22 @@ fn outputs() {
 }
 
 #[test]
+fn points_are_listed_by_time_whatever_digits_their_times_have() {
+    let world = World::new();
+    let item = format!("{VAULT}/backupInstances/documents");
+    world.server.put(VAULT, &json!({}));
+    world.server.put(&item, &json!({}));
+    let fractions = [("d", ""), ("c", ".1"), ("b", ".12"), ("a", ".123")];
+    for (name, fraction) in fractions {
+        let time = format!("2026-11-22T06:00:00{fraction}Z");
+        let point = json!({ "properties": { "recoveryPointTime": time } });
+        world.server.put(&format!("{item}/recoveryPoints/{name}"), &point);
+    }
+    let listed = world.run("points documents -o tsv --query [].id");
+    assert_eq!(listed.stdout, "d\nc\nb\na\n");
+}
+
+#[test]
 fn points_by_time_are_sent_as_utc() {
     let check = |point: &str, expected: &str| {
         let world = world();

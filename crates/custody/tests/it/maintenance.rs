@@ -122,7 +122,7 @@ fn forget_shows_every_point_and_what_keeps_it() {
             { "point": "c", "time": "2026-11-22T06:00:00Z", "reasons": ["last 1", "daily 2026-11-22"] },
             { "point": "a", "time": "2026-11-01T06:00:00Z", "reasons": ["monthly 2026-11"] },
         ],
-        "forget": [{ "point": "b", "time": "2026-11-21T06:00:00Z" }],
+        "forget": [{ "point": "b", "time": "2026-11-22T05:59:59.5Z" }],
     });
     let request = format!("POST {VAULT}/backupInstances/documents/forget");
     world.server.script(&request, 200, &plan);
