@@ -1,6 +1,6 @@
 //! Where every chunk is: the union of the index objects.
 //!
-//! A small one lies in memory, 44 bytes a chunk ([`Index`]); a large one on disk, and of it only as
+//! A small one lies in memory, at most 48 bytes a chunk ([`Index`]); a large one on disk, and of it only as
 //! much in memory as a limit allows ([`capped`]).
 
 pub(crate) mod cache;
@@ -8,6 +8,7 @@ pub(crate) mod capped;
 mod filter;
 mod merge;
 mod near;
+mod prefixes;
 mod run;
 pub(crate) mod session;
 pub(crate) mod summary;
@@ -20,6 +21,7 @@ use custody_envelope::HEADER_BYTES;
 use crate::RepositoryError;
 use crate::chunk::ChunkName;
 use crate::error::Malformed;
+use crate::index::prefixes::Prefixes;
 use crate::log::ObjectId;
 use crate::pack::{GroupShape, MEMBER_BYTES_MAX, PackSummary};
 use crate::sealed::length_u32;
@@ -166,6 +168,7 @@ pub(crate) struct Index {
     groups: Vec<Group>,
     /// Sorted by name.
     places: Vec<Place>,
+    prefixes: Prefixes,
     bad: HashSet<Place>,
 }
 
@@ -246,7 +249,9 @@ impl Index {
 
     /// Where the places of a chunk begin, or would.
     fn first(&self, name: &ChunkName) -> usize {
-        self.places.partition_point(|place| place.name < *name)
+        let range = self.prefixes.range(name);
+        let places = self.places.get(range.clone()).unwrap_or_default();
+        range.start + places.partition_point(|place| place.name < *name)
     }
 
     fn slice(&self, name: &ChunkName) -> &[Place] {
@@ -323,6 +328,7 @@ impl<'l> IndexBuilder<'l> {
     pub(crate) fn finish(mut self, leaving: &BTreeSet<ObjectId>) -> Index {
         self.index.places.sort_unstable();
         self.index.places.shrink_to_fit();
+        self.index.prefixes = Prefixes::of(&self.index.places);
         for pack in &mut self.index.packs {
             pack.leaving = leaving.contains(&pack.id);
         }
