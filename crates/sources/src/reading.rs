@@ -74,6 +74,8 @@ pub(crate) fn write_all(file: impl AsFd, offset: u64, bytes: &[u8]) -> io::Resul
     let (mut at, mut rest) = (offset, bytes);
     while !rest.is_empty() {
         match io::pwrite(&file, rest, at) {
+            // No system does this, and asking for ever would not help.
+            Ok(0) => return Err(Errno::IO),
             Ok(length) => {
                 at = at.saturating_add(length as u64);
                 rest = rest.get(length..).unwrap_or_default();
