@@ -13,15 +13,16 @@ use crate::chunk::ChunkName;
 use crate::content::Content;
 use crate::listing::{Body, Node};
 
-/// Most chunks that are counted, about 32 bytes each. Those met after them are not foreseen.
+/// Most chunks that are counted, about 32 bytes each until all are. Those met after them are not
+/// foreseen.
 const COUNTED_MAX: usize = 1 << 20;
 /// Most bytes of chunks kept. When they are used up a chunk is read again whenever it is wanted.
-const KEPT_BYTES_MAX: usize = 64 << 20;
+const KEPT_BYTES_MAX: usize = 48 << 20;
 
 /// How often each chunk is still wanted, and those kept for it.
 pub(crate) struct Wanted {
-    /// By what its name begins with, which no other chunk's does by chance. [`u8::MAX`] means that or
-    /// more, for good.
+    /// Of those wanted more than once, by what its name begins with, which no other chunk's does by
+    /// chance. [`u8::MAX`] means that or more, for good.
     left: HashMap<u64, AtomicU8>,
     kept: Mutex<Kept>,
 }
@@ -53,6 +54,8 @@ impl Wanted {
                 Err(error) => return Err(error),
             }
         }
+        wanted.left.retain(|_, left| *left.get_mut() > 1);
+        wanted.left.shrink_to_fit();
         Ok(wanted)
     }
 
