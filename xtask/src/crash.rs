@@ -1,6 +1,7 @@
-//! `crash`: kill -9 at any moment of protect, rotate, rewrap, forget and prune; after each kill all
-//! earlier points are there and whole, verification passes without a manual step, and no point
-//! is there that is not whole.
+//! `crash`: kill -9 at any moment of protect, rotate, rewrap, forget, prune and restore; after each kill
+//! all earlier points are there and whole, verification passes without a manual step, and no point
+//! is there that is not whole. A restore that was killed is finished by the same command, which leaves
+//! what the point holds and nothing else.
 //!
 //! First each act runs undisturbed and its phases are timed. Then shots are spread over that time,
 //! each aimed at a moment of a phase, until enough have hit and every phase was hit ten times.

@@ -55,6 +55,8 @@ pub struct Progress {
     pub bytes_done: u64,
     /// Bytes to deal with.
     pub bytes_total: Option<u64>,
+    /// Whether there is so much to deal with only if it is as much as the last time.
+    pub total_is_estimate: bool,
     /// Bytes that had to be stored because no earlier point holds them.
     pub bytes_new: u64,
     /// What it waits for, while it does nothing else.

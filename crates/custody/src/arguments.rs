@@ -53,16 +53,16 @@ pub(crate) struct Global {
     /// JMESPath query over the data
     #[arg(long, global = true, value_name = "JMESPATH")]
     pub query: Option<String>,
-    /// How progress is shown on stderr
+    /// How progress is shown on stderr; docs/progress.md describes the lines of JSON
     #[arg(long, global = true, value_enum, value_name = "MODE")]
     pub progress: Option<ProgressMode>,
     /// File with the passphrase, if one is needed [default: $CUSTODY_PASSPHRASE_FILE, else asked]
     #[arg(long, global = true, value_name = "FILE")]
     pub passphrase_file: Option<PathBuf>,
-    /// Say only what went wrong
+    /// Say only what went wrong: no progress, and no summary of what was done
     #[arg(long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
-    /// Say which requests are made
+    /// Say which requests are made, with their answers' status and time
     #[arg(long, global = true)]
     pub verbose: bool,
 }

@@ -88,6 +88,10 @@ fn answer_parser(world: &Surroundings, stop: &clap::Error) -> ExitCode {
 fn print(context: &Context<'_>, outcome: &Outcome) -> Result<(), CliError> {
     let colour = context.world.terminals.stdout && !context.no_colour();
     let query = context.global.query.as_deref();
+    let is_asked_for = context.format().is_some() || query.is_some();
+    if outcome.is_report && context.global.quiet && !is_asked_for {
+        return Ok(());
+    }
     let text = outcome.render(context.format(), query, colour)?;
     context.print(text.as_bytes())
 }

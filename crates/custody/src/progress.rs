@@ -123,27 +123,33 @@ fn line(job: &Job, pace: Pace) -> String {
     }
     let mut parts = vec![terminal::line(step(job))];
     let share = share_done(job);
+    // What is only about so much is marked.
+    let about = if progress.total_is_estimate { "~" } else { "" };
     if let Some(share) = share {
-        parts.push(format!("{} %", percent(share)));
+        parts.push(format!("{about}{} %", percent(share)));
     }
+    let noun = noun(&progress.phase);
+    let totals = [progress.bytes_total, progress.files_total];
+    let [bytes, files] = totals.map(|total| total.filter(|total| *total > 0 && share.is_some()));
     let done = human::size(progress.bytes_done);
-    parts.push(match progress.bytes_total.filter(|total| *total > 0) {
-        Some(total) => format!("{done} of {}", human::size(total)),
-        None => done,
-    });
-    let files = progress.files_done;
-    parts.push(match progress.files_total.filter(|total| *total > 0) {
-        Some(total) => format!("{} of {}", human::grouped(files), human::count(total, "file")),
-        None => human::count(files, "file"),
+    match bytes {
+        Some(total) => parts.push(format!("{done} of {about}{}", human::size(total))),
+        None if progress.bytes_done > 0 || noun == "file" => parts.push(done),
+        None => {}
+    }
+    let done = progress.files_done;
+    parts.push(match files {
+        Some(total) => format!("{} of {about}{}", human::grouped(done), human::count(total, noun)),
+        None => human::count(done, noun),
     });
     if progress.bytes_new > 0 {
         parts.push(format!("{} new", human::size(progress.bytes_new)));
     }
-    if let Some(rate) = bytes_per_second(job, pace) {
+    if let Some(rate) = bytes_per_second(job, pace).filter(|rate| *rate > 0 || noun == "file") {
         parts.push(format!("{}/s", human::size(rate)));
     }
     if let Some(left) = share.and_then(|share| seconds_remaining(pace.in_step, share)) {
-        parts.push(format!("{} left", human::duration(Duration::from_secs(left))));
+        parts.push(format!("{about}{} left", human::duration(Duration::from_secs(left))));
     }
     parts.join(" · ")
 }
@@ -164,9 +170,12 @@ fn status_line(job: &Job, pace: Pace) -> Value {
     }
     let totals = [("total_files", progress.files_total), ("total_bytes", progress.bytes_total)];
     for (name, total) in totals {
-        if let Some(total) = total {
+        if let Some(total) = total.filter(|total| *total > 0) {
             line.insert(name.into(), total.into());
         }
+    }
+    if progress.total_is_estimate {
+        line.insert("total_is_estimate".into(), true.into());
     }
     line.insert("files_done".into(), progress.files_done.into());
     line.insert("bytes_done".into(), progress.bytes_done.into());
@@ -207,7 +216,8 @@ fn print_line(world: &Surroundings, line: &Value) {
     let _ = writeln!(world.stderr.borrow_mut(), "{line}");
 }
 
-/// The share of the work that is done, 0 to 1, as restic's `percent_done` is.
+/// The share of the step that is done, 0 to 1, as restic's `percent_done` is; nothing once there is more
+/// than was estimated.
 #[expect(clippy::cast_precision_loss, reason = "a share for display")]
 fn share_done(job: &Job) -> Option<f64> {
     let progress = &job.progress;
@@ -216,7 +226,8 @@ fn share_done(job: &Job) -> Option<f64> {
         (_, Some(total)) if total > 0 => (progress.files_done, total),
         _ => return None,
     };
-    Some((done as f64 / total as f64).min(1.0))
+    let is_refuted = progress.total_is_estimate && done > total;
+    (!is_refuted).then(|| (done as f64 / total as f64).min(1.0))
 }
 
 /// What is left at the pace of this step; nothing before there is one.
@@ -235,6 +246,16 @@ fn bytes_per_second(job: &Job, pace: Pace) -> Option<u64> {
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 100")]
 fn percent(share: f64) -> u8 {
     (share * 100.0).floor().clamp(0.0, 100.0) as u8
+}
+
+/// What a step counts as its files.
+fn noun(phase: &str) -> &'static str {
+    match phase {
+        "check" | "index" => "object",
+        "follow" | "plan" => "folder",
+        "repack" | "delete" => "pack",
+        _ => "file",
+    }
 }
 
 /// The step it is at, or that it waits.
@@ -306,6 +327,35 @@ mod tests {
         });
         check(waits, 5, "waits: no\\x1banswer");
         check(json!({ "phase": "unlock" }), 1, "unlock · 0 B · 0 files · 0 B/s");
+        let second = |done: u64| {
+            json!({
+                "phase": "read", "filesDone": 3, "filesTotal": 1_000, "bytesDone": done,
+                "bytesTotal": 1_000_000_000, "totalIsEstimate": true, "bytesNew": 2_097_152,
+            })
+        };
+        check(
+            second(430_000_000),
+            10,
+            "read · ~43 % · 410 MiB of ~954 MiB · 3 of ~1,000 files · 2.00 MiB new · 41.0 MiB/s · \
+             ~13.0 s left",
+        );
+        // There is more than the last time: nobody knows how much.
+        check(second(1_000_000_001), 10, "read · 954 MiB · 3 files · 2.00 MiB new · 95.4 MiB/s");
+        let phase = |phase: &str, more: Value| {
+            let mut progress = json!({ "phase": phase, "filesDone": 30 });
+            progress.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            progress
+        };
+        let all = json!({ "filesTotal": 40, "bytesDone": 250_000, "bytesTotal": 1_000_000 });
+        check(
+            phase("check", all),
+            0,
+            "check · 25 % · 244 KiB of 977 KiB · 30 of 40 objects · 0.0 s left",
+        );
+        check(phase("follow", json!({})), 5, "follow · 30 folders");
+        let some = json!({ "filesTotal": 40 });
+        check(phase("index", some.clone()), 3, "index · 75 % · 30 of 40 objects · 1.0 s left");
+        check(phase("delete", some), 3, "delete · 75 % · 30 of 40 packs · 1.0 s left");
     }
 
     /// The same in JSON, a line each.
@@ -322,5 +372,23 @@ mod tests {
             "bytes_per_second": 25_000_000,
         });
         assert_eq!(status_line(&job(progress), pace(12, 10)), expected);
+
+        let second = |done: u64| {
+            let progress = json!({
+                "phase": "read", "bytesDone": done, "bytesTotal": 100, "totalIsEstimate": true,
+            });
+            status_line(&job(progress), pace(12, 10))
+        };
+        let check = |done: u64, share: Value, left: Value| {
+            let line = second(done);
+            let found = ["percent_done", "seconds_remaining"].map(|name| line[name].clone());
+            assert_eq!(found, [share, left], "{line}");
+            assert_eq!(
+                (&line["total_bytes"], &line["total_is_estimate"]),
+                (&json!(100), &json!(true))
+            );
+        };
+        check(50, json!(0.5), json!(10));
+        check(101, Value::Null, Value::Null);
     }
 }

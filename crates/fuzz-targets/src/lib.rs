@@ -1,4 +1,5 @@
-//! What the fuzzer throws bytes at: every parser that a byte from a network or a store can reach.
+//! What the fuzzer throws bytes at: every parser that a byte from a network, a store or a list that
+//! somebody gives can reach.
 //!
 //! A [`Target`] takes any bytes and panics if something that must hold does not: no answer of
 //! status 500, bodies that are JSON where they say so, texts that read back as they were written, no
@@ -14,6 +15,7 @@
 )]
 
 mod attestation;
+mod changed_blocks;
 mod fields;
 mod request;
 mod requests;
@@ -36,6 +38,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("attestation", attestation::attestation),
     ("backup_blob", fields::backup_blob),
     ("certificate", values::certificate),
+    ("changed_blocks", |_, data| changed_blocks::changed_blocks(data)),
     ("checkpoint", |_, data| stored::checkpoint(data)),
     ("content", |_, data| stored::content(data)),
     ("data_plane", requests::data_plane),

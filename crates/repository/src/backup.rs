@@ -12,6 +12,7 @@ mod tree;
 mod walk;
 mod worker;
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 
 use crossbeam_channel::{RecvTimeoutError, bounded};
@@ -24,8 +25,8 @@ use crate::listing::Node;
 use crate::log::{HEARTBEAT_INTERVAL, HeadPin, ItemGuid, NewPoint, ObjectId, Session};
 use crate::object::{self, Family};
 use crate::point::{Counts, Point, PointId, PointWarning};
-use crate::progress::{Phase, Progress};
-use crate::read::{ChunkReader, locked};
+use crate::progress::{Phase, Progress, Total};
+use crate::read::locked;
 use crate::repository::Repository;
 use fresh::{Added, Fresh};
 use shared::Shared;
@@ -68,6 +69,8 @@ pub struct CommittedPoint {
     pub counts: Counts,
     /// How many warnings there were.
     pub warnings_total: u64,
+    /// How many of each code.
+    pub warnings_by_code: BTreeMap<&'static str, u64>,
     /// The first of them.
     pub warnings: Vec<PointWarning>,
 }
@@ -107,7 +110,7 @@ impl Repository {
         let fresh = Fresh::new(self);
         let mut shared = Shared::new(store, self.keys(), &self.knife, &*index, fresh, progress);
         shared.parent = options.parent;
-        let earlier = self.earlier(options.parent, &shared.reader);
+        let earlier = self.earlier(&shared);
         gather(&shared, source, earlier, options)?;
         if let Some(error) = shared.take_failure() {
             return Err(error);
@@ -118,7 +121,8 @@ impl Repository {
         let Added { packs, indexes } = shared.fresh.finish()?;
         let root = locked(&shared.root).take();
         let root = root.ok_or(RepositoryError::Bug("a backup without a root listing"))?;
-        let (warnings_total, warnings) = shared.take_warnings();
+        let (warnings_by_code, warnings) = shared.take_warnings();
+        let warnings_total = warnings_by_code.values().sum();
         let point = Point {
             item: options.item_name.clone(),
             host: options.host.clone(),
@@ -139,13 +143,17 @@ impl Repository {
         shared.keep_going()?;
         let head = session.commit(&new, &|pack| used.contains(pack))?;
         let Point { counts, warnings, .. } = point;
-        Ok(CommittedPoint { id: PointId(id), head, counts, warnings_total, warnings })
+        let id = PointId(id);
+        Ok(CommittedPoint { id, head, counts, warnings_total, warnings_by_code, warnings })
     }
 
-    /// What the parent point holds at its top; nothing if there is none to take over from.
-    fn earlier(&self, parent: Option<PointId>, reader: &ChunkReader<'_>) -> Vec<Node> {
-        let point = parent.and_then(|parent| self.point(parent).ok());
-        point.and_then(|point| reader.listing(&point.root).ok()).unwrap_or_default()
+    /// What the parent point holds at its top; nothing if there is none to take over from. Until the
+    /// walk knows better, as much is expected as there was then.
+    fn earlier(&self, shared: &Shared<'_>) -> Vec<Node> {
+        let point = shared.parent.and_then(|parent| self.point(parent).ok());
+        let Some(point) = point else { return Vec::new() };
+        shared.progress.expect(Total::estimate(point.counts.files, point.counts.bytes));
+        shared.reader.listing(&point.root).unwrap_or_default()
     }
 
     pub(crate) fn store_point(&self, point: &Point) -> Result<ObjectId, RepositoryError> {

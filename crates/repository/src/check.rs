@@ -157,6 +157,7 @@ impl Repository {
             inspection.begin_again();
             round += 1;
         };
+        inspection.tell();
         inspection.garbage()?;
         if self.read_only_because().is_none() {
             match self.write_marks(level, &known, &found) {

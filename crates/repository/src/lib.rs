@@ -52,7 +52,7 @@ pub use find::{FindTotals, Found, Lead, Search, Span};
 pub use index::cache::IndexLimits;
 pub use marker::{FORMAT, Marker};
 pub use point::{Counts, Point, PointId, PointWarning, WARNINGS_MAX};
-pub use progress::{Phase, Progress, Status, Unwatched};
+pub use progress::{Phase, Precision, Progress, Status, Total, Unwatched};
 pub use prune::PruneReport;
 pub use repair::RepairReport;
 pub use repository::{OpenCache, Repository, RepositoryParts};

@@ -19,7 +19,7 @@ use crate::log::{
 use crate::needs::Needs;
 use crate::object::Family;
 use crate::pack::{self, GROUP_BYTES_TARGET, GroupDraft, PackDraft, PackedGroup};
-use crate::progress::{Phase, Progress, Status};
+use crate::progress::{Phase, Progress, Status, Total};
 use crate::prune_plan::{PackUsage, PruneOptions, PrunePlan};
 use crate::read::ChunkReader;
 use crate::reindex::{Described, Reindexed};
@@ -110,7 +110,7 @@ impl Repository {
         patience: Duration,
         progress: &dyn Progress,
     ) -> Result<PruneReport, RepositoryError> {
-        self.finish_prune(patience)?;
+        self.finish_prune(patience, progress)?;
         self.log()?.confirm()?;
         let mut attempts = 1;
         let (garbage, mut report) = loop {
@@ -123,8 +123,7 @@ impl Repository {
                 intended => break intended?,
             }
         };
-        report_phase(progress, Phase::Deleting, 0);
-        if let Some(outcome) = self.finish_prune(patience)? {
+        if let Some(outcome) = self.finish_prune(patience, progress)? {
             report.removed_packs = outcome.removed.len() as u64;
             report.spared_packs = outcome.spared.len() as u64;
         }
@@ -133,7 +132,11 @@ impl Repository {
     }
 
     /// Carries an open intent out, if there is one.
-    fn finish_prune(&self, patience: Duration) -> Result<Option<PruneOutcome>, RepositoryError> {
+    fn finish_prune(
+        &self,
+        patience: Duration,
+        progress: &dyn Progress,
+    ) -> Result<Option<PruneOutcome>, RepositoryError> {
         let log = self.log()?;
         let mut watch = SessionWatch::new(Arc::clone(log), Arc::clone(&self.parts.host));
         let Some(prune) = Prune::wait(log, &mut watch, patience)? else { return Ok(None) };
@@ -142,7 +145,10 @@ impl Repository {
                 family.name(*id).map_err(|_| LogError::Bug("an object's name is invalid"))
             }
         };
-        Ok(Some(prune.carry_out(log, &name(Family::Pack), &name(Family::Index))?))
+        let deleted = |packs| report(progress, Phase::Deleting, packs, 0);
+        deleted(0);
+        progress.expect(Total::exact(prune.removed().len() as u64, 0));
+        Ok(Some(prune.carry_out(log, &name(Family::Pack), &name(Family::Index), &deleted)?))
     }
 
     /// Copies what is needed and announces the rest. Gives the objects that the log does not name
@@ -174,7 +180,7 @@ impl Repository {
         let doomed: BTreeSet<ObjectId> = survey.plan.delete.iter().copied().chain(copied).collect();
         // Without room the old index stays: what it says of packs that are gone counts for nothing.
         let Reindexed { indexes, replaced } = match room {
-            Room::Plenty => self.reindex(&survey.history, &doomed)?,
+            Room::Plenty => self.reindex(&survey.history, &doomed, progress)?,
             Room::None => Reindexed::default(),
         };
         session.intend(&NewIntent {
@@ -202,7 +208,7 @@ impl Repository {
         for (id, _) in points {
             let root = self.point(crate::PointId(*id))?.root;
             needs.follow(&root, &reader, &|folders| {
-                report_phase(progress, Phase::Planning, folders);
+                report(progress, Phase::Planning, folders, 0);
                 keep_going(self, progress)
             })?;
         }
@@ -243,14 +249,16 @@ impl Repository {
         let reader = ChunkReader::new(&*self.parts.store, self.keys(), &self.knife, survey.index);
         let mut wanted: BTreeSet<ObjectId> = survey.plan.rewrite.iter().copied().collect();
         let mut copy = Copy::new(self)?;
-        let mut copied = Vec::new();
+        let (mut copied, mut done) = (Vec::new(), 0);
         if !wanted.is_empty() {
-            report_phase(progress, Phase::Repacking, 0);
+            report(progress, Phase::Repacking, 0, 0);
+            progress.expect(Total::exact(wanted.len() as u64, survey.plan.rewritten_bytes));
         }
-        for pack in survey.index.packs() {
+        for (pack, used) in survey.index.packs().iter().zip(&survey.needs.used) {
             if !wanted.remove(&pack.id) {
                 continue;
             }
+            done += used;
             let kept = match self.kept_of(pack, survey) {
                 Err(error) if error.is_local() => continue,
                 kept => kept?,
@@ -265,7 +273,7 @@ impl Repository {
             }
             session.beat_if_due()?;
             copied.push(pack.id);
-            report_phase(progress, Phase::Repacking, copied.len() as u64);
+            report(progress, Phase::Repacking, copied.len() as u64, done);
         }
         Ok((copied, copy.finish()?))
     }
@@ -411,6 +419,6 @@ pub(crate) fn is_stale(error: &RepositoryError) -> bool {
     *reason == VoidReason::IntentStale
 }
 
-fn report_phase(progress: &dyn Progress, phase: Phase, done: u64) {
-    progress.report(&Status { phase, files: done, bytes: 0, new_bytes: 0 });
+fn report(progress: &dyn Progress, phase: Phase, files: u64, bytes: u64) {
+    progress.report(&Status { phase, files, bytes, new_bytes: 0 });
 }

@@ -8,6 +8,7 @@ use crate::index_object::{self, CHUNKS_MAX, Stream};
 use crate::log::{History, ObjectId};
 use crate::object::{self, Family};
 use crate::pack::PackSummary;
+use crate::progress::{Phase, Progress, Status, Total};
 use crate::repository::Repository;
 use crate::sealed::length_u32;
 
@@ -75,11 +76,19 @@ impl Repository {
         &self,
         history: &History,
         doomed: &BTreeSet<ObjectId>,
+        progress: &dyn Progress,
     ) -> Result<Reindexed, RepositoryError> {
+        let report = |files: usize| {
+            let (phase, files) = (Phase::Indexing, files as u64);
+            progress.report(&Status { phase, files, bytes: 0, new_bytes: 0 });
+        };
+        report(0);
+        progress.expect(Total::exact(history.indexes().len() as u64, 0));
         let mut done = Reindexed { indexes: BTreeSet::new(), replaced: BTreeSet::new() };
         let (mut merged, mut known, mut lost) = (Merged::default(), HashSet::new(), Vec::new());
         let stays = |pack: &ObjectId| history.packs().contains(pack) && !doomed.contains(pack);
-        for id in history.indexes().keys() {
+        for (number, id) in history.indexes().keys().enumerate() {
+            report(number);
             let is_new = |pack: &ObjectId| stays(pack) && !known.contains(pack);
             let described = match self.put_together(*id, &is_new, &mut merged, &mut done) {
                 Err(error) if error.is_local() => {

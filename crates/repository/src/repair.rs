@@ -8,7 +8,7 @@ use crate::check::keep_going;
 use crate::index_object;
 use crate::log::{History, LogError, NewIntent, ObjectId, Prune, Session, VoidReason};
 use crate::object::{self, Family};
-use crate::progress::{Phase, Progress, Status};
+use crate::progress::{Phase, Progress, Status, Total};
 use crate::prune::{ATTEMPTS_MAX, is_stale};
 use crate::reindex::Described;
 use crate::repository::Repository;
@@ -48,7 +48,7 @@ impl Repository {
     pub fn repair(&self, progress: &dyn Progress) -> Result<RepairReport, RepositoryError> {
         let log = self.log()?;
         let ring_mended = self.mend_rings()?;
-        if self.gaps(&*self.history()?)?.lost.is_empty() {
+        if self.gaps(&*self.history()?, progress)?.lost.is_empty() {
             return Ok(RepairReport { ring_mended, ..RepairReport::default() });
         }
         log.confirm()?;
@@ -69,10 +69,13 @@ impl Repository {
         Ok(RepairReport { ring_mended, ..report })
     }
 
-    fn gaps(&self, history: &History) -> Result<Gaps, RepositoryError> {
+    fn gaps(&self, history: &History, progress: &dyn Progress) -> Result<Gaps, RepositoryError> {
         let mut described = HashSet::new();
         let mut lost = BTreeSet::new();
-        for id in history.indexes().keys() {
+        let phase = Phase::Checking;
+        progress.report(&Status { phase, files: 0, bytes: 0, new_bytes: 0 });
+        progress.expect(Total::exact(history.indexes().len() as u64, 0));
+        for (files, id) in (1..).zip(history.indexes().keys()) {
             let name = Family::Index.name(*id)?;
             // Every block is looked at, and none is kept.
             let read = object::get(&*self.parts.store, Family::Index, *id)
@@ -82,6 +85,7 @@ impl Repository {
                 Err(error) if error.is_local() => drop(lost.insert(*id)),
                 Err(error) => return Err(error),
             }
+            progress.report(&Status { phase, files, bytes: 0, new_bytes: 0 });
         }
         // What an open intent replaces or removes may be gone, and is needed no more.
         lost.retain(|id| history.is_lasting_index(id));
@@ -99,7 +103,7 @@ impl Repository {
     ) -> Result<RepairReport, RepositoryError> {
         let mut report = RepairReport::default();
         let history = self.history()?;
-        let Gaps { lost, packs } = self.gaps(&history)?;
+        let Gaps { lost, packs } = self.gaps(&history, progress)?;
         for id in &lost {
             report.lost_indexes.push(Family::Index.name(*id)?.to_string());
         }
@@ -135,7 +139,10 @@ impl Repository {
         report: &mut RepairReport,
     ) -> Result<Described<'_>, RepositoryError> {
         let (mut described, mut bytes) = (Described::new(self), 0);
-        for id in packs {
+        let phase = Phase::Indexing;
+        progress.report(&Status { phase, files: 0, bytes, new_bytes: 0 });
+        progress.expect(Total::exact(packs.len() as u64, 0));
+        for (files, id) in (1..).zip(packs) {
             keep_going(self, progress)?;
             session.beat_if_due()?;
             match self.read_pack_summary(id) {
@@ -148,8 +155,7 @@ impl Repository {
                 }
                 Err(error) => return Err(error),
             }
-            let files = described.packs.len() as u64;
-            progress.report(&Status { phase: Phase::Checking, files, bytes, new_bytes: 0 });
+            progress.report(&Status { phase, files, bytes, new_bytes: 0 });
         }
         described.store()?;
         Ok(described)

@@ -19,7 +19,7 @@ use crate::log::{
 use crate::marker::{MARKER, Marker};
 use crate::object::{self, Family};
 use crate::point::{Point, PointId};
-use crate::progress::Progress;
+use crate::progress::{Progress, Total};
 use crate::read::ChunkReader;
 use crate::restore::{self, RestoreReport};
 use crate::rings::Rings;
@@ -222,7 +222,7 @@ impl Repository {
                 if let Some(top) = &point.top {
                     target.root(top)?;
                 }
-                progress.expect(point.counts.files, point.counts.bytes);
+                progress.expect(Total::exact(point.counts.files, point.counts.bytes));
                 reader.listing(&point.root)?
             } else {
                 vec![find(point, path, reader)?]

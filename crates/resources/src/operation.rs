@@ -63,12 +63,15 @@ pub struct Progress {
     pub phase: String,
     /// Files done.
     pub files_done: u64,
-    /// Files known of so far.
+    /// Files of this phase; 0 as long as nobody knows.
     pub files_total: u64,
     /// Bytes done, as the source counts them.
     pub bytes_done: u64,
-    /// Bytes known of so far.
+    /// Bytes of this phase; 0 as long as nobody knows, and where only the files tell how far it is.
     pub bytes_total: u64,
+    /// Whether the totals are those of the last time.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub total_is_estimate: bool,
     /// Bytes newly stored.
     pub bytes_new: u64,
     /// What it waits for, while it does nothing else.

@@ -13,7 +13,7 @@ use std::time::Duration;
 use custody_entries::{EntryName, SourceError, TimeSpec, display_path};
 use custody_names::OperationId;
 use custody_repository::{
-    BackupOptions, CommittedPoint, Progress, Repository, RepositoryError, Status,
+    BackupOptions, CommittedPoint, Progress, Repository, RepositoryError, Status, Total,
 };
 use custody_resources::{OperationState, Refusal};
 use custody_sources::{StreamFault, StreamSource};
@@ -37,7 +37,11 @@ pub(crate) fn backup(
 ) -> Result<CommittedPoint, TaskError> {
     let mut source = source(job, name, id.ok_or_else(|| missing(name))?)?;
     let watch = Watch { job, fault: source.fault() };
-    // A stream has no earlier state to take over from; its chunks are known all the same.
+    // A stream has no earlier state to take over from; its chunks are known all the same, and how long
+    // it was the last time.
+    if let Some(earlier) = options.parent.and_then(|parent| repository.point(parent).ok()) {
+        Progress::expect(job, Total::estimate(earlier.counts.files, earlier.counts.bytes));
+    }
     let options = BackupOptions { parent: None, ..options.clone() };
     match (repository.backup(&mut source, &options, &watch), watch.fault.get()) {
         (Err(RepositoryError::Cancelled), Some(fault)) if goes_on(job.platform, job.id()) => {
@@ -105,6 +109,10 @@ struct Watch<'j, 'p> {
 impl Progress for Watch<'_, '_> {
     fn report(&self, status: &Status) {
         Progress::report(self.job, status);
+    }
+
+    fn expect(&self, total: Total) {
+        Progress::expect(self.job, total);
     }
 
     fn is_cancelled(&self) -> bool {

@@ -3,10 +3,13 @@
 /// The item that is protected.
 pub(crate) const ITEM: &str = "crash";
 
+/// The folder, where it runs, that is restored into and shot at.
+pub(crate) const TARGET: &str = "target";
+
 /// How many points `forget` leaves.
 pub(crate) const KEPT_POINTS: usize = 3;
 
-/// A command that changes the data folder.
+/// A command that changes the data folder, or writes what is in it somewhere else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Act {
     Protect,
@@ -14,11 +17,22 @@ pub(crate) enum Act {
     Rewrap,
     Forget,
     Prune,
+    /// Into a folder that is not there yet.
+    Restore,
+    /// Over what an earlier point left there.
+    RestoreOver,
 }
 
 impl Act {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Protect, Self::Rotate, Self::Rewrap, Self::Forget, Self::Prune];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Protect,
+        Self::Rotate,
+        Self::Rewrap,
+        Self::Forget,
+        Self::Prune,
+        Self::Restore,
+        Self::RestoreOver,
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -27,6 +41,8 @@ impl Act {
             Self::Rewrap => "rewrap",
             Self::Forget => "forget",
             Self::Prune => "prune",
+            Self::Restore => "restore",
+            Self::RestoreOver => "restore over an older tree",
         }
     }
 
@@ -42,7 +58,14 @@ impl Act {
             Self::Rewrap => &["verify"],
             Self::Forget => &["forget", ITEM, "--keep-last", &kept, "--yes"],
             Self::Prune => &["prune"],
+            Self::Restore => &["restore", ITEM, "--to", TARGET],
+            Self::RestoreOver => &["restore", ITEM, "--to", TARGET, "--overwrite", "always"],
         };
         words.iter().map(|word| (*word).to_owned()).collect()
+    }
+
+    /// Whether it writes the newest point into [`TARGET`].
+    pub(crate) fn restores(self) -> bool {
+        matches!(self, Self::Restore | Self::RestoreOver)
     }
 }

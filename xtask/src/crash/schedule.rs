@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn shots_spread_over_the_measured_time() {
-        let mut schedule = schedule(200, 900, 100);
+        let mut schedule = schedule(280, 900, 100);
         let mut delays = Vec::new();
         while let Some(shot) = schedule.next() {
             if shot.act == Act::Protect && shot.phase == "start" {
@@ -144,7 +144,7 @@ mod tests {
             }
             schedule.hit(shot.act, &shot.phase);
         }
-        assert_eq!(delays.len(), 36, "nine tenths of a fifth of the kills");
+        assert_eq!(delays.len(), 36, "nine tenths of a seventh of the kills");
         for tenth in 0..10 {
             let hits = delays.iter().filter(|ms| **ms / 90 == tenth).count();
             assert!((2..=5).contains(&hits), "{hits} in tenth {tenth}");

@@ -6,13 +6,13 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::crash::act::{Act, ITEM, KEPT_POINTS};
+use crate::crash::act::{Act, ITEM, KEPT_POINTS, TARGET};
 use crate::crash::progress::{Outcome, follow};
 use crate::crash::schedule::Shot;
 use crate::crash::source::Source;
 use crate::failure::{Failure, Trying};
 use crate::process::output;
-use crate::tree::{Fingerprint, fingerprint, restored_top};
+use crate::tree::{Fingerprint, files, fingerprint, restored_top};
 
 /// Points that `forget` and `prune` find before them.
 const POINTS_BEFORE: usize = KEPT_POINTS + 2;
@@ -44,7 +44,8 @@ impl World {
         Ok(world)
     }
 
-    /// Brings about what the act needs: changes to protect, points to forget, garbage to prune.
+    /// Brings about what the act needs: changes to protect, points to forget, garbage to prune, a
+    /// point to restore and where to.
     pub(crate) fn prepare(&mut self, act: Act) -> Result<(), Failure> {
         match act {
             Act::Protect => self.source.edit().trying("the source"),
@@ -64,6 +65,13 @@ impl World {
                 }
                 Ok(())
             }
+            Act::Restore => self.empty(TARGET).map(drop),
+            Act::RestoreOver => {
+                self.empty(TARGET)?;
+                self.finish(Act::Restore)?;
+                self.source.edit().trying("the source")?;
+                self.protect()
+            }
         }
     }
 
@@ -77,6 +85,10 @@ impl World {
     /// Checks that nothing was lost and nothing is there that is not whole.
     pub(crate) fn examine(&mut self, act: Act, outcome: &Outcome) -> Result<(), Failure> {
         self.count_points(act, outcome)?;
+        if act.restores() {
+            self.finish(act)?;
+            self.target_is_right()?;
+        }
         // One old point and the newest each time; all of them over a few rounds.
         self.examined += 1;
         let old = self.examined % self.points.len().max(1);
@@ -85,6 +97,39 @@ impl World {
         }
         self.ask(&["verify", "--read-data"])?;
         self.ask(&["ledger", "verify"]).map(drop)
+    }
+
+    /// Runs the act undisturbed, perhaps once more.
+    fn finish(&self, act: Act) -> Result<(), Failure> {
+        match self.perform(act, None)? {
+            Outcome::Finished { .. } => Ok(()),
+            other => Err(Failure::new(format!("{}, again: {other}", act.name()))),
+        }
+    }
+
+    /// Fails unless the target holds the newest point and nothing else.
+    fn target_is_right(&self) -> Result<(), Failure> {
+        let target = self.folder.join(TARGET);
+        let top = restored_top(self.source.folder(), &target).trying(TARGET)?;
+        let found = fingerprint(&top).trying(TARGET)?;
+        if self.points.last().is_none_or(|(_, expected)| *expected != found) {
+            return Err(Failure::new("the target is not what its point was taken of"));
+        }
+        let all = files(&target, &[]).trying(TARGET)?.len();
+        if all > found.len() {
+            let more = all - found.len();
+            return Err(Failure::new(format!("{more} files of the restore itself are left")));
+        }
+        Ok(())
+    }
+
+    /// Sees to it that there is no such folder where the acts run.
+    fn empty(&self, folder: &str) -> Result<PathBuf, Failure> {
+        let target = self.folder.join(folder);
+        if target.exists() {
+            fs::remove_dir_all(&target).trying(target.display())?;
+        }
+        Ok(target)
     }
 
     /// Compares the points that are listed with those that must be.
@@ -139,10 +184,7 @@ impl World {
 
     /// Fails unless the point restores to what it was taken of.
     fn restores(&self, id: &str, expected: &Fingerprint) -> Result<(), Failure> {
-        let target = self.folder.join("restored");
-        if target.exists() {
-            fs::remove_dir_all(&target).trying(target.display())?;
-        }
+        let target = self.empty("restored")?;
         let to = target.display().to_string();
         self.ask(&["restore", ITEM, "--point", id, "--to", &to])?;
         let top = restored_top(self.source.folder(), &target).trying("restored files")?;

@@ -82,7 +82,7 @@ pub(crate) fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, C
         "forget": plan.get("forget"),
     }));
     let text = format!("{}\n", verdict("given up; custody prune frees their room", forgotten));
-    Ok(Outcome::data(value).with_text(text).ending(done.exit()))
+    Ok(Outcome::data(value).with_report(text).ending(done.exit()))
 }
 
 fn rule(options: &Options) -> Result<Map<String, Value>, CliError> {

@@ -34,7 +34,7 @@ pub(crate) fn run(
         };
         reports.push(done.to_json(json!({ "vault": name, "result": result })));
     }
-    Ok(Outcome::data(reports).with_text(text).ending(exit))
+    Ok(Outcome::data(reports).with_report(text).ending(exit))
 }
 
 /// The plain facts of a result, a line each: `packsDeleted: 3`, sizes in words.

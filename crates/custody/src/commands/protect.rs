@@ -162,11 +162,12 @@ pub(crate) fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, C
         "vault": vault.name(),
         "recoveryPoint": point,
         "leftOut": done.job.result.get("leftOut"),
+        "result": done.job.result,
         "made": made,
         "restoreCommand": restore,
     }));
     let text = summary(context, &item, &done, &point, &restore);
-    Ok(Outcome::data(value).with_text(text).ending(done.exit()))
+    Ok(Outcome::data(value).with_report(text).ending(done.exit()))
 }
 
 impl Options {
@@ -240,10 +241,7 @@ fn summary(
     );
     text.push_str(&made_of(&done.job.result));
     text.push_str(&left_out(&done.job.result));
-    if done.job.warning_count > 0 {
-        let warnings = human::count(done.job.warning_count, "warning");
-        let _ = writeln!(text, "{warnings}: custody job show -n {}", done.id);
-    }
+    text.push_str(&warned(done));
     let _ = writeln!(text, "to restore it: {restore}");
     text
 }
@@ -265,6 +263,20 @@ fn made_of(result: &Value) -> String {
         ));
     }
     if parts.is_empty() { String::new() } else { format!("{}\n", parts.join("; ")) }
+}
+
+/// How many warnings there were, by their codes.
+fn warned(done: &Done) -> String {
+    if done.job.warning_count == 0 {
+        return String::new();
+    }
+    let by_code = done.job.result.get("warningsByCode").and_then(Value::as_object);
+    let codes = by_code.into_iter().flatten();
+    let codes: Vec<String> =
+        codes.map(|(code, count)| format!("{count} {}", terminal::line(code))).collect();
+    let codes = if codes.is_empty() { String::new() } else { format!(" ({})", codes.join(", ")) };
+    let warnings = human::count(done.job.warning_count, "warning");
+    format!("{warnings}{codes}: custody job show -n {}\n", done.id)
 }
 
 /// What was left out and why, in numbers: `--dry-run` names it.

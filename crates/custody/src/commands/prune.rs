@@ -66,7 +66,8 @@ pub(crate) fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, C
         exit = if exit == ExitCode::Success { done.exit() } else { exit };
         reports.push(done.to_json(json!({ "vault": name, "result": result })));
     }
-    Ok(Outcome::data(reports).with_text(text).ending(exit))
+    let outcome = Outcome::data(reports).ending(exit);
+    Ok(if options.dry_run { outcome.with_text(text) } else { outcome.with_report(text) })
 }
 
 fn job(

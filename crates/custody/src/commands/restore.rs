@@ -160,7 +160,7 @@ pub(crate) fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, C
         "result": done.job.result,
     }));
     let text = summary(&done, &target);
-    Ok(Outcome::data(value).with_text(text).ending(done.exit()))
+    Ok(Outcome::data(value).with_report(text).ending(done.exit()))
 }
 
 /// Reads a recovery kit.

@@ -78,7 +78,7 @@ pub(crate) fn run(options: &Options, context: &Context<'_>) -> Result<Outcome, C
         }
         reports.push(done.to_json(json!({ "vault": name, "ok": sound, "result": result })));
     }
-    Ok(Outcome::data(reports).with_text(text).ending(exit))
+    Ok(Outcome::data(reports).with_report(text).ending(exit))
 }
 
 /// How deep the check went.

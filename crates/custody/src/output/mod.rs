@@ -38,6 +38,8 @@ pub(crate) struct Outcome {
     pub value: Option<Value>,
     /// The same in words or lines, for people; shown when no format is asked for.
     pub text: Option<String>,
+    /// Whether the text only tells how a job went, which those who want quiet see by the exit code.
+    pub is_report: bool,
     /// Which parts of the data a table shows; all plain ones if empty.
     pub columns: &'static [Column],
     /// How the process ends.
@@ -65,6 +67,12 @@ impl Outcome {
     #[must_use]
     pub(crate) fn with_text(self, text: impl Into<String>) -> Self {
         Self { text: Some(text.into()), ..self }
+    }
+
+    /// The same with words on how a job went, unless quiet is wanted.
+    #[must_use]
+    pub(crate) fn with_report(self, text: impl Into<String>) -> Self {
+        Self { is_report: true, ..self.with_text(text) }
     }
 
     /// The same with another end of the process.

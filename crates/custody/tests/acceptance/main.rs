@@ -15,6 +15,7 @@ mod drills;
 mod hard_trees;
 mod keys;
 mod processes;
+mod progress;
 mod release;
 mod rescue;
 mod restore;

@@ -208,6 +208,7 @@ fn commands_ask_the_server_that_runs_and_do_without_it_when_it_is_gone() {
     assert_eq!(site.ok(&["cat", "docs", "big"]), big);
     let ran = site.run(&["--verbose", "status"]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(ran.stderr.lines().any(|line| line.contains("GET ") && line.contains(" → 200 (")));
     // Killed, it leaves its socket behind: that must not hinder anybody.
     served.kill();
     assert!(site.data().join("server.sock").exists());

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::fake_server::{POINT, VAULT, completed};
+use crate::fake_server::{POINT, VAULT, completed, status_of};
 use crate::world::{World, golden};
 
 fn with_point(world: &World) {
@@ -22,6 +22,37 @@ fn first_use_makes_what_is_missing_and_says_so() {
     golden("protect-first-stdout.txt", &ran.stdout);
     let changes = world.server.take_changes().join("\n");
     golden("protect-first-requests.txt", &(world.plain(&changes) + "\n"));
+}
+
+/// What was known, how small the rest became, what was left out, and what could not be read.
+#[test]
+fn a_summary_says_what_became_of_everything() {
+    let world = World::new();
+    world.make_folder("documents");
+    with_point(&world);
+    world.run("protect documents");
+    let result = json!({
+        "recoveryPointId": POINT, "files": 1200, "folders": 31, "others": 2, "bytes": 3_000_000,
+        "newBytes": 1_000_000, "storedBytes": 400_000, "unchangedFiles": 900,
+        "deduplicationRatio": 3.0, "compressionRatio": 2.5,
+        "warningsTotal": 3,
+        "warningsByCode": { "SourceFileChanged": 1, "SourceUnreadable": 2 },
+        "leftOut": { "byPattern": 12, "own": 1, "caches": 2, "otherFileSystems": 3 },
+    });
+    let mut job = status_of("CompletedWithWarnings", &result);
+    job["warnings"] = json!([{ "code": "SourceUnreadable", "path": "f", "message": "no" }]);
+    job["warningCount"] = 3.into();
+    *world.server.job.lock().unwrap() = vec![job];
+    let people = world.run("protect documents");
+    assert_eq!(people.exit, 3, "{}", people.stderr);
+    golden("protect-summary.txt", &(people.stderr + &people.stdout));
+    let scripts = world.run("protect documents -o json --quiet");
+    golden("protect-summary.json", &scripts.stdout);
+    let lines = world.run("protect documents --progress json -o none");
+    golden("protect-progress-lines.txt", &lines.stderr);
+    let quiet = world.run("protect documents --quiet");
+    let warning = "warning: f: no (SourceUnreadable)\n… and 2 warnings more\n";
+    assert_eq!((quiet.stdout.as_str(), quiet.stderr.as_str()), ("", warning));
 }
 
 #[test]

@@ -166,4 +166,4 @@ impl Indexed<'_> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

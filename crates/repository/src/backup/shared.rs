@@ -1,5 +1,6 @@
 //! What the threads of one backup share.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -17,6 +18,9 @@ use crate::point::{Counts, PointId, PointWarning, WARNINGS_MAX};
 use crate::progress::{Phase, Progress, Status};
 use crate::read::{ChunkReader, locked};
 use crate::sealed::Keys;
+
+/// Progress is told each time so many bytes more are read.
+const REPORT_BYTES: u64 = 1 << 20;
 
 /// One backup in progress: deduplication, the open pack, counters, warnings, the first failure.
 pub(super) struct Shared<'r> {
@@ -36,10 +40,13 @@ pub(super) struct Shared<'r> {
     /// Which packs of the index the point relies on.
     used: Vec<AtomicBool>,
     draft: Mutex<PackDraft>,
-    warnings: Mutex<(u64, Vec<PointWarning>)>,
+    warnings: Mutex<Warnings>,
     failure: Mutex<Option<RepositoryError>>,
     stopped: AtomicBool,
 }
+
+/// Warnings by their codes, and the first of them.
+type Warnings = (BTreeMap<&'static str, u64>, Vec<PointWarning>);
 
 /// Counts as they grow.
 #[derive(Default)]
@@ -105,22 +112,22 @@ impl<'r> Shared<'r> {
     /// Adds a group to the open pack; closes the pack if that fills it.
     pub(super) fn add_group(&self, group: PackedGroup) -> Result<(), RepositoryError> {
         let full = locked(&self.draft).add(group);
-        full.map_or(Ok(()), |groups| self.close_pack(groups))
+        full.map_or(Ok(()), |groups| self.close_pack(groups, Phase::Reading))
     }
 
     /// Closes the last pack.
     pub(super) fn close_last_pack(&self) -> Result<(), RepositoryError> {
         let groups = std::mem::take(&mut *locked(&self.draft)).groups;
-        if groups.is_empty() { Ok(()) } else { self.close_pack(groups) }
+        if groups.is_empty() { Ok(()) } else { self.close_pack(groups, Phase::Committing) }
     }
 
     /// Seals, proves and stores a pack.
-    fn close_pack(&self, groups: Vec<PackedGroup>) -> Result<(), RepositoryError> {
+    fn close_pack(&self, groups: Vec<PackedGroup>, phase: Phase) -> Result<(), RepositoryError> {
         self.keep_going()?;
         let summary = pack::store(groups, self.store, self.keys, self.knife)?;
         self.tally.stored_bytes.fetch_add(summary.length, Ordering::Relaxed);
         self.fresh.add(summary)?;
-        self.report(Phase::Reading);
+        self.report(phase);
         Ok(())
     }
 
@@ -132,18 +139,18 @@ impl<'r> Shared<'r> {
 
     pub(super) fn warn(&self, warning: Warning) {
         let mut warnings = locked(&self.warnings);
-        warnings.0 += 1;
+        *warnings.0.entry(warning.code).or_default() += 1;
         if warnings.1.len() < WARNINGS_MAX {
             let Warning { code, path, message } = warning;
             warnings.1.push(PointWarning { code: code.to_owned(), path, message });
         }
     }
 
-    /// How many warnings there were, and the first of them in order of their paths.
-    pub(super) fn take_warnings(&self) -> (u64, Vec<PointWarning>) {
-        let (total, mut kept) = std::mem::take(&mut *locked(&self.warnings));
+    /// How many warnings of each code there were, and the first of them in order of their paths.
+    pub(super) fn take_warnings(&self) -> Warnings {
+        let (by_code, mut kept) = std::mem::take(&mut *locked(&self.warnings));
         kept.sort_by(|one, other| one.path.cmp(&other.path));
-        (total, kept)
+        (by_code, kept)
     }
 
     /// Stops every thread; the first failure is the one that is told. Threads that are stopped say
@@ -167,6 +174,16 @@ impl<'r> Shared<'r> {
         Ok(self.keys.vault.check()?)
     }
 
+    /// So many bytes more were read or gone over: says so once in a while, and asks whether to go on.
+    pub(super) fn have_read(&self, bytes: u64) -> Result<(), RepositoryError> {
+        let before = self.tally.read_bytes.fetch_add(bytes, Ordering::Relaxed);
+        if before / REPORT_BYTES == before.saturating_add(bytes) / REPORT_BYTES {
+            return Ok(());
+        }
+        self.report(Phase::Reading);
+        self.keep_going()
+    }
+
     pub(super) fn report(&self, phase: Phase) {
         let Counts { files, new_bytes, .. } = self.tally.counts();
         let bytes = self.tally.read_bytes.load(Ordering::Relaxed);
@@ -186,5 +203,44 @@ impl Tally {
             stored_bytes: of(&self.stored_bytes),
             unchanged_files: of(&self.unchanged_files),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use custody_blob_store::StoreError;
+
+    use super::*;
+    use crate::backup::fresh::tests::repository;
+    use crate::progress::Unwatched;
+
+    /// Threads tell in any order why they end.
+    #[test]
+    fn who_was_stopped_by_a_failure_never_hides_it() {
+        let repository = repository(None);
+        let history = repository.history().unwrap();
+        let index = repository.open_index(&history, &BTreeSet::new()).unwrap();
+        let check = |told: &[&RepositoryError], expected: Option<&RepositoryError>| {
+            let fresh = Fresh::new(&repository);
+            let store = &*repository.parts.store;
+            let (keys, knife) = (repository.keys(), &repository.knife);
+            let shared = Shared::new(store, keys, knife, &*index, fresh, &Unwatched);
+            assert!(shared.keep_going().is_ok());
+            for error in told {
+                shared.fail((*error).clone());
+            }
+            assert_eq!(shared.keep_going(), Err(RepositoryError::Cancelled), "{told:?}");
+            assert_eq!(shared.take_failure().as_ref(), expected, "{told:?}");
+        };
+        let cancelled = &RepositoryError::Cancelled;
+        let full = &RepositoryError::from(StoreError::Full("no room".to_owned()));
+        let bug = &RepositoryError::Bug("another");
+        check(&[cancelled, full], Some(full));
+        check(&[full, cancelled], Some(full));
+        check(&[cancelled, full, cancelled, bug], Some(full));
+        check(&[bug, full], Some(bug));
+        check(&[cancelled, cancelled], None);
     }
 }

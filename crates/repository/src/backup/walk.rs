@@ -14,7 +14,7 @@ use super::worker::{FileJob, Job};
 use crate::RepositoryError;
 use crate::content::Content;
 use crate::listing::{Body, Node};
-use crate::progress::Phase;
+use crate::progress::{Phase, Total};
 use crate::read::locked;
 
 /// Files are handed on when they make up this many bytes …
@@ -28,7 +28,17 @@ pub(super) struct Walk<'s, 'r> {
     jobs: Sender<Job>,
     batch: Vec<FileJob>,
     batch_bytes: u64,
+    found: Found,
     stack: Vec<Level>,
+}
+
+/// How much the walk has met so far.
+#[derive(Default)]
+struct Found {
+    files: u64,
+    bytes: u64,
+    /// Whether one of the files is a stream, whose length nobody knows.
+    is_open_ended: bool,
 }
 
 struct Level {
@@ -52,15 +62,28 @@ impl Level {
     }
 }
 
+impl Found {
+    fn add(&mut self, bytes: u64, is_stream: bool) {
+        self.files += 1;
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.is_open_ended |= is_stream;
+    }
+}
+
 impl<'s, 'r> Walk<'s, 'r> {
     /// A walk that has not begun; `earlier` is what the parent point holds at its top.
     pub(super) fn new(shared: &'s Shared<'r>, jobs: Sender<Job>, earlier: Vec<Node>) -> Self {
         let stack = vec![Level::new(Folder::root(), earlier)];
-        Self { shared, jobs, batch: Vec::new(), batch_bytes: 0, stack }
+        let (batch, found) = (Vec::new(), Found::default());
+        Self { shared, jobs, batch, batch_bytes: 0, found, stack }
     }
 
-    /// The walk has ended: whatever is still held goes to the workers.
+    /// The walk has ended: whatever is still held goes to the workers, and what they have to do in all is
+    /// known.
     pub(super) fn finish(mut self) {
+        if !self.found.is_open_ended {
+            self.shared.progress.expect(Total::exact(self.found.files, self.found.bytes));
+        }
         self.hand_on_batch();
         while !self.stack.is_empty() {
             self.leave_top();
@@ -165,6 +188,7 @@ impl Sink for Walk<'_, '_> {
             Body::File { content, changed: false } => Some(content.clone()),
             _ => None,
         });
+        self.found.add(size, content.is_stream());
         let Some(level) = self.stack.last() else { return Flow::Stop };
         if let Some(content) = unchanged {
             level.folder.add(Node { entry: file, body: Body::File { content, changed: false } });

@@ -234,21 +234,18 @@ impl<'s, 'r> Worker<'s, 'r> {
             let start = buffer.get(..run.filled).filter(|_| data > 0);
             let choose = || Chunker::for_file(entry.name.as_bytes(), size, start);
             let chunker = *run.chunker.get_or_insert_with(choose);
-            self.shared.tally.read_bytes.fetch_add(data as u64, Relaxed);
+            self.shared.have_read(data as u64)?;
             match segment {
                 Segment::Data(1..) => self.cut_run(&mut run, buffer, Continuation::More)?,
                 Segment::Hole(length) => {
                     self.cut_run(&mut run, buffer, Continuation::End)?;
                     run.skip(length);
-                    self.shared.tally.read_bytes.fetch_add(length, Relaxed);
+                    self.shared.have_read(length)?;
                 }
                 Segment::Data(0) | Segment::End => {
                     self.cut_run(&mut run, buffer, Continuation::End)?;
                     return Ok(Ok((chunker, run.extents)));
                 }
-            }
-            if data >= READ_BYTES / 2 {
-                self.shared.keep_going()?;
             }
         }
     }

@@ -15,7 +15,7 @@ use crate::marker::{MARKER, Marker, OTHER_TIME};
 use crate::needs::{Needs, SeenFolders};
 use crate::object::{self, Family};
 use crate::point::PointId;
-use crate::progress::{Phase, Progress, Status};
+use crate::progress::{Phase, Progress, Status, Total};
 use crate::read::ChunkReader;
 use crate::repository::Repository;
 use crate::rings::Rings;
@@ -109,9 +109,21 @@ impl<'r> Inspection<'r> {
         self.objects += 1;
         self.bytes += bytes;
         keep_going(self.repository, self.progress)?;
+        self.tell();
+        Ok(())
+    }
+
+    /// Tells how many objects were looked at.
+    pub(super) fn tell(&self) {
         let (files, bytes) = (self.objects, self.bytes);
         self.progress.report(&Status { phase: Phase::Checking, files, bytes, new_bytes: 0 });
-        Ok(())
+    }
+
+    /// Says that there are so many objects more to look at, and so many bytes more to read.
+    pub(super) fn expect(&self, objects: u64, bytes: Option<u64>) {
+        let bytes = bytes.map_or(0, |bytes| self.bytes.saturating_add(bytes));
+        self.tell();
+        self.progress.expect(Total::exact(self.objects.saturating_add(objects), bytes));
     }
 
     pub(super) fn log(&mut self) -> Result<(), RepositoryError> {
@@ -156,7 +168,11 @@ impl<'r> Inspection<'r> {
 
     pub(super) fn indexes(&mut self, history: &History) -> Result<(), RepositoryError> {
         let lasting = history.indexes().keys().filter(|id| history.is_lasting_index(id));
-        for id in lasting.filter(|id| !self.sound.contains(id)).copied().collect::<Vec<_>>() {
+        let unsure = lasting.filter(|id| !self.sound.contains(id)).copied().collect::<Vec<_>>();
+        let packs = history.packs().iter().filter(|id| history.is_lasting_pack(id));
+        let packs = packs.filter(|id| !self.sound.contains(id)).count();
+        self.expect((unsure.len() + packs) as u64, None);
+        for id in unsure {
             let name = Family::Index.name(id)?;
             let opened =
                 object::get(&*self.repository.parts.store, Family::Index, id).and_then(|bytes| {
@@ -217,11 +233,17 @@ impl<'r> Inspection<'r> {
         let mut needs = Needs::new(index);
         for id in history.points().keys() {
             let followed = repository.point(PointId(*id)).and_then(|point| {
-                if !self.is_known(*id) {
+                if self.sound.insert(*id) {
                     let length = repository.parts.store.size(&Family::Point.name(*id)?);
-                    self.sound(*id, length.ok().flatten().unwrap_or(0))?;
+                    self.objects += 1;
+                    self.bytes += length.ok().flatten().unwrap_or(0);
                 }
-                needs.follow(&point.root, reader, &|_| keep_going(repository, progress))
+                let bytes = self.bytes;
+                needs.follow(&point.root, reader, &|files| {
+                    let phase = Phase::Following;
+                    progress.report(&Status { phase, files, bytes, new_bytes: 0 });
+                    keep_going(repository, progress)
+                })
             });
             match followed {
                 Ok(()) => {}

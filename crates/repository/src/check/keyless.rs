@@ -10,7 +10,7 @@ use crate::RepositoryError;
 use crate::log::{History, Keyless, ObjectId, survey_from};
 use crate::marker::{MARKER, Marker, OTHER_TIME};
 use crate::object::{self, Family, MISSING};
-use crate::progress::{Phase, Progress, Status};
+use crate::progress::{Phase, Progress, Status, Total};
 
 const FAMILIES: [Family; 4] = [Family::Pack, Family::Index, Family::Point, Family::Bad];
 
@@ -27,6 +27,7 @@ pub fn check_without_keys(
     }
     // Read after listing: what was listed before it was named is then no garbage.
     let history = check.log()?;
+    check.expect(&standing);
     let mut garbage = Garbage::default();
     let mut absent = Vec::new();
     for (family, standing) in standing {
@@ -76,6 +77,22 @@ impl Check<'_> {
         Ok(survey.history)
     }
 
+    /// Says how much there is to read.
+    fn expect(&self, standing: &[(Family, Vec<(ObjectId, u64)>)]) {
+        let (mut objects, mut bytes) = (self.report.objects, 0);
+        for (_, length) in standing.iter().flat_map(|(_, listed)| listed) {
+            objects += 1;
+            bytes += length;
+        }
+        self.tell();
+        self.progress.expect(Total::exact(objects, bytes));
+    }
+
+    fn tell(&self) {
+        let (files, bytes) = (self.report.objects, self.report.bytes);
+        self.progress.report(&Status { phase: Phase::Checking, files, bytes, new_bytes: 0 });
+    }
+
     /// Checks one object. False if it is not there.
     fn object(&mut self, family: Family, id: ObjectId) -> Result<bool, RepositoryError> {
         if self.progress.is_cancelled() {
@@ -93,8 +110,7 @@ impl Check<'_> {
             Err(error) => return Err(error),
         }
         self.report.objects += 1;
-        let (files, bytes) = (self.report.objects, self.report.bytes);
-        self.progress.report(&Status { phase: Phase::Checking, files, bytes, new_bytes: 0 });
+        self.tell();
         Ok(true)
     }
 

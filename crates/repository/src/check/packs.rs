@@ -75,6 +75,9 @@ impl Inspection<'_> {
             self.problem(name.as_str(), &"it is missing or unreadable, and no index describes it");
             bad.insert(*pack, HashSet::new());
         }
+        // By the number alone if nothing of them is read.
+        let bytes = packs.iter().map(|pack| pack.length).sum();
+        self.expect(packs.len() as u64, (level != CheckLevel::Structure).then_some(bytes));
         let repository = self.repository;
         let unsure = Mutex::new((&mut *self, Vec::new()));
         on_threads(&packs, threads, &|pack| {

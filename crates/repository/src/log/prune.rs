@@ -78,16 +78,18 @@ impl Prune {
     }
 
     /// Deletes what is to be deleted, under the names that `pack_name` and `index_name` give,
-    /// and appends "prune finished". Several at once do no harm; killed at any moment, whoever
-    /// comes next finds the intent open and does it again.
+    /// and appends "prune finished"; `deleted` is told how many packs went so far. Several at once do no
+    /// harm; killed at any moment, whoever comes next finds the intent open and does it again.
     pub fn carry_out(
         self,
         log: &Log,
         pack_name: &dyn Fn(&ObjectId) -> Result<BlobName, LogError>,
         index_name: &dyn Fn(&ObjectId) -> Result<BlobName, LogError>,
+        deleted: &dyn Fn(u64),
     ) -> Result<PruneOutcome, LogError> {
-        for pack in &self.removed {
+        for (number, pack) in (1..).zip(&self.removed) {
             log.parts.store.delete(&pack_name(pack)?)?;
+            deleted(number);
         }
         if self.spared.is_empty() {
             for index in &self.replaced_indexes {

@@ -23,6 +23,7 @@ mod log;
 mod object_store;
 mod packing;
 mod pauses;
+mod progress;
 mod prune;
 mod prune_plan;
 mod repair;

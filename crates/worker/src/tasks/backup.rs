@@ -96,6 +96,12 @@ fn newest_point(repository: &custody_repository::Repository, item: &Item) -> Opt
     newest.map(PointId)
 }
 
+/// How many times as much `whole` is as `part`, to two digits after the point; nothing if there is no part.
+#[expect(clippy::cast_precision_loss, reason = "two digits of it are kept")]
+fn ratio(whole: u64, part: u64) -> Option<f64> {
+    (part > 0).then(|| (whole as f64 / part as f64 * 100.0).round() / 100.0)
+}
+
 fn result(committed: &CommittedPoint, summary: &WalkSummary) -> Value {
     let counts = &committed.counts;
     let of = |reason| summary.left_out.iter().filter(|left| left.reason == reason).count();
@@ -108,7 +114,10 @@ fn result(committed: &CommittedPoint, summary: &WalkSummary) -> Value {
         "newBytes": counts.new_bytes,
         "storedBytes": counts.stored_bytes,
         "unchangedFiles": counts.unchanged_files,
+        "deduplicationRatio": ratio(counts.bytes, counts.new_bytes),
+        "compressionRatio": ratio(counts.new_bytes, counts.stored_bytes),
         "warningsTotal": committed.warnings_total,
+        "warningsByCode": committed.warnings_by_code,
         "leftOut": {
             "byPattern": summary.excluded_by_pattern,
             "own": of(LeftOutReason::Own),

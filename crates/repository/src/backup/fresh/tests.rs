@@ -22,7 +22,8 @@ const LIMITS: IndexLimits = IndexLimits {
     session_bytes: 2 * 80 * BYTES_A_CHUNK,
 };
 
-fn repository(cache: Option<OpenCache>) -> Repository {
+/// An empty repository.
+pub(in crate::backup) fn repository(cache: Option<OpenCache>) -> Repository {
     let clock = Arc::new(FixedClock::at_text("2026-11-22T06:00:00Z"));
     let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(7));
     let keks = MemoryKeks::new();

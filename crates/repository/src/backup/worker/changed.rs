@@ -2,7 +2,6 @@
 //! (docs/formats/changed-blocks.md): the rest is taken over, and a part of it read all the same.
 
 use std::ops::Range;
-use std::sync::atomic::Ordering::Relaxed;
 
 use custody_ambient::random_array;
 use custody_entries::{
@@ -153,15 +152,13 @@ impl Worker<'_, '_> {
     }
 
     fn keep(&self, extent: Extent, run: &mut Run) -> Result<(), RepositoryError> {
-        let read_bytes = &self.shared.tally.read_bytes;
-        read_bytes.fetch_add(extent.length, Relaxed);
         if extent.chunk.is_some() {
             run.offset = run.offset.saturating_add(extent.length);
             run.extents.push(extent);
         } else {
             run.skip(extent.length);
         }
-        self.shared.keep_going()
+        self.shared.have_read(extent.length)
     }
 
     /// Reads a part of the image and cuts it into blocks.
@@ -175,7 +172,6 @@ impl Worker<'_, '_> {
         let mut at = range.start;
         seek(reader, at)?;
         while at < range.end {
-            self.shared.keep_going()?;
             let left = usize::try_from(range.end - at).unwrap_or(usize::MAX);
             let end = run.filled.saturating_add(left).min(buffer.len());
             let room = buffer.get_mut(run.filled..end).unwrap_or_default();
@@ -195,7 +191,7 @@ impl Worker<'_, '_> {
                 Ok(_) => break,
                 Err(error) => return Err(Fault::Source(Outcome::Unreadable(error))),
             };
-            self.shared.tally.read_bytes.fetch_add(length, Relaxed);
+            self.shared.have_read(length)?;
             at += length;
         }
         Ok(self.cut_run(run, buffer, Continuation::End)?)

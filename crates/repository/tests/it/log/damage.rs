@@ -31,7 +31,7 @@ fn every_kind() -> (World, HeadPin) {
     pruner.intend(&intent).unwrap();
     pruner.end().unwrap();
     let prune = Prune::settled(&log.history()).unwrap().unwrap();
-    prune.carry_out(&log, &pack_name, &index_name).unwrap();
+    prune.carry_out(&log, &pack_name, &index_name, &|_| ()).unwrap();
     log.checkpoint().unwrap();
     log.forget(object(2), ForgetReason::Requested).unwrap();
     let head = log.history().head().unwrap();

@@ -328,7 +328,7 @@ fn carry_out(actor: &mut Actor) {
         check(&actor.world, &actor.known, actor.seed);
         return;
     }
-    let outcome = prune.carry_out(&actor.log, &pack_name, &index_name).unwrap();
+    let outcome = prune.carry_out(&actor.log, &pack_name, &index_name, &|_| ()).unwrap();
     for (what, packs) in [("pack removed", &outcome.removed), ("pack spared", &outcome.spared)] {
         for pack in packs {
             actor.count(what);

@@ -172,11 +172,11 @@ fn prune_spares_what_an_earlier_session_came_to_use() {
     // Another process finishes, while the later session goes on.
     let other = world.open();
     let prune = Prune::settled(&other.history()).unwrap().unwrap();
-    let outcome = prune.clone().carry_out(&other, &pack_name, &index_name).unwrap();
+    let outcome = prune.clone().carry_out(&other, &pack_name, &index_name, &|_| ()).unwrap();
     assert_eq!((outcome.removed, outcome.spared), (objects(&[3]), objects(&[2])));
     assert_eq!([1, 2, 3].map(|pack| stands(&world, pack)), [true, true, false]);
     // The first comes back and finds it done.
-    prune.carry_out(&log, &pack_name, &index_name).unwrap();
+    prune.carry_out(&log, &pack_name, &index_name, &|_| ()).unwrap();
     assert_eq!(Prune::settled(&log.refresh().unwrap()), Ok(None));
     assert_eq!(*log.history().removed_packs(), objects(&[3]));
     assert_eq!(code(later.commit(&point(5, &[5]), &uses_two)), "RepositoryPackDoomed");
