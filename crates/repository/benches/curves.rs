@@ -128,7 +128,7 @@ fn rebuild(repository: &Repository, folder: &Path) {
     tell("read-packs", watch.elapsed());
     println!("pack-bytes {bytes}");
     let watch = Instant::now();
-    let report = repository.repair(&Unwatched).unwrap();
+    let report = repository.repair(NonZeroUsize::MIN, &Unwatched).unwrap();
     tell("repair", watch.elapsed());
     assert_eq!(report.packs, packs.len() as u64);
 }

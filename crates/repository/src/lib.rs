@@ -39,6 +39,7 @@ pub mod retention;
 mod rings;
 mod sealed;
 mod select;
+mod threads;
 
 pub use backup::{BackupOptions, CommittedPoint};
 pub use check::{

@@ -27,7 +27,7 @@ use moved::{Elsewhere, Moved};
 use wanted::Wanted;
 
 /// Plain groups kept for the chunks beside the one asked for, in bytes.
-const CACHE_BYTES_MAX: usize = 32 << 20;
+const CACHE_BYTES_MAX: usize = 24 << 20;
 /// Openers kept, one a pack.
 const OPENERS_MAX: usize = 256;
 /// Longest listing or extent list that is read into memory, in bytes.

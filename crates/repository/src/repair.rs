@@ -1,6 +1,8 @@
 //! Repair: what can be made again from what is left (docs/formats/repository.md, "Repair").
 
 use std::collections::{BTreeSet, HashSet};
+use std::num::NonZeroUsize;
+use std::sync::{Mutex, PoisonError};
 
 use crate::RepositoryError;
 use crate::backup::while_beating;
@@ -10,8 +12,10 @@ use crate::log::{History, LogError, NewIntent, ObjectId, Prune, Session, VoidRea
 use crate::object::{self, Family};
 use crate::progress::{Phase, Progress, Status, Total};
 use crate::prune::{ATTEMPTS_MAX, is_stale};
+use crate::read::locked;
 use crate::reindex::Described;
 use crate::repository::Repository;
+use crate::threads::on_threads;
 
 /// What a repair did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,12 +44,16 @@ struct Gaps {
 impl Repository {
     /// Makes lost copies of the keyring and lost index objects again. Nothing is deleted: what a
     /// new object replaces is garbage for prune, and only once every pack is described again.
-    /// To be run twice does no harm.
+    /// To be run twice does no harm. Packs are read on so many threads.
     ///
     /// # Errors
     /// [`Repository::read_only_because`]; [`LogError::Refused`] with [`VoidReason::IntentOpen`] if
     /// an index object is lost and an earlier prune is not finished: prune first.
-    pub fn repair(&self, progress: &dyn Progress) -> Result<RepairReport, RepositoryError> {
+    pub fn repair(
+        &self,
+        threads: NonZeroUsize,
+        progress: &dyn Progress,
+    ) -> Result<RepairReport, RepositoryError> {
         let log = self.log()?;
         let ring_mended = self.mend_rings()?;
         if self.gaps(&*self.history()?, progress)?.lost.is_empty() {
@@ -57,7 +65,8 @@ impl Repository {
         let mut attempts = 1;
         let report = loop {
             let session = self.begin_session()?;
-            let announced = while_beating(&session, || self.announce_indexes(&session, progress));
+            let announced =
+                while_beating(&session, || self.announce_indexes(&session, threads, progress));
             // If it cannot be ended, the next one who waits for it finds it dead.
             let _ = session.end();
             match announced {
@@ -99,6 +108,7 @@ impl Repository {
     fn announce_indexes(
         &self,
         session: &Session,
+        threads: NonZeroUsize,
         progress: &dyn Progress,
     ) -> Result<RepairReport, RepositoryError> {
         let mut report = RepairReport::default();
@@ -111,7 +121,7 @@ impl Repository {
             let (kind, reason) = ("repair", VoidReason::IntentOpen);
             return Err(LogError::Refused { kind, reason }.into());
         }
-        let described = self.describe(packs, session, progress, &mut report)?;
+        let described = self.describe(&packs, session, (threads, progress), &mut report)?;
         let is_complete = report.lost_packs.is_empty();
         if lost.is_empty() || (described.packs.is_empty() && !is_complete) {
             return Ok(report);
@@ -133,30 +143,34 @@ impl Repository {
     /// as lost.
     fn describe(
         &self,
-        packs: Vec<ObjectId>,
+        packs: &[ObjectId],
         session: &Session,
-        progress: &dyn Progress,
+        (threads, progress): (NonZeroUsize, &dyn Progress),
         report: &mut RepairReport,
     ) -> Result<Described<'_>, RepositoryError> {
-        let (mut described, mut bytes) = (Described::new(self), 0);
-        let phase = Phase::Indexing;
-        progress.report(&Status { phase, files: 0, bytes, new_bytes: 0 });
+        let status = Status { phase: Phase::Indexing, files: 0, bytes: 0, new_bytes: 0 };
+        progress.report(&status);
         progress.expect(Total::exact(packs.len() as u64, 0));
-        for (files, id) in (1..).zip(packs) {
+        let all = Mutex::new((Described::new(self), &mut report.lost_packs, status));
+        on_threads(packs, threads, &|id| {
             keep_going(self, progress)?;
             session.beat_if_due()?;
-            match self.read_pack_summary(id) {
+            let read = self.read_pack_summary(*id);
+            let mut all = locked(&all);
+            let (described, lost, status) = &mut *all;
+            match read {
                 Ok(summary) => {
-                    bytes += summary.length;
+                    status.bytes += summary.length;
                     described.add(summary)?;
                 }
-                Err(error) if error.is_local() => {
-                    report.lost_packs.push(Family::Pack.name(id)?.to_string());
-                }
+                Err(error) if error.is_local() => lost.push(Family::Pack.name(*id)?.to_string()),
                 Err(error) => return Err(error),
             }
-            progress.report(&Status { phase, files, bytes, new_bytes: 0 });
-        }
+            status.files += 1;
+            progress.report(status);
+            Ok(())
+        })?;
+        let (mut described, ..) = all.into_inner().unwrap_or_else(PoisonError::into_inner);
         described.store()?;
         Ok(described)
     }

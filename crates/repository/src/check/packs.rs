@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
 use custody_blob_store::{BlobName, BlobStore};
@@ -19,6 +18,7 @@ use crate::object::{self, Family, MISSING};
 use crate::pack::{self, PackSummary};
 use crate::read::locked;
 use crate::repository::Repository;
+use crate::threads::on_threads;
 
 /// What is wrong with a pack.
 struct Fault {
@@ -130,29 +130,6 @@ impl Inspection<'_> {
             Ok(())
         })
     }
-}
-
-/// Does `work` for each on so many threads.
-fn on_threads<T: Sync>(
-    all: &[T],
-    threads: NonZeroUsize,
-    work: &(dyn Fn(&T) -> Result<(), RepositoryError> + Sync),
-) -> Result<(), RepositoryError> {
-    let next = AtomicUsize::new(0);
-    let work = || -> Result<(), RepositoryError> {
-        while let Some(one) = all.get(next.fetch_add(1, Relaxed)) {
-            work(one)?;
-        }
-        Ok(())
-    };
-    let outcomes: Vec<_> = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads.get()).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().map(std::thread::ScopedJoinHandle::join).collect()
-    });
-    for outcome in outcomes {
-        outcome.map_err(|_| RepositoryError::Bug("a thread of a check panicked"))??;
-    }
-    Ok(())
 }
 
 /// Whether a pack is as it should be, as far as that is seen without knowing every chunk in it from the

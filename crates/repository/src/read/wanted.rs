@@ -17,7 +17,7 @@ use crate::listing::{Body, Node};
 /// foreseen.
 const COUNTED_MAX: usize = 1 << 20;
 /// Most bytes of chunks kept. When they are used up a chunk is read again whenever it is wanted.
-const KEPT_BYTES_MAX: usize = 48 << 20;
+const KEPT_BYTES_MAX: usize = 32 << 20;
 
 /// How often each chunk is still wanted, and those kept for it.
 pub(crate) struct Wanted {

@@ -5,6 +5,7 @@
 //! `cargo xtask crash --calls` tries every call, `cargo test` some.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -175,7 +176,7 @@ fn run_prune(_: &Ground, repository: &Repository) -> Result<Done, RepositoryErro
 }
 
 fn run_repair(_: &Ground, repository: &Repository) -> Result<Done, RepositoryError> {
-    let report = repository.repair(&Unwatched)?;
+    let report = repository.repair(NonZeroUsize::MIN, &Unwatched)?;
     Ok(Done { made: None, whole: report.lost_packs.is_empty() })
 }
 
@@ -252,7 +253,7 @@ fn try_fault(
     assert!(again.whole, "{what}: not whole once all was well again");
     let repository = ground.open(&disk).unwrap();
     if name == "repair" {
-        repository.repair(&Unwatched).unwrap();
+        repository.repair(NonZeroUsize::MIN, &Unwatched).unwrap();
     }
     ground.expect_points(&what, &repository, again.made);
     let report = repository.check(CheckLevel::Data, THREADS, &Unwatched).unwrap();

@@ -219,7 +219,7 @@ fn a_repair_expects_the_packs_that_it_describes_anew() {
     }
     let repository = world.open().unwrap();
     let watcher = Watcher::default();
-    let report = repository.repair(&watcher).unwrap();
+    let report = repository.repair(NonZeroUsize::MIN, &watcher).unwrap();
     assert_eq!((report.lost_indexes.len(), report.packs), (3, 3));
     let told = watcher.told();
     assert_eq!(all_of(&told, Phase::Checking), (3, 0));

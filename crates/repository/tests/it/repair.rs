@@ -1,5 +1,7 @@
 //! What can be made again is; nothing is deleted.
 
+use std::num::NonZeroUsize;
+
 use custody_blob_store::{BlobName, BlobStore};
 use custody_repository::{
     CheckLevel, PointId, Problem, Progress, RepairReport, Repository, RepositoryError, Status,
@@ -43,7 +45,7 @@ fn a_sound_repository_needs_no_repair() {
     for on_disk in ON_DISK {
         let (world, _, _) = two_points(on_disk);
         let before = world.objects();
-        let report = world.open().unwrap().repair(&Unwatched).unwrap();
+        let report = world.open().unwrap().repair(NonZeroUsize::MIN, &Unwatched).unwrap();
         assert_eq!(report, RepairReport::default());
         assert_eq!(world.objects(), before);
     }
@@ -62,7 +64,7 @@ fn lost_and_damaged_index_objects_are_made_again() {
                 }
                 let before = world.objects();
                 assert_eq!(problems(&repository).len(), lost);
-                let report = repository.repair(&Unwatched).unwrap();
+                let report = repository.repair(NonZeroUsize::MIN, &Unwatched).unwrap();
                 let expected: Vec<_> = indexes[..lost].iter().map(ToString::to_string).collect();
                 assert_eq!((report.lost_indexes, report.lost_packs), (expected, Vec::new()));
                 assert_eq!((report.indexes, report.packs), (1, lost as u64));
@@ -74,7 +76,10 @@ fn lost_and_damaged_index_objects_are_made_again() {
                 let again = world.open().unwrap();
                 assert_eq!(problems(&again), []);
                 assert!(again.history().unwrap().open_intent().is_none());
-                assert_eq!(again.repair(&Unwatched).unwrap(), RepairReport::default());
+                assert_eq!(
+                    again.repair(NonZeroUsize::MIN, &Unwatched).unwrap(),
+                    RepairReport::default()
+                );
                 let (report, made) = restore(&again, points[1], "").unwrap();
                 assert_eq!((report.warnings.len(), made.files), (0, tree.contents()));
                 let third = backup(&again, &tree, Some(points[1])).unwrap();
@@ -92,7 +97,7 @@ fn the_rebuilt_index_is_as_good_as_the_directories() {
         for name in names(&world, "index/") {
             damage(&world, &name, None);
         }
-        repository.repair(&Unwatched).unwrap();
+        repository.repair(NonZeroUsize::MIN, &Unwatched).unwrap();
         // Every pack's directory is now broken too; its groups are not.
         for name in names(&world, "packs/") {
             let mut bytes = world.store.read(&name).unwrap().unwrap();
@@ -113,7 +118,7 @@ fn a_copy_of_the_ring_is_mended_from_the_other() {
                 damage(&world, &place.parse().unwrap(), bytes);
                 let repository = world.open().unwrap();
                 assert_eq!(problems(&repository)[0].object, place);
-                assert!(repository.repair(&Unwatched).unwrap().ring_mended);
+                assert!(repository.repair(NonZeroUsize::MIN, &Unwatched).unwrap().ring_mended);
                 assert_eq!(problems(&repository), []);
             }
         }
@@ -131,15 +136,15 @@ fn a_pack_that_nothing_describes_is_named_and_its_index_is_not_given_up() {
         for name in indexes.iter().chain([&pack]) {
             damage(&world, name, None);
         }
-        let report = repository.repair(&Unwatched).unwrap();
+        let report = repository.repair(NonZeroUsize::MIN, &Unwatched).unwrap();
         assert_eq!(report.lost_packs, [pack.as_str()]);
         assert_eq!((report.lost_indexes.len(), report.indexes, report.packs), (2, 1, 1));
-        let again = repository.repair(&Unwatched).unwrap();
+        let again = repository.repair(NonZeroUsize::MIN, &Unwatched).unwrap();
         assert_eq!((again.lost_indexes.len(), again.indexes), (2, 0));
 
         // The pack turns up again: now nothing is missing any more.
         damage(&world, &pack, Some(&bytes));
-        let report = repository.repair(&Unwatched).unwrap();
+        let report = repository.repair(NonZeroUsize::MIN, &Unwatched).unwrap();
         assert_eq!((report.lost_packs.len(), report.indexes, report.packs), (0, 1, 1));
         assert_eq!(problems(&repository), []);
         let (report, made) = restore(&repository, points[1], "").unwrap();
@@ -163,7 +168,10 @@ fn a_cancelled_repair_announces_nothing() {
         }
         let repository = world.open().unwrap();
         let indexes = repository.history().unwrap().indexes().clone();
-        assert_eq!(repository.repair(&Impatient), Err(RepositoryError::Cancelled));
+        assert_eq!(
+            repository.repair(NonZeroUsize::MIN, &Impatient),
+            Err(RepositoryError::Cancelled)
+        );
         let history = repository.history().unwrap();
         assert_eq!((history.indexes(), history.sessions().len()), (&indexes, 0));
     }
@@ -177,7 +185,10 @@ fn a_damaged_log_is_not_written_to() {
         damage(&world, &names(&world, "index/")[0], None);
         let repository = world.open().unwrap();
         let before = world.objects();
-        assert!(matches!(repository.repair(&Unwatched), Err(RepositoryError::Log(_))));
+        assert!(matches!(
+            repository.repair(NonZeroUsize::MIN, &Unwatched),
+            Err(RepositoryError::Log(_))
+        ));
         assert_eq!(world.objects(), before);
     }
 }

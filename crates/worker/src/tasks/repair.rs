@@ -6,6 +6,9 @@
 //! those (`reindexedPacks`), and how many packs nothing describes any more (`lostPacks`). Those are
 //! warnings too, each by its name.
 
+use std::num::NonZeroUsize;
+use std::thread::available_parallelism;
+
 use custody_repository::log::VoidReason;
 use custody_repository::{RepairReport, Repository};
 use serde_json::{Value, json};
@@ -43,7 +46,8 @@ fn repaired(job: &Job<'_>, repository: &Repository) -> Result<RepairReport, Task
         job.warn(why.code(), b"", &why.to_string());
         return Ok(RepairReport::default());
     }
-    let report = match repository.repair(job) {
+    let threads = available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let report = match repository.repair(threads, job) {
         Err(error) if error.code() == VoidReason::IntentOpen.code() => {
             let message = "index objects are lost, and an earlier prune is not finished; run \
                            `custody prune`, then `custody repair` again";

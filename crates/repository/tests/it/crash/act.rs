@@ -1,6 +1,7 @@
 //! What is done to a repository while its disk is watched.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -221,7 +222,7 @@ fn repair(stage: &mut Stage) -> Act {
     stage.store.replace(&names[1], b"rubbish").unwrap();
     let damaged = vec![ring[1].to_string(), names[0].to_string(), names[1].to_string()];
     stage.disk.record();
-    let report = stage.open().repair(&Unwatched).unwrap();
+    let report = stage.open().repair(NonZeroUsize::MIN, &Unwatched).unwrap();
     assert!(report.ring_mended && report.lost_indexes.len() == 2 && report.lost_packs.is_empty());
     Act { damaged, ..stage.act() }
 }

@@ -1,6 +1,7 @@
 //! What must be true of a state that a crash left.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use custody_blob_store::{BlobStore, DiskStore};
@@ -42,7 +43,7 @@ pub(super) fn examine(what: &str, act: &Act, store: Arc<dyn BlobStore>, marks: &
     let listed = expect_points(what, act, &repository, marks);
     expect_nothing_wrong(what, &repository, &act.damaged);
     if !act.damaged.is_empty() {
-        let report = repository.repair(&Unwatched).unwrap();
+        let report = repository.repair(NonZeroUsize::MIN, &Unwatched).unwrap();
         assert!(report.lost_packs.is_empty(), "{what}: {report:?}");
     }
     if let Some(wanted) = &act.rewraps_to {
