@@ -22,7 +22,7 @@ pub(crate) fn changed_blocks(data: &[u8]) {
     assert!(pieces.first().is_none_or(|first| first.start == 0), "not from the start");
     assert!(pieces.windows(2).all(|pair| pair[0].end == pair[1].start), "a gap or an overlap");
     assert_eq!(ends.last().copied().unwrap_or(0), size, "not to the end");
-    let is_cut = |end: &u64| end % BLOCK_BYTES == 0 || *end == size;
+    let is_cut = |end: &u64| end.is_multiple_of(BLOCK_BYTES) || *end == size;
     assert!(ends.iter().all(is_cut), "cut within a block");
     for range in &ranges {
         assert!(range.end <= size && list.touches(range), "{range:?} is not listed");

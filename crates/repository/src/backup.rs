@@ -2,10 +2,12 @@
 //!
 //! The walk runs on the caller's thread and hands files, a batch at a time, to workers that read,
 //! cut, name, group and compress. Whoever fills the open pack seals, proves and stores it. Memory is
-//! bounded: per worker a read buffer and three groups (about 5 MiB) and two queued groups, one open
+//! bounded: per worker a read buffer and three groups (about 5 MiB), the extents of the file at hand (6 MiB, and
+//! 48 bytes for each 100 MiB of the file) and two queued groups, one open
 //! pack (16 MiB), for each worker that is closing one the pack and its sealed form, and what is known
 //! of the chunks that are new ([`crate::IndexLimits`]).
 
+mod extent_list;
 mod fresh;
 mod shared;
 mod tree;

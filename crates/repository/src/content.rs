@@ -69,12 +69,17 @@ pub(crate) fn encode_extents(
     cbor: &mut Encoder<&mut Vec<u8>>,
 ) -> Result<(), RepositoryError> {
     cbor.array(extents.len() as u64)?;
-    for extent in extents {
-        match extent.chunk {
-            Some(ChunkName(name)) => cbor.array(2)?.u64(extent.length)?.bytes(&name)?,
-            None => cbor.array(1)?.u64(extent.length)?,
-        };
-    }
+    extents.iter().try_for_each(|extent| encode_extent(extent, cbor))
+}
+
+pub(crate) fn encode_extent(
+    extent: &Extent,
+    cbor: &mut Encoder<&mut Vec<u8>>,
+) -> Result<(), RepositoryError> {
+    match extent.chunk {
+        Some(ChunkName(name)) => cbor.array(2)?.u64(extent.length)?.bytes(&name)?,
+        None => cbor.array(1)?.u64(extent.length)?,
+    };
     Ok(())
 }
 
@@ -82,19 +87,23 @@ pub(crate) fn decode_extents(cbor: &mut Decoder<'_>) -> Result<Vec<Extent>, Malf
     let count = length_of_array(cbor)?;
     let mut extents = Vec::new();
     for _ in 0..count {
-        let parts = length_of_array(cbor)?;
-        let length = cbor.u64()?;
-        let chunk = match parts {
-            1 => None,
-            2 if length <= CHUNK_BYTES_MAX as u64 => Some(ChunkName(array32(cbor)?)),
-            _ => return Err("an extent has a form or length that there is not".into()),
-        };
-        if length == 0 {
-            return Err("an extent is empty".into());
-        }
-        extents.push(Extent { length, chunk });
+        extents.push(decode_extent(cbor)?);
     }
     Ok(extents)
+}
+
+pub(crate) fn decode_extent(cbor: &mut Decoder<'_>) -> Result<Extent, Malformed> {
+    let parts = length_of_array(cbor)?;
+    let length = cbor.u64()?;
+    let chunk = match parts {
+        1 => None,
+        2 if length <= CHUNK_BYTES_MAX as u64 => Some(ChunkName(array32(cbor)?)),
+        _ => return Err("an extent has a form or length that there is not".into()),
+    };
+    if length == 0 {
+        return Err("an extent is empty".into());
+    }
+    Ok(Extent { length, chunk })
 }
 
 /// Expects an array of exactly `count` elements.

@@ -12,6 +12,7 @@ mod compress;
 mod content;
 mod diff;
 mod error;
+mod extents;
 mod find;
 mod index;
 mod index_object;

@@ -1,6 +1,8 @@
 //! Pruning: copying what is still needed out of packs that are mostly waste, and deleting what
 //! nothing needs (docs/formats/repository-log.md, "Forget and prune").
 
+mod copy;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,25 +13,22 @@ use crate::RepositoryError;
 use crate::backup::while_beating;
 use crate::check::keep_going;
 use crate::chunk::ChunkName;
-use crate::compress::{CompressionEffort, Compressor};
 use crate::index::{ChunkIndex, Pack};
 use crate::log::{
     History, LogError, NewIntent, ObjectId, Prune, PruneOutcome, Session, SessionWatch, VoidReason,
 };
 use crate::needs::Needs;
 use crate::object::Family;
-use crate::pack::{self, GROUP_BYTES_TARGET, GroupDraft, PackDraft, PackedGroup};
+use crate::pack;
 use crate::progress::{Phase, Progress, Status, Total};
 use crate::prune_plan::{PackUsage, PruneOptions, PrunePlan};
 use crate::read::ChunkReader;
 use crate::reindex::{Described, Reindexed};
 use crate::repository::Repository;
-use crate::sealed::length_u32;
+use copy::{Copy, SMALL_GROUP_BYTES};
 
 /// How often an intent is computed again because a point was committed meanwhile.
 pub(crate) const ATTEMPTS_MAX: u32 = 3;
-/// Groups up to this size hold blocks of images or listings, and stay small when they are copied.
-const SMALL_GROUP_BYTES: usize = 256 << 10;
 
 /// What a prune did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -338,78 +337,6 @@ impl Repository {
             }
         }
         Ok(deleted)
-    }
-}
-
-/// Chunks on their way into new packs.
-struct Copy<'r> {
-    repository: &'r Repository,
-    compressor: Compressor,
-    small: GroupDraft,
-    large: GroupDraft,
-    draft: PackDraft,
-    new: Described<'r>,
-}
-
-impl<'r> Copy<'r> {
-    fn new(repository: &'r Repository) -> Result<Self, RepositoryError> {
-        Ok(Self {
-            repository,
-            compressor: Compressor::new(CompressionEffort::default())?,
-            small: GroupDraft::default(),
-            large: GroupDraft::default(),
-            draft: PackDraft::default(),
-            new: Described::new(repository),
-        })
-    }
-
-    fn add(
-        &mut self,
-        name: ChunkName,
-        bytes: &[u8],
-        is_small: bool,
-    ) -> Result<(), RepositoryError> {
-        let (group, target) = if is_small {
-            (&mut self.small, SMALL_GROUP_BYTES)
-        } else {
-            (&mut self.large, GROUP_BYTES_TARGET)
-        };
-        group.add(name, bytes)?;
-        if group.plain.len() >= target {
-            let full = std::mem::take(group);
-            self.close_group(full)?;
-        }
-        Ok(())
-    }
-
-    fn close_group(&mut self, group: GroupDraft) -> Result<(), RepositoryError> {
-        let GroupDraft { plain, members } = group;
-        if members.is_empty() {
-            return Ok(());
-        }
-        let length = length_u32(plain.len())?;
-        let (compression, bytes) = self.compressor.compress(&plain)?;
-        match self.draft.add(PackedGroup { bytes, plain: length, compression, members }) {
-            Some(groups) => self.close_pack(groups),
-            None => Ok(()),
-        }
-    }
-
-    fn close_pack(&mut self, groups: Vec<PackedGroup>) -> Result<(), RepositoryError> {
-        let Repository { parts, knife, .. } = self.repository;
-        self.new.add(pack::store(groups, &*parts.store, self.repository.keys(), knife)?)
-    }
-
-    fn finish(mut self) -> Result<Described<'r>, RepositoryError> {
-        for group in [std::mem::take(&mut self.small), std::mem::take(&mut self.large)] {
-            self.close_group(group)?;
-        }
-        let groups = std::mem::take(&mut self.draft).groups;
-        if !groups.is_empty() {
-            self.close_pack(groups)?;
-        }
-        self.new.store()?;
-        Ok(self.new)
     }
 }
 

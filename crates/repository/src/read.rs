@@ -9,13 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use custody_blob_store::BlobStore;
 use custody_envelope::{HEADER_BYTES, ObjectType, Opener};
-use minicbor::Decoder;
 
 use crate::RepositoryError;
 use crate::chunk::{ChunkName, Knife};
 use crate::compress::Decompressor;
-use crate::content::{Content, Extent, decode_extents, end, total};
-use crate::error::Malformed;
+use crate::content::{Content, Extent, total};
 use crate::index::{ChunkIndex, Place};
 use crate::listing::{self, Node};
 use crate::object::{Family, read_part};
@@ -30,7 +28,7 @@ use wanted::Wanted;
 const CACHE_BYTES_MAX: usize = 24 << 20;
 /// Openers kept, one a pack.
 const OPENERS_MAX: usize = 256;
-/// Longest listing or extent list that is read into memory, in bytes.
+/// Longest listing that is read into memory, in bytes.
 const LISTING_BYTES_MAX: u64 = 1 << 30;
 
 /// Reads chunks through a small cache of groups; many threads may share it.
@@ -189,56 +187,13 @@ impl<'r> ChunkReader<'r> {
         self.knife.name(bytes) == *name
     }
 
-    /// The extents that are the bytes of a content, whatever its level.
-    pub(crate) fn extents(&self, content: &Content) -> Result<Vec<Extent>, RepositoryError> {
-        let mut extents = content.extents.clone();
-        for _ in 0..content.level {
-            extents = self.list(&extents)?;
-        }
-        if total(&extents).map_err(damaged_list)? == content.size {
-            Ok(extents)
-        } else {
-            Err(damaged_list("it does not add up to the content's size".into()))
-        }
-    }
-
-    /// The extent list whose bytes these extents are.
-    fn list(&self, extents: &[Extent]) -> Result<Vec<Extent>, RepositoryError> {
-        let bytes = self.bytes(extents)?;
-        let mut cbor = Decoder::new(&bytes);
-        let extents = decode_extents(&mut cbor).map_err(damaged_list)?;
-        end(&cbor).map_err(damaged_list)?;
-        Ok(extents)
-    }
-
-    /// Calls `visit` with every chunk that a content needs, those of its extent lists included,
-    /// until it says false or fails. Whether it always said true.
-    pub(crate) fn for_each_chunk(
-        &self,
-        content: &Content,
-        visit: &mut dyn FnMut(&ChunkName) -> Result<bool, RepositoryError>,
-    ) -> Result<bool, RepositoryError> {
-        let mut extents = content.extents.clone();
-        for level in (0..=content.level).rev() {
-            for name in extents.iter().filter_map(|extent| extent.chunk.as_ref()) {
-                if !visit(name)? {
-                    return Ok(false);
-                }
-            }
-            if level > 0 {
-                extents = self.list(&extents)?;
-            }
-        }
-        Ok(true)
-    }
-
     /// The entries of the folder whose listing this is.
     pub(crate) fn listing(&self, content: &Content) -> Result<Vec<Node>, RepositoryError> {
         let bytes = self.bytes(&self.extents(content)?)?;
         listing::decode(&bytes).map_err(|malformed| malformed.in_object("a folder's listing"))
     }
 
-    /// A listing or extent list as one string; never a file.
+    /// A listing as one string; never a file.
     fn bytes(&self, extents: &[Extent]) -> Result<Vec<u8>, RepositoryError> {
         let damaged = |what| RepositoryError::damaged("a folder's listing", what);
         let length = total(extents).map_err(|malformed| malformed.in_object("a listing"))?;
@@ -299,10 +254,6 @@ impl Cache {
         self.bytes += plain;
         slot
     }
-}
-
-fn damaged_list(malformed: Malformed) -> RepositoryError {
-    malformed.in_object("a list of extents")
 }
 
 /// A lock is held by code that does not panic; if a test's double does, the data is still whole.

@@ -16,7 +16,7 @@ fn lines(site: &Site, arguments: &[&str]) -> (Vec<Value>, Value) {
     let ran = site.run(&[arguments, &["--progress", "json", "-o", "none"]].concat());
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     let mut lines: Vec<Value> =
-        ran.stderr.lines().filter_map(|l| serde_json::from_str(l).ok()).collect();
+        ran.stderr.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let summary = lines.pop().unwrap();
     assert_eq!(summary["message_type"], "summary", "{summary}");
     assert_eq!(summary["status"], "Completed", "{summary}");
@@ -75,8 +75,8 @@ fn jobs_tell_how_far_they_are_and_what_they_came_to() {
     let (told, summary) = lines(&site, &protect);
     shown_of(&told, &["", "unlock", "read", "commit"]);
     assert!(told.iter().all(|line| line["total_is_estimate"] != true), "there was none before");
-    let totals = told.iter().filter_map(|line| line["total_bytes"].as_u64());
-    assert!(totals.filter(|total| *total != 13_000_000).count() == 0, "{told:?}");
+    let mut totals = told.iter().filter_map(|line| line["total_bytes"].as_u64());
+    assert!(totals.all(|total| total == 13_000_000), "{told:?}");
     let result = &summary["result"];
     let count = |result: &Value, name: &str| result[name].as_u64().unwrap();
     assert_eq!((count(result, "files"), count(result, "bytes")), (13, 13_000_000));
@@ -98,7 +98,9 @@ fn jobs_tell_how_far_they_are_and_what_they_came_to() {
         assert_eq!(count(&summary, "files_done"), count(result, "objects"), "{summary}");
         assert_eq!(count(&summary, "bytes_done"), count(result, "bytes"), "{summary}");
     }
-    std::fs::remove_file(source.join("7")).unwrap();
+    for number in 5..9 {
+        std::fs::remove_file(source.join(number.to_string())).unwrap();
+    }
     lines(&site, &protect);
     site.ok(&["forget", "docs", "--keep-last", "1", "--yes"]);
     let (told, summary) = lines(&site, &["prune"]);
@@ -109,7 +111,7 @@ fn jobs_tell_how_far_they_are_and_what_they_came_to() {
     let target = site.path("back");
     let (told, summary) = lines(&site, &["restore", "docs", "--to", site.text(&target)]);
     shown_of(&told, &["", "unlock", "restore"]);
-    assert_eq!(count(&summary, "bytes_done"), 12_000_000, "{summary}");
+    assert_eq!(count(&summary, "bytes_done"), 9_000_000, "{summary}");
 }
 
 /// A stream that goes on until somebody says how long it is thought to be: as long as the last one.

@@ -1,26 +1,26 @@
 //! One of the threads that read files, cut them, and compress what is new.
 
 mod changed;
+mod storing;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, select};
+use crossbeam_channel::{Receiver, Sender, select};
 use custody_entries::{
     Content as Source, ContentReader, Entry, EntryKind, Segment, Settlement, SourceError, Warning,
 };
 
+use super::extent_list::ExtentList;
 use super::shared::Shared;
 use super::tree::Folder;
 use crate::RepositoryError;
 use crate::chunk::{CHUNK_BYTES_MAX, Chunker, Continuation};
 use crate::compress::{CompressionEffort, Compressor};
-use crate::content::{Content, EXTENTS_INLINE_MAX, Extent, encode_extents};
-use crate::listing::{self, Body, Node};
-use crate::pack::{GROUP_BYTES_TARGET, GroupDraft, PackedGroup};
+use crate::content::{Content, Extent};
+use crate::listing::{Body, Node};
+use crate::pack::{GROUP_BYTES_TARGET, GroupDraft};
 use crate::progress::Phase;
-use crate::read::locked;
-use crate::sealed::length_u32;
 
 /// How much is read at once, in bytes.
 const READ_BYTES: usize = 1 << 20;
@@ -161,12 +161,10 @@ impl<'s, 'r> Worker<'s, 'r> {
         if matches!(&outcome, Outcome::Read { content, settled } if is_torn(content, *settled)) {
             outcome = self.read(&entry, source.as_ref())?;
         }
-        let warn = |code, message| {
-            self.shared.warn(Warning { code, path: source.path().to_vec(), message });
-        };
         let node = match outcome {
             Outcome::Unreadable(error) => {
-                warn(error.code, error.message);
+                let SourceError { code, message } = error;
+                self.shared.warn(Warning { code, path: source.path().to_vec(), message });
                 None
             }
             Outcome::Read { content, settled } => {
@@ -174,7 +172,8 @@ impl<'s, 'r> Worker<'s, 'r> {
                 if changed {
                     let message = "the file changed while it was read, twice; what is stored may \
                         mix two states";
-                    warn("SourceFileChanged", message.to_owned());
+                    let (path, message) = (source.path().to_vec(), message.to_owned());
+                    self.shared.warn(Warning { code: "SourceFileChanged", path, message });
                 }
                 let tally = &self.shared.tally;
                 tally.files.fetch_add(1, Relaxed);
@@ -203,8 +202,7 @@ impl<'s, 'r> Worker<'s, 'r> {
             Ok(settled) => settled,
             Err(error) => return Ok(Outcome::Unreadable(error)),
         };
-        let size = extents.iter().map(|extent| extent.length).sum();
-        let content = self.describe(chunker, size, extents)?;
+        let content = self.describe(chunker, extents)?;
         Ok(Outcome::Read { content, settled })
     }
 
@@ -215,13 +213,16 @@ impl<'s, 'r> Worker<'s, 'r> {
         is_device: bool,
         reader: &mut dyn ContentReader,
         buffer: &mut [u8],
-    ) -> Result<Result<(Chunker, Vec<Extent>), SourceError>, RepositoryError> {
+    ) -> Result<Result<(Chunker, ExtentList), SourceError>, RepositoryError> {
         let EntryKind::File { size } = entry.kind else {
             return Err(RepositoryError::Bug("a file that is none"));
         };
         let chunker = is_device.then_some(Chunker::Fixed);
-        let mut run = Run { extents: Vec::new(), chunker, offset: 0, filled: 0 };
+        let mut run = Run { extents: ExtentList::default(), chunker, offset: 0, filled: 0 };
         loop {
+            if run.extents.is_full() {
+                return Ok(Err(too_many_parts()));
+            }
             let segment = match reader.next(buffer.get_mut(run.filled..).unwrap_or_default()) {
                 Ok(segment) => segment,
                 Err(error) => return Ok(Err(error)),
@@ -262,7 +263,8 @@ impl<'s, 'r> Worker<'s, 'r> {
         let mut rest = buffer.get(..run.filled).unwrap_or_default();
         while let Some(length) = self.shared.knife.cut(chunker, rest, run.offset, more) {
             let (chunk, after) = rest.split_at_checked(length).unwrap_or_default();
-            run.extents.push(self.store_chunk(class, chunk)?);
+            let chunk = self.store_chunk(class, chunk)?;
+            self.add_chunk(run, chunk)?;
             run.offset += length as u64;
             rest = after;
         }
@@ -272,112 +274,17 @@ impl<'s, 'r> Worker<'s, 'r> {
         Ok(())
     }
 
-    /// Names a chunk and, if it is new, adds it to a group.
-    fn store_chunk(&mut self, class: Class, bytes: &[u8]) -> Result<Extent, RepositoryError> {
-        let name = self.shared.knife.name(bytes);
-        if self.shared.claim(name)? {
-            self.shared.tally.new_bytes.fetch_add(bytes.len() as u64, Relaxed);
-            let draft = self.draft(class);
-            draft.add(name, bytes)?;
-            if draft.plain.len() >= class.group_bytes() {
-                let full = self.take_draft(class);
-                self.hand_on(full)?;
-            }
-        }
-        Ok(Extent { length: bytes.len() as u64, chunk: Some(name) })
-    }
-
-    /// Stores a listing or extent list.
-    fn store_bytes(&mut self, bytes: &[u8]) -> Result<Vec<Extent>, RepositoryError> {
-        let (mut extents, mut rest, mut offset) = (Vec::new(), bytes, 0);
+    /// Adds a chunk to the extents of a file; what of their list is complete is stored.
+    fn add_chunk(&mut self, run: &mut Run, chunk: Extent) -> Result<(), RepositoryError> {
         let knife = self.shared.knife;
-        while let Some(length) = knife.cut(Chunker::ContentDefined, rest, offset, Continuation::End)
-        {
-            let (chunk, after) = rest.split_at_checked(length).unwrap_or_default();
-            extents.push(self.store_chunk(Class::Listing, chunk)?);
-            offset += length as u64;
-            rest = after;
-        }
-        Ok(extents)
-    }
-
-    /// A content with these extents; a long list of them is stored as a content of its own.
-    fn describe(
-        &mut self,
-        chunker: Chunker,
-        size: u64,
-        mut extents: Vec<Extent>,
-    ) -> Result<Content, RepositoryError> {
-        let mut level = 0;
-        while extents.len() > EXTENTS_INLINE_MAX {
-            let mut list = Vec::new();
-            encode_extents(&extents, &mut minicbor::Encoder::new(&mut list))?;
-            extents = self.store_bytes(&list)?;
-            level += 1;
-        }
-        Ok(Content { chunker, level, size, extents })
-    }
-
-    /// Stores the listing of a complete folder, and of those above that it completes.
-    fn store_listing(&mut self, mut folder: Arc<Folder>) -> Result<(), RepositoryError> {
-        loop {
-            let bytes = listing::encode(&folder.take_nodes())?;
-            let extents = self.store_bytes(&bytes)?;
-            let content = self.describe(Chunker::ContentDefined, bytes.len() as u64, extents)?;
-            let (Some((up, place)), Some(entry)) = (&folder.up, &folder.entry) else {
-                *locked(&self.shared.root) = Some(content);
-                return Ok(());
-            };
-            let node = Node { entry: entry.clone(), body: Body::Folder(content) };
-            if !up.fill(*place, Some(node)) {
-                return Ok(());
-            }
-            folder = Arc::clone(up);
-        }
-    }
-
-    /// Gives a full group to a worker that is free, or packs it here if none takes it.
-    fn hand_on(&mut self, group: GroupDraft) -> Result<(), RepositoryError> {
-        let kept = match &self.groups_out {
-            Some(groups) => groups.try_send(group).err().map(TrySendError::into_inner),
-            None => Some(group),
-        };
-        kept.map_or(Ok(()), |group| self.pack(group))
-    }
-
-    /// Compresses a group and adds it to the open pack.
-    fn pack(&mut self, group: GroupDraft) -> Result<(), RepositoryError> {
-        let GroupDraft { mut plain, members } = group;
-        if members.is_empty() {
-            return Ok(());
-        }
-        let plain_length = length_u32(plain.len())?;
-        let (compression, bytes) = self.compressor.compress(&plain)?;
-        if self.emptied.len() < EMPTIED_MAX {
-            plain.clear();
-            self.emptied.push(plain);
-        }
-        self.shared.add_group(PackedGroup { bytes, plain: plain_length, compression, members })
-    }
-
-    /// Takes a group away to be packed and leaves an empty one, in room that was used before.
-    fn take_draft(&mut self, class: Class) -> GroupDraft {
-        let plain = self.emptied.pop().unwrap_or_default();
-        std::mem::replace(self.draft(class), GroupDraft { plain, members: Vec::new() })
-    }
-
-    fn draft(&mut self, class: Class) -> &mut GroupDraft {
-        match class {
-            Class::Data => &mut self.data,
-            Class::Image => &mut self.image,
-            Class::Listing => &mut self.listing,
-        }
+        let mut store = |part: &[u8]| self.store_chunk(Class::Listing, part);
+        run.extents.push(chunk, knife, &mut store)
     }
 }
 
 /// A file being cut: what is done, and what waits at the front of the buffer.
 struct Run {
-    extents: Vec<Extent>,
+    extents: ExtentList,
     chunker: Option<Chunker>,
     /// Where in the file the front of the buffer is.
     offset: u64,
@@ -388,12 +295,12 @@ impl Run {
     /// Goes over a hole.
     fn skip(&mut self, length: u64) {
         self.offset = self.offset.saturating_add(length);
-        match self.extents.last_mut() {
-            Some(hole @ Extent { chunk: None, .. }) => {
-                hole.length = hole.length.saturating_add(length);
-            }
-            _ if length > 0 => self.extents.push(Extent { length, chunk: None }),
-            _ => {}
-        }
+        self.extents.skip(length);
     }
+}
+
+/// Why a file is left out whose list of extents would be longer than any may be.
+fn too_many_parts() -> SourceError {
+    let message = "it lies in more parts than a recovery point can hold of one file";
+    SourceError { code: "SourceFileTooManyParts", message: message.to_owned() }
 }

@@ -20,6 +20,7 @@ mod failing_calls;
 mod find;
 mod index_cache;
 mod log;
+mod many_extents;
 mod object_store;
 mod packing;
 mod pauses;

@@ -8,10 +8,12 @@ use custody_entries::{
     ChangedBlocks, Content as Source, ContentReader, Entry, EntryKind, Segment, Warning,
 };
 
-use super::{Outcome, Run, Worker};
+use super::{ExtentList, Outcome, Run, Worker, too_many_parts};
 use crate::RepositoryError;
 use crate::chunk::{BLOCK_BYTES, Chunker, Continuation};
 use crate::content::{Content, Extent};
+use crate::extents::Extents;
+use crate::read::ChunkReader;
 
 /// Of so many blocks that are said to be unchanged one is read.
 const SAMPLED_ONE_IN: u64 = 32;
@@ -20,6 +22,8 @@ const SAMPLED_ONE_IN: u64 = 32;
 enum Fault {
     /// A block that it does not name has changed.
     Wrong,
+    /// What the parent point has of the image cannot be read.
+    Lost,
     /// The image cannot be read by it.
     Source(Outcome),
     Engine(RepositoryError),
@@ -42,13 +46,15 @@ impl Worker<'_, '_> {
     ) -> Result<Option<Outcome>, RepositoryError> {
         let Some(changed) = source.changed() else { return Ok(None) };
         let path = source.path().to_vec();
-        let extents = match self.usable(changed, entry, earlier) {
-            Ok(extents) => extents,
-            Err(why) => {
-                let message = format!("the list of changed blocks was not used: {why}");
-                self.shared.warn(Warning { code: "SourceHintsUnused", path, message });
-                return Ok(None);
-            }
+        let shared = self.shared;
+        let unused = |path, why| {
+            let message = format!("the list of changed blocks was not used: {why}");
+            shared.warn(Warning { code: "SourceHintsUnused", path, message });
+            Ok(None)
+        };
+        let earlier = match self.usable(changed, entry, earlier) {
+            Ok(earlier) => earlier,
+            Err(why) => return unused(path, why),
         };
         let mut reader = match source.open() {
             Ok(reader) => reader,
@@ -56,7 +62,7 @@ impl Worker<'_, '_> {
         };
         // Taken out so that chunks in it can be stored while it is borrowed.
         let mut buffer = std::mem::take(&mut self.buffer);
-        let cut = self.cut_changed(changed, extents, reader.as_mut(), &mut buffer);
+        let cut = self.cut_changed(changed, earlier, reader.as_mut(), &mut buffer);
         self.buffer = buffer;
         match cut {
             Ok(extents) => {
@@ -64,8 +70,7 @@ impl Worker<'_, '_> {
                     Ok(settled) => settled,
                     Err(error) => return Ok(Some(Outcome::Unreadable(error))),
                 };
-                let size = extents.iter().map(|extent| extent.length).sum();
-                let content = self.describe(Chunker::Fixed, size, extents)?;
+                let content = self.describe(Chunker::Fixed, extents)?;
                 Ok(Some(Outcome::Read { content, settled }))
             }
             Err(Fault::Wrong) => {
@@ -75,18 +80,19 @@ impl Worker<'_, '_> {
                 self.shared.warn(Warning { code: "SourceHintsWrong", path, message });
                 Ok(None)
             }
+            Err(Fault::Lost) => unused(path, "what that recovery point holds of it cannot be read"),
             Err(Fault::Source(outcome)) => Ok(Some(outcome)),
             Err(Fault::Engine(error)) => Err(error),
         }
     }
 
     /// What the parent point has of the image, or why the list cannot be used with it.
-    fn usable(
+    fn usable<'e>(
         &self,
         changed: &ChangedBlocks,
         entry: &Entry,
-        earlier: Option<&Content>,
-    ) -> Result<Vec<Extent>, &'static str> {
+        earlier: Option<&'e Content>,
+    ) -> Result<&'e Content, &'static str> {
         let parent = self.shared.parent.ok_or("there is no earlier recovery point")?;
         if parent.to_string() != changed.since() {
             return Err("it starts from another recovery point than the newest");
@@ -99,8 +105,7 @@ impl Worker<'_, '_> {
         {
             return Err("it had another size then");
         }
-        let extents = self.shared.reader.extents(earlier);
-        extents.map_err(|_| "what that recovery point holds of it cannot be read")
+        Ok(earlier)
     }
 
     /// Goes through the extents of the parent point; what is listed, and what is not reliably stored,
@@ -108,17 +113,22 @@ impl Worker<'_, '_> {
     fn cut_changed(
         &mut self,
         changed: &ChangedBlocks,
-        earlier: Vec<Extent>,
+        earlier: &Content,
         reader: &mut dyn ContentReader,
         buffer: &mut [u8],
-    ) -> Result<Vec<Extent>, Fault> {
+    ) -> Result<ExtentList, Fault> {
         let seed = self.random_below(SAMPLED_ONE_IN)?;
-        let mut run =
-            Run { extents: Vec::new(), chunker: Some(Chunker::Fixed), offset: 0, filled: 0 };
+        let (extents, chunker) = (ExtentList::default(), Some(Chunker::Fixed));
+        let mut run = Run { extents, chunker, offset: 0, filled: 0 };
+        let mut pieces = Pieces::of(earlier, &self.shared.reader, changed);
         // From here to where the walk is, everything is to be read in one go.
         let mut unread: Option<u64> = None;
         let mut at = 0_u64;
-        for (number, extent) in pieces(changed, earlier).enumerate() {
+        for number in 0_u64.. {
+            let Some(extent) = pieces.next()? else { break };
+            if run.extents.is_full() {
+                return Err(Fault::Source(Outcome::Unreadable(too_many_parts())));
+            }
             let range = at..at.saturating_add(extent.length);
             at = range.end;
             let is_kept = !changed.touches(&range)
@@ -133,7 +143,7 @@ impl Worker<'_, '_> {
             if let Some(start) = unread.take() {
                 self.read_range(start..range.start, &mut run, reader, buffer)?;
             }
-            let is_sampled = extent.chunk.is_none() || number as u64 % SAMPLED_ONE_IN == seed;
+            let is_sampled = extent.chunk.is_none() || number % SAMPLED_ONE_IN == seed;
             if is_sampled && !self.is_still(&extent, range.start, reader, buffer)? {
                 return Err(Fault::Wrong);
             }
@@ -151,10 +161,10 @@ impl Worker<'_, '_> {
         Ok(u64::from_be_bytes(bytes) % limit.max(1))
     }
 
-    fn keep(&self, extent: Extent, run: &mut Run) -> Result<(), RepositoryError> {
+    fn keep(&mut self, extent: Extent, run: &mut Run) -> Result<(), RepositoryError> {
         if extent.chunk.is_some() {
             run.offset = run.offset.saturating_add(extent.length);
-            run.extents.push(extent);
+            self.add_chunk(run, extent)?;
         } else {
             run.skip(extent.length);
         }
@@ -240,17 +250,38 @@ fn seek(reader: &mut dyn ContentReader, at: u64) -> Result<(), Fault> {
     if reader.seek(at) { Ok(()) } else { Err(RepositoryError::Bug("an image without seek").into()) }
 }
 
-/// The extents, with holes cut where what is listed begins and ends, at the bounds of blocks.
-fn pieces(changed: &ChangedBlocks, extents: Vec<Extent>) -> impl Iterator<Item = Extent> {
-    let mut at = 0_u64;
-    extents.into_iter().flat_map(move |extent| {
-        let range = at..at.saturating_add(extent.length);
-        at = range.end;
-        if extent.chunk.is_some() {
-            return vec![extent];
+/// What the parent point has of an image, with holes cut where what is listed begins and ends, at the
+/// bounds of blocks.
+struct Pieces<'p, 'r> {
+    extents: Extents<'p, 'r>,
+    changed: &'p ChangedBlocks,
+    at: u64,
+    /// Pieces of the hole at hand.
+    holes: std::vec::IntoIter<Range<u64>>,
+}
+
+impl<'p, 'r> Pieces<'p, 'r> {
+    fn of(content: &Content, reader: &'p ChunkReader<'r>, changed: &'p ChangedBlocks) -> Self {
+        let extents = Extents::of(content, reader);
+        Self { extents, changed, at: 0, holes: Vec::new().into_iter() }
+    }
+
+    fn next(&mut self) -> Result<Option<Extent>, Fault> {
+        loop {
+            if let Some(range) = self.holes.next() {
+                return Ok(Some(hole(range)));
+            }
+            let Some(extent) = self.extents.next().map_err(|_| Fault::Lost)? else {
+                return Ok(None);
+            };
+            let range = self.at..self.at.saturating_add(extent.length);
+            self.at = range.end;
+            if extent.chunk.is_some() {
+                return Ok(Some(extent));
+            }
+            self.holes = self.changed.split(range, BLOCK_BYTES as u64).into_iter();
         }
-        changed.split(range, BLOCK_BYTES as u64).into_iter().map(hole).collect()
-    })
+    }
 }
 
 fn hole(range: Range<u64>) -> Extent {

@@ -1,7 +1,13 @@
 use super::*;
 use crate::log::Verdict;
-use crate::log::body::{EndReason, PointForgotten, SessionBegun, SessionEnded};
-use crate::log::entry::Entry;
+use crate::log::body::{
+    Body, Confirmed, EndReason, PointCommitted, PointForgotten, PruneFinished, SessionBegun,
+    SessionEnded,
+};
+use crate::log::entry::{Entry, NO_ENTRY, SealedEntry};
+use crate::log::error::LogFault;
+use crate::log::identifiers::EntryHash;
+use crate::log::void::{Effect, VoidReason};
 use custody_names::VaultGuid;
 
 /// The effect of the last of these entries; each is keyed unless marked as [`signed`].
