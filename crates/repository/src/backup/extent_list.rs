@@ -21,6 +21,9 @@ const HEAD_BYTES: usize = 5;
 /// Stores a part of a list.
 pub(super) type StorePart<'s> = dyn FnMut(&[u8]) -> Result<Extent, RepositoryError> + 's;
 
+/// Stores a list and gives the extents that are its bytes.
+type StoreList<'s> = dyn FnMut(&[u8]) -> Result<Vec<Extent>, RepositoryError> + 's;
+
 /// The extents of a file so far.
 #[derive(Default)]
 pub(super) struct ExtentList {
@@ -156,7 +159,7 @@ impl LongList {
 /// Puts a list of more extents than a content holds into contents of their own, level by level.
 pub(super) fn nest(
     (mut level, mut extents): (u8, Vec<Extent>),
-    store: &mut dyn FnMut(&[u8]) -> Result<Vec<Extent>, RepositoryError>,
+    store: &mut StoreList<'_>,
 ) -> Result<(u8, Vec<Extent>), RepositoryError> {
     while extents.len() > EXTENTS_INLINE_MAX {
         let mut list = Vec::new();
