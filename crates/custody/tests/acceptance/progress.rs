@@ -133,7 +133,7 @@ fn a_stream_is_thought_to_be_as_long_as_the_last_one() {
     });
     let (mut sent, mut all) = (0_usize, Vec::new());
     let seen = 'sending: loop {
-        stdin.write_all(&[0; 65_536]).unwrap();
+        stdin.write_all(&vec![0; 65_536]).unwrap();
         sent += 65_536;
         assert!(sent < 4 << 30, "{all:?}");
         for line in lines.try_iter() {
