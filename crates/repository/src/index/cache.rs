@@ -73,8 +73,8 @@ pub(crate) struct Cache<'r> {
 const GIVEN_UP_KEPT_MS: i64 = 24 * 60 * 60 * 1000;
 const GIVEN_UP: &str = "given-up";
 const BEGUN: &str = "begun";
-/// A run is merged with others if it has at most so many times their chunks.
-pub(super) const MERGED_FACTOR: u64 = 2;
+/// A run is merged with smaller ones if it has at most so many times their chunks.
+const MERGED_FACTOR: u64 = 2;
 /// Bytes of an index object for each chunk, about.
 pub(super) const BYTES_A_CHUNK: u64 = 45;
 
@@ -82,6 +82,19 @@ pub(super) const BYTES_A_CHUNK: u64 = 45;
 pub(super) fn uncovered(runs: &[Run<'_>], objects: &[(ObjectId, u64)]) -> Vec<(ObjectId, u64)> {
     let is_covered = |id: &ObjectId| runs.iter().any(|run| run.covered.contains(id));
     objects.iter().filter(|(id, _)| !is_covered(id)).copied().collect()
+}
+
+/// How many of runs of so many chunks, the smallest first, become one together with so many new chunks: as many as
+/// leave none that is not much larger than all that is merged with it.
+pub(super) fn merged_count(runs: impl Iterator<Item = u64>, new: u64) -> usize {
+    let (mut chunks, mut merged) = (new, 0);
+    for (count, run) in (1..).zip(runs) {
+        if run <= chunks.saturating_mul(MERGED_FACTOR) {
+            merged = count;
+        }
+        chunks += run;
+    }
+    merged
 }
 
 impl<'r> Cache<'r> {
@@ -210,14 +223,7 @@ impl<'r> Cache<'r> {
             runs.extend(self.make_run(id()?, sources, &is_live, chunks)?);
         }
         runs.sort_by_key(Run::chunk_count);
-        let (mut count, mut chunks) = (0, 0);
-        for run in &runs {
-            if count >= 1 && run.chunk_count() > chunks * MERGED_FACTOR {
-                break;
-            }
-            count += 1;
-            chunks += run.chunk_count();
-        }
+        let count = merged_count(runs.iter().map(Run::chunk_count), 0);
         let merged = runs.get(..count.min(SOURCES_MAX)).unwrap_or_default();
         let chunks = merged.iter().map(Run::chunk_count).sum();
         if merged.len() > 1 {
@@ -245,4 +251,26 @@ impl<'r> Cache<'r> {
 fn run_of(name: &BlobName) -> Option<RunId> {
     let id = name.as_str().strip_prefix("runs/")?.split('/').next()?;
     data_encoding::HEXLOWER.decode(id.as_bytes()).ok()?.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_of_about_one_size_become_one() {
+        // (runs, new chunks) -> how many are merged
+        for (runs, new, expected) in [
+            (vec![], 5, 0),
+            (vec![5], 0, 0),
+            (vec![5, 10], 0, 2),
+            (vec![5, 11], 0, 0),
+            (vec![4, 16, 16, 16, 16], 0, 5),
+            (vec![4, 16, 41], 0, 0),
+            (vec![10, 30, 200], 5, 2),
+            (vec![11], 5, 0),
+        ] {
+            assert_eq!(merged_count(runs.iter().copied(), new), expected, "{runs:?} and {new}");
+        }
+    }
 }

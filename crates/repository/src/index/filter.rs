@@ -47,34 +47,27 @@ fn bits(name: &ChunkName) -> impl Iterator<Item = (usize, u8)> + use<> {
 }
 
 /// One block.
-struct Block<'b> {
-    first: u64,
-    count: u32,
-    bytes: &'b [u8],
-}
+struct Block<'b>(&'b [u8; BLOCK_BYTES]);
 
 impl<'b> Block<'b> {
     fn parse(bytes: &'b [u8]) -> Result<Self, Malformed> {
-        let cut = || Malformed::from("a block of a filter is cut short");
-        let (first, rest) = bytes.split_first_chunk().ok_or_else(cut)?;
-        let (count, rest) = rest.split_first_chunk().ok_or_else(cut)?;
-        if rest.len() != BLOCK_BYTES - HEAD_BYTES {
-            return Err(cut());
-        }
-        let (first, count) = (u64::from_be_bytes(*first), u32::from_be_bytes(*count));
-        Ok(Self { first, count, bytes })
+        let whole = bytes.try_into().map_err(|_| "a block of a filter is cut short");
+        whole.map(Self).map_err(Malformed::from)
     }
 
     /// Where a name that stands at this share of the block may be.
     fn hint(&self, share: u64) -> Hint {
+        let first = u64::from_be_bytes(self.0.first_chunk().copied().unwrap_or_default());
+        let count = self.0.get(8..).and_then(<[u8]>::first_chunk).copied().unwrap_or_default();
+        let count = u32::from_be_bytes(count);
         // Less than the count, as the share is less than one.
-        let before = (u128::from(share) * u128::from(self.count)) >> 64;
-        let likely = self.first.saturating_add(u64::try_from(before).unwrap_or(0));
-        Hint { records: self.first..self.first.saturating_add(u64::from(self.count)), likely }
+        let before = (u128::from(share) * u128::from(count)) >> 64;
+        let likely = first.saturating_add(u64::try_from(before).unwrap_or(0));
+        Hint { records: first..first.saturating_add(u64::from(count)), likely }
     }
 
     fn may_hold(&self, name: &ChunkName) -> bool {
-        bits(name).all(|(at, bit)| self.bytes.get(at).is_some_and(|byte| byte & bit != 0))
+        bits(name).all(|(at, bit)| self.0.get(at).is_some_and(|byte| byte & bit != 0))
     }
 }
 
@@ -186,6 +179,8 @@ impl<'w> FilterWriter<'w> {
 pub(super) fn parse(bytes: &[u8]) {
     if let Ok(block) = Block::parse(bytes) {
         let name = ChunkName(bytes.first_chunk().copied().unwrap_or_default());
-        block.may_hold(&name);
+        if block.may_hold(&name) {
+            block.hint(part(&name, 0));
+        }
     }
 }

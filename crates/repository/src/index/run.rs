@@ -128,7 +128,7 @@ impl<'r> Run<'r> {
         names: &[ChunkName],
         visit: &mut dyn FnMut(usize, u64, Place),
     ) -> Result<(), RepositoryError> {
-        let mut at_hand: Option<(u64, Arc<Vec<u8>>)> = None;
+        let mut at_hand: Option<(u64, Arc<[u8]>)> = None;
         for (asked, name) in names.iter().enumerate() {
             let mut block = |number| {
                 if let Some((kept, block)) = &at_hand
@@ -136,7 +136,7 @@ impl<'r> Run<'r> {
                 {
                     return Ok(Arc::clone(block));
                 }
-                let block = Arc::new(self.names.read_block(number)?);
+                let block: Arc<[u8]> = self.names.read_block(number)?.into();
                 at_hand = Some((number, Arc::clone(&block)));
                 Ok(block)
             };
@@ -148,7 +148,7 @@ impl<'r> Run<'r> {
     fn search(
         &self,
         name: &ChunkName,
-        read: &mut dyn FnMut(u64) -> Result<Arc<Vec<u8>>, RepositoryError>,
+        read: &mut dyn FnMut(u64) -> Result<Arc<[u8]>, RepositoryError>,
         visit: &mut dyn FnMut(u64, Place),
     ) -> Result<(), RepositoryError> {
         let hint = match self.filter.find(name) {
@@ -233,7 +233,7 @@ impl<'r> Run<'r> {
 fn first_from(
     hint: Hint,
     name: &ChunkName,
-    read: &mut dyn FnMut(u64) -> Result<Arc<Vec<u8>>, RepositoryError>,
+    read: &mut dyn FnMut(u64) -> Result<Arc<[u8]>, RepositoryError>,
 ) -> Result<u64, RepositoryError> {
     let per_block = NAMES.block_records as u64;
     let Hint { records: Range { mut start, mut end }, likely } = hint;

@@ -4,7 +4,7 @@
 use custody_ambient::random_array;
 
 use super::ChunkIndex as _;
-use super::cache::{Cache, MERGED_FACTOR};
+use super::cache::{Cache, merged_count};
 use super::capped::CappedIndex;
 use super::merge::Source;
 use super::run::Run;
@@ -47,15 +47,9 @@ impl<'r> SessionRuns<'r> {
     ) -> Result<Change<'r>, RepositoryError> {
         let mut runs: Vec<&Run<'r>> = self.0.iter().flat_map(CappedIndex::runs).collect();
         runs.sort_by_key(|run| run.chunk_count());
-        let mut count = 0;
-        for run in &runs {
-            if run.chunk_count() > chunks * MERGED_FACTOR {
-                break;
-            }
-            count += 1;
-            chunks += run.chunk_count();
-        }
+        let count = merged_count(runs.iter().map(|run| run.chunk_count()), chunks);
         let merged = runs.get(..count).unwrap_or_default();
+        chunks += merged.iter().map(|run| run.chunk_count()).sum::<u64>();
         let objects = objects.iter().map(|id| {
             let stream = Stream::open(cache.store, cache.keys, *id)?;
             Ok(Source::Object(*id, Box::new(stream)))

@@ -6,12 +6,12 @@ use crate::read::locked;
 
 /// Values by number. Each has one place, which it shares with others: the last one stays. As long as
 /// there are as many places as numbers, all stay.
-pub(super) struct Slots<T>(Vec<Place<T>>);
+pub(super) struct Slots<T: ?Sized>(Vec<Place<T>>);
 
 /// The value that stays, and its number.
 type Place<T> = Mutex<Option<(u64, Arc<T>)>>;
 
-impl<T> Slots<T> {
+impl<T: ?Sized> Slots<T> {
     /// So many places; without one nothing is kept.
     pub(super) fn new(places: usize) -> Self {
         Self((0..places).map(|_| Mutex::default()).collect())

@@ -158,7 +158,7 @@ pub(super) struct TableReader<'r> {
     run: RunId,
     shape: Shape,
     records: u64,
-    kept: Slots<Vec<u8>>,
+    kept: Slots<[u8]>,
     openers: Slots<Opener>,
 }
 
@@ -198,7 +198,7 @@ impl<'r> TableReader<'r> {
     }
 
     /// One block, which stays in memory for a while.
-    pub(super) fn block(&self, number: u64) -> Result<Arc<Vec<u8>>, RepositoryError> {
+    pub(super) fn block(&self, number: u64) -> Result<Arc<[u8]>, RepositoryError> {
         self.kept.get(number).map_or_else(|| self.read_and_keep(number), Ok)
     }
 
@@ -208,16 +208,16 @@ impl<'r> TableReader<'r> {
         number: u64,
         look: &dyn Fn(&[u8]) -> R,
     ) -> Result<R, RepositoryError> {
-        let kept = self.kept.look(number, &|block: &Vec<u8>| look(block));
+        let kept = self.kept.look(number, look);
         kept.map_or_else(|| Ok(look(&self.read_and_keep(number)?)), Ok)
     }
 
     /// Reads a block, and those beside it if all may stay.
-    fn read_and_keep(&self, number: u64) -> Result<Arc<Vec<u8>>, RepositoryError> {
+    fn read_and_keep(&self, number: u64) -> Result<Arc<[u8]>, RepositoryError> {
         let count = if self.kept.places() as u64 >= self.blocks() { READ_AHEAD } else { 1 };
         let mut wanted = None;
         self.read_blocks(number / count * count, count, &mut |read, block| {
-            let block = Arc::new(block);
+            let block: Arc<[u8]> = block.into();
             self.kept.put(read, Arc::clone(&block));
             wanted = wanted.take().or_else(|| (read == number).then_some(block));
         })?;

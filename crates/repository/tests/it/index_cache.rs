@@ -234,6 +234,32 @@ fn a_cache_that_is_damaged_is_made_again() {
     }
 }
 
+#[test]
+fn packs_that_nothing_describes_say_themselves_what_they_hold() {
+    let mut cached = Cached::new();
+    let points: Vec<_> = (0..4)
+        .map(|generation| backup(&cached.open(LEAST), &tree(generation), None).unwrap().id)
+        .collect();
+    let indexes = cached.world.objects().into_iter().map(|(name, _)| name);
+    let indexes: Vec<_> = indexes.filter(|name| name.as_str().starts_with("index/")).collect();
+    for (number, name) in indexes.iter().enumerate() {
+        cached.world.store.delete(name).unwrap();
+        // With what was known of it before, and without.
+        for runs in [Arc::clone(&cached.runs), Arc::new(MemoryStore::new())] {
+            cached.runs = runs;
+            for (generation, point) in (0..).zip(&points) {
+                restores(&cached.open(LEAST), *point, &tree(generation));
+            }
+            let again = backup(&cached.open(LEAST), &tree(3), None).unwrap();
+            assert_eq!(again.counts.new_bytes, 0, "{number} index objects lost");
+        }
+    }
+    let check = cached.open(LEAST).check(CheckLevel::Data, THREADS, &Unwatched).unwrap();
+    let wrong = check.problems.iter().filter(|problem| !problem.object.starts_with("index/"));
+    assert_eq!(wrong.count(), 0, "{:?}", check.problems);
+    assert_eq!(check.problems.len(), indexes.len());
+}
+
 fn replace(runs: &MemoryStore, object: &BlobName, change: impl FnOnce(&mut Vec<u8>)) {
     let mut bytes = runs.read(object).unwrap().unwrap();
     change(&mut bytes);
