@@ -137,11 +137,15 @@ impl<F: Files> DiskStore<F> {
 
     /// The object's open file and its length, or `None` if there is none.
     fn file(&self, name: &BlobName) -> Result<Option<(F::File, u64)>, StoreError> {
-        let Some((parent, leaf)) = self.parent(name, false)? else { return Ok(None) };
-        let file = match uninterrupted(|| self.files.open_file(&parent, leaf)) {
+        let at_once = uninterrupted(|| self.files.open_file_beneath(&self.root, name.as_str()));
+        let file = match at_once {
             Ok(file) => file,
-            Err(Errno::NOENT) => return Ok(None),
-            Err(errno) => return Err(failed("open", name, errno)),
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+            // Where that cannot be asked, and where something is in the way.
+            Err(_) => match self.file_by_steps(name)? {
+                Some(file) => file,
+                None => return Ok(None),
+            },
         };
         let found = uninterrupted(|| self.files.look_at(&file))
             .map_err(|errno| failed("open", name, errno))?;
@@ -149,6 +153,16 @@ impl<F: Files> DiskStore<F> {
             FoundKind::File => Ok(Some((file, found.length))),
             FoundKind::Folder => Ok(None),
             FoundKind::Other => Err(StoreError::Refused(format!("{name} is no regular file"))),
+        }
+    }
+
+    /// The object's open file, each folder that leads to it opened for itself.
+    fn file_by_steps(&self, name: &BlobName) -> Result<Option<F::File>, StoreError> {
+        let Some((parent, leaf)) = self.parent(name, false)? else { return Ok(None) };
+        match uninterrupted(|| self.files.open_file(&parent, leaf)) {
+            Ok(file) => Ok(Some(file)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(failed("open", name, errno)),
         }
     }
 

@@ -52,6 +52,7 @@ fn fill(folder: &Path, objects: u64) {
 
 fn measure(folder: &Path, objects: u64) {
     let repository = Repository::open(parts(folder, 2).0, None).unwrap();
+    let log_mib = peak_kib() >> 10;
     let watch = Instant::now();
     drop(open_index(&repository).unwrap());
     let made = watch.elapsed();
@@ -61,20 +62,21 @@ fn measure(folder: &Path, objects: u64) {
     let chunks = objects * CHUNKS_AN_OBJECT;
     // Far apart, so that nothing is at hand from the look-up before.
     let step = chunks / LOOK_UPS;
+    // A look-up by the clock, and by the processor alone, which others that run do not slow as much.
     let timed = |first: u64, expected: bool| {
-        let watch = Instant::now();
+        let (watch, worked) = (Instant::now(), worked());
         for number in 0..LOOK_UPS {
             assert_eq!(index.holds(first + number * step).unwrap(), expected);
         }
-        watch.elapsed() / u32::try_from(LOOK_UPS).unwrap_or(u32::MAX)
+        let each = |time: Duration| micros(time / u32::try_from(LOOK_UPS).unwrap_or(u32::MAX));
+        format!("{} (CPU {})", each(watch.elapsed()), each(self::worked() - worked))
     };
     let (absent, present) = (timed(chunks, false), timed(0, true));
     println!(
-        "{chunks} chunks: made {}, opened {}, absent {}, present {}, peak memory {} MiB",
+        "{chunks} chunks: made {}, opened {}, absent {absent}, present {present}, \
+         peak memory {} MiB, {log_mib} MiB when the log was read",
         seconds(made),
         seconds(opened),
-        micros(absent),
-        micros(present),
         peak_kib() >> 10
     );
 }
@@ -112,6 +114,13 @@ fn log(folder: &Path, points: u64) {
         seconds(opened_from),
         micros(median)
     );
+}
+
+/// How long this thread was on a processor.
+fn worked() -> Duration {
+    let status = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    let nanos = status.split(' ').next().unwrap_or_default();
+    Duration::from_nanos(nanos.parse().unwrap_or_else(|_| panic!("{status}")))
 }
 
 fn seconds(time: Duration) -> String {

@@ -107,7 +107,7 @@ impl Repository {
         begun: Timestamp,
         progress: &dyn Progress,
     ) -> Result<CommittedPoint, RepositoryError> {
-        let index = self.open_index(&*self.history()?, session.doomed_packs())?;
+        let index = self.open_index(&self.history()?, session.doomed_packs())?;
         let store = &*self.parts.store;
         let fresh = Fresh::new(self);
         let mut shared = Shared::new(store, self.keys(), &self.knife, &*index, fresh, progress);
@@ -141,7 +141,7 @@ impl Repository {
         };
         let id = self.store_point(&point)?;
         let new = NewPoint { item: options.item, point: id, indexes, packs };
-        let used = shared.used_packs();
+        let used = shared.used_packs()?;
         shared.keep_going()?;
         let head = session.commit(&new, &|pack| used.contains(pack))?;
         let Point { counts, warnings, .. } = point;

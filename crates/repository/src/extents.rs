@@ -205,7 +205,7 @@ mod tests {
 
     fn encoded(count: u64) -> (Vec<Extent>, Vec<u8>) {
         let extent = |number: u64| {
-            let chunk = (number % 3 > 0).then_some(ChunkName([7; 32]));
+            let chunk = (!number.is_multiple_of(3)).then_some(ChunkName([7; 32]));
             Extent { length: 1 + number * 300, chunk }
         };
         let (extents, mut bytes): (Vec<Extent>, _) = ((0..count).map(extent).collect(), Vec::new());

@@ -6,13 +6,17 @@
 pub(crate) mod cache;
 pub(crate) mod capped;
 mod filter;
+mod manifest;
 mod merge;
 mod near;
+mod packs;
 mod prefixes;
 mod run;
 pub(crate) mod session;
+mod slots;
 pub(crate) mod summary;
 mod table;
+mod writer;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -103,7 +107,7 @@ pub(crate) type BadMarks = HashMap<ObjectId, HashSet<ChunkName>>;
 pub(crate) struct Hit {
     /// Which of the names asked for.
     pub(crate) asked: u32,
-    /// Its pack, counted as in [`ChunkIndex::packs`].
+    /// Its pack, counted as in [`ChunkIndex::pack`].
     pub(crate) pack: u32,
     /// Its share of the sealed group in bytes, rounded up, and of the pack's directory: a pack of which
     /// every chunk is used is used as a whole, however small they are.
@@ -122,7 +126,7 @@ pub(crate) trait ChunkIndex: Send + Sync {
     /// A place where the chunk is and can be relied on, if that is known without looking far.
     fn nearby(&self, name: &ChunkName) -> Option<Place>;
 
-    /// A pack (counted as in [`ChunkIndex::packs`]) by which a new point may refer to the chunk.
+    /// A pack (counted as in [`ChunkIndex::pack`]) by which a new point may refer to the chunk.
     fn reliable_pack(&self, name: &ChunkName) -> Result<Option<u32>, RepositoryError>;
 
     /// Every place of many chunks, whose names are sorted and differ: for each name in the order of
@@ -147,8 +151,14 @@ pub(crate) trait ChunkIndex: Send + Sync {
     /// The group of a place, and its pack.
     fn group(&self, place: &Place) -> Result<Option<(Group, Pack)>, RepositoryError>;
 
-    /// Its packs.
-    fn packs(&self) -> &[Pack];
+    /// How many packs it knows, one that is described twice as often.
+    fn pack_count(&self) -> usize;
+
+    /// A pack by its number, below [`ChunkIndex::pack_count`].
+    fn pack(&self, number: u32) -> Result<Option<Pack>, RepositoryError>;
+
+    /// Shows every pack with its number, in order.
+    fn each_pack(&self, visit: &mut dyn FnMut(u32, &Pack)) -> Result<(), RepositoryError>;
 
     /// Everywhere the chunk is, the places it can be relied on at first.
     fn places(&self, name: &ChunkName) -> Result<Vec<Place>, RepositoryError> {
@@ -236,8 +246,17 @@ impl ChunkIndex for Index {
         Ok(self.find_group(place))
     }
 
-    fn packs(&self) -> &[Pack] {
-        &self.packs
+    fn pack_count(&self) -> usize {
+        self.packs.len()
+    }
+
+    fn pack(&self, number: u32) -> Result<Option<Pack>, RepositoryError> {
+        Ok(self.packs.get(number as usize).copied())
+    }
+
+    fn each_pack(&self, visit: &mut dyn FnMut(u32, &Pack)) -> Result<(), RepositoryError> {
+        (0..).zip(&self.packs).for_each(|(number, pack)| visit(number, pack));
+        Ok(())
     }
 }
 
@@ -278,9 +297,9 @@ impl<'l> IndexBuilder<'l> {
         Self { index: Index::default(), live, known: HashSet::new() }
     }
 
-    /// These packs are described elsewhere: they add nothing and are not missing.
-    pub(crate) fn know(&mut self, packs: &[ObjectId]) {
-        self.known.extend(packs);
+    /// The packs so far.
+    pub(crate) fn packs(&self) -> &[Pack] {
+        &self.index.packs
     }
 
     /// Live packs that nothing added so far describes.

@@ -2,6 +2,7 @@
 //! themselves where those are lost; and what is marked bad in it.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
 
 use custody_envelope::ObjectType;
 use minicbor::Decoder;
@@ -25,7 +26,7 @@ impl Repository {
     /// `leaving`, nor on what is marked bad.
     pub(crate) fn open_index<'r>(
         &'r self,
-        history: &History,
+        history: &Arc<History>,
         leaving: &BTreeSet<ObjectId>,
     ) -> Result<Box<dyn ChunkIndex + 'r>, RepositoryError> {
         self.open_index_with(history, leaving, &self.bad_marks()?)
@@ -34,7 +35,7 @@ impl Repository {
     /// The same by other marks than those that are stored.
     pub(crate) fn open_index_with<'r>(
         &'r self,
-        history: &History,
+        history: &Arc<History>,
         leaving: &BTreeSet<ObjectId>,
         bad: &BadMarks,
     ) -> Result<Box<dyn ChunkIndex + 'r>, RepositoryError> {
@@ -47,6 +48,8 @@ impl Repository {
         }
         let objects: Vec<ObjectId> = history.indexes().keys().copied().collect();
         let builder = self.fill(IndexBuilder::new(history.packs()), &objects)?;
+        let missing = builder.missing();
+        let builder = self.fill_from_packs(builder, &missing)?;
         let mut index = builder.finish(leaving);
         index.mark(bad);
         Ok(Box::new(index))
@@ -55,7 +58,7 @@ impl Repository {
     /// The index on disk; nothing if it is small or nothing is kept on disk here.
     fn open_capped(
         &self,
-        history: &History,
+        history: &Arc<History>,
         leaving: &BTreeSet<ObjectId>,
         bad: &BadMarks,
     ) -> Result<Option<CappedIndex<'_>>, RepositoryError> {
@@ -68,12 +71,13 @@ impl Repository {
             return Ok(None);
         }
         let Some(cache) = self.cache()? else { return Ok(None) };
-        let rest = |uncovered: &[ObjectId], described: &[ObjectId]| {
-            let mut builder = IndexBuilder::new(history.packs());
-            builder.know(described);
-            Ok(self.fill(builder, uncovered)?.finish(&BTreeSet::new()))
-        };
-        CappedIndex::open(cache, &objects, history.packs(), leaving, bad, &rest).map(Some)
+        let (mut index, uncovered) = CappedIndex::open(cache, &objects, history, leaving)?;
+        let builder = self.fill(IndexBuilder::new(history.packs()), &uncovered)?;
+        let missing = index.undescribed(builder.packs())?;
+        let builder = self.fill_from_packs(builder, &missing)?;
+        index.add_rest(builder.finish(leaving));
+        index.mark(bad);
+        Ok(Some(index))
     }
 
     /// Where runs are kept, opened when it is first needed; nothing if nothing is kept on disk here.
@@ -103,7 +107,7 @@ impl Repository {
         Ok(sizes.into_iter().collect())
     }
 
-    /// Adds what these index objects say, and what the packs that nothing describes say themselves.
+    /// Adds what these index objects say.
     fn fill<'h>(
         &self,
         mut builder: IndexBuilder<'h>,
@@ -121,8 +125,17 @@ impl Repository {
                 Err(error) => return Err(error),
             }
         }
-        for id in builder.missing() {
-            match self.read_pack_summary(id) {
+        Ok(builder)
+    }
+
+    /// Adds what these packs, which nothing describes, say themselves.
+    fn fill_from_packs<'h>(
+        &self,
+        mut builder: IndexBuilder<'h>,
+        packs: &[ObjectId],
+    ) -> Result<IndexBuilder<'h>, RepositoryError> {
+        for id in packs {
+            match self.read_pack_summary(*id) {
                 Ok(summary) => builder.add(&summary)?,
                 Err(error) if error.is_local() => {}
                 Err(error) => return Err(error),

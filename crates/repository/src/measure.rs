@@ -97,7 +97,7 @@ pub struct OpenIndex<'r>(Box<dyn ChunkIndex + 'r>);
 
 /// Opens the index as a backup does.
 pub fn open_index(repository: &Repository) -> Result<OpenIndex<'_>, RepositoryError> {
-    repository.open_index(&*repository.history()?, &BTreeSet::new()).map(OpenIndex)
+    repository.open_index(&repository.history()?, &BTreeSet::new()).map(OpenIndex)
 }
 
 impl OpenIndex<'_> {

@@ -127,7 +127,7 @@ impl<'w> Needs<'w> {
             seen: SeenFolders::new(index),
             folders: 0,
             waiting: Vec::new(),
-            used: vec![0; index.packs().len()],
+            used: vec![0; index.pack_count()],
             is_whole: true,
         }
     }

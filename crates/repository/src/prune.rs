@@ -3,7 +3,7 @@
 
 mod copy;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -214,11 +214,12 @@ impl Repository {
         needs.settle()?;
         // One that is described twice is one pack.
         let mut usages: BTreeMap<ObjectId, PackUsage> = BTreeMap::new();
-        for (pack, used) in index.packs().iter().zip(&needs.used) {
+        index.each_pack(&mut |number, pack| {
+            let used = needs.used.get(number as usize).copied().unwrap_or_default();
             let unused = PackUsage { pack: pack.id, total_bytes: pack.length, used_bytes: 0 };
             let usage = usages.entry(pack.id).or_insert(unused);
-            usage.used_bytes = usage.used_bytes.saturating_add(*used).min(usage.total_bytes);
-        }
+            usage.used_bytes = usage.used_bytes.saturating_add(used).min(usage.total_bytes);
+        })?;
         let live = |usage: &PackUsage| history.packs().contains(&usage.pack);
         let mut usages: Vec<PackUsage> = usages.into_values().filter(live).collect();
         // Packs that the log does not name: their session died, or has yet to commit and is then
@@ -253,12 +254,16 @@ impl Repository {
             report(progress, Phase::Repacking, 0, 0);
             progress.expect(Total::exact(wanted.len() as u64, survey.plan.rewritten_bytes));
         }
-        for (pack, used) in survey.index.packs().iter().zip(&survey.needs.used) {
-            if !wanted.remove(&pack.id) {
-                continue;
+        let mut packs = Vec::new();
+        survey.index.each_pack(&mut |number, pack| {
+            if wanted.remove(&pack.id) {
+                let used = survey.needs.used.get(number as usize).copied();
+                packs.push((*pack, used.unwrap_or_default()));
             }
+        })?;
+        for (pack, used) in packs {
             done += used;
-            let kept = match self.kept_of(pack, survey) {
+            let kept = match self.kept_of(&pack, survey) {
                 Err(error) if error.is_local() => continue,
                 kept => kept?,
             };
@@ -295,11 +300,14 @@ impl Repository {
         names.sort_unstable();
         names.dedup();
         let needed = survey.needs.kept(&names)?;
-        let is_here = |number: &u32| {
-            let place = survey.index.packs().get(*number as usize);
-            place.is_some_and(|place| place.id == pack.id)
-        };
-        kept.retain(|(name, _)| needed.get(name).is_some_and(is_here));
+        // A pack that is described twice has two numbers.
+        let mut here = HashSet::new();
+        for number in needed.values().copied().collect::<HashSet<u32>>() {
+            if survey.index.pack(number)?.is_some_and(|place| place.id == pack.id) {
+                here.insert(number);
+            }
+        }
+        kept.retain(|(name, _)| needed.get(name).is_some_and(|number| here.contains(number)));
         Ok(kept)
     }
 

@@ -26,6 +26,12 @@ pub trait Files: Send + Sync {
     /// Opens the file `leaf` to be read, without waiting for it.
     fn open_file(&self, parent: &Self::Folder, leaf: &str) -> Result<Self::File, Errno>;
 
+    /// Opens the file at a path of several names beneath a folder to be read, where one call can do that
+    /// and refuse links in every name. [`Errno::NOSYS`] elsewhere: then each folder is opened for itself.
+    fn open_file_beneath(&self, _folder: &Self::Folder, _path: &str) -> Result<Self::File, Errno> {
+        Err(Errno::NOSYS)
+    }
+
     /// Makes the file `leaf`, which must not be there, for its owner alone.
     fn create_file(&self, parent: &Self::Folder, leaf: &str) -> Result<Self::File, Errno>;
 

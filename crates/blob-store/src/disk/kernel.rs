@@ -3,7 +3,8 @@
 use std::os::fd::OwnedFd;
 
 use rustix::fs::{
-    AtFlags, Dir, FallocateFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags, Stat,
+    AtFlags, Dir, FallocateFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags,
+    ResolveFlags, Stat,
 };
 use rustix::io::Errno;
 
@@ -52,6 +53,12 @@ impl Files for Kernel {
     fn open_file(&self, parent: &OwnedFd, leaf: &str) -> Result<OwnedFd, Errno> {
         // NONBLOCK: a pipe planted under the name must not stop the reader.
         open_beneath(parent, leaf, OFlags::RDONLY | OFlags::NONBLOCK)
+    }
+
+    fn open_file_beneath(&self, folder: &OwnedFd, path: &str) -> Result<OwnedFd, Errno> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let resolved = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        rustix::fs::openat2(folder, path, flags, Mode::empty(), resolved)
     }
 
     fn create_file(&self, parent: &OwnedFd, leaf: &str) -> Result<OwnedFd, Errno> {

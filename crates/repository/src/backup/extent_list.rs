@@ -202,7 +202,10 @@ mod tests {
         })
     }
 
-    fn listed(knife: &Knife, count: u64) -> (u64, (u8, Vec<Extent>), Vec<(ChunkName, Vec<u8>)>) {
+    /// The size, what is left of the list, and what was stored of it.
+    type Listed = (u64, (u8, Vec<Extent>), Vec<(ChunkName, Vec<u8>)>);
+
+    fn listed(knife: &Knife, count: u64) -> Listed {
         let (mut list, mut parts) = (ExtentList::default(), Vec::new());
         let mut stored = store(knife, &mut parts);
         for number in 0..count {

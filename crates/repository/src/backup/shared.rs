@@ -83,7 +83,7 @@ impl<'r> Shared<'r> {
             root: Mutex::default(),
             top: Mutex::default(),
             fresh,
-            used: index.packs().iter().map(|_| AtomicBool::new(false)).collect(),
+            used: (0..index.pack_count()).map(|_| AtomicBool::new(false)).collect(),
             draft: Mutex::default(),
             warnings: Mutex::default(),
             failure: Mutex::default(),
@@ -132,9 +132,13 @@ impl<'r> Shared<'r> {
     }
 
     /// The packs stored before this session that the point relies on.
-    pub(super) fn used_packs(&self) -> Vec<ObjectId> {
-        let packs = self.index.packs().iter().zip(&self.used);
-        packs.filter(|(_, used)| used.load(Ordering::Relaxed)).map(|(pack, _)| pack.id).collect()
+    pub(super) fn used_packs(&self) -> Result<Vec<ObjectId>, RepositoryError> {
+        let mut packs = Vec::new();
+        self.index.each_pack(&mut |number, pack| {
+            let used = self.used.get(number as usize);
+            packs.extend(used.filter(|used| used.load(Ordering::Relaxed)).map(|_| pack.id));
+        })?;
+        Ok(packs)
     }
 
     pub(super) fn warn(&self, warning: Warning) {

@@ -12,7 +12,7 @@ use super::inspection::Inspection;
 use crate::RepositoryError;
 use crate::chunk::ChunkName;
 use crate::index::summary::{PackDigest, digests, summaries};
-use crate::index::{BadMarks, ChunkIndex};
+use crate::index::{BadMarks, ChunkIndex, Pack};
 use crate::log::{History, ObjectId};
 use crate::object::{self, Family, MISSING};
 use crate::pack::{self, PackSummary};
@@ -55,18 +55,19 @@ impl Inspection<'_> {
         threads: NonZeroUsize,
     ) -> Result<BadMarks, RepositoryError> {
         let digests = match level {
-            CheckLevel::Structure => vec![PackDigest::default(); index.packs().len()],
+            CheckLevel::Structure => vec![PackDigest::default(); index.pack_count()],
             CheckLevel::Sample(_) | CheckLevel::Data => digests(index)?,
         };
         let mut described = HashSet::new();
         let mut packs = Vec::new();
-        for ((number, pack), digest) in (0..).zip(index.packs()).zip(digests) {
+        index.each_pack(&mut |number, &Pack { id, length, .. }| {
             // Packs that an open prune is deleting may be there or not; no point uses them.
-            let is_asked = history.is_lasting_pack(&pack.id) && !self.is_known(pack.id);
-            if described.insert(pack.id) && is_asked {
-                packs.push(Known { number, id: pack.id, length: pack.length, digest });
+            let is_asked = history.is_lasting_pack(&id) && !self.is_known(id);
+            if described.insert(id) && is_asked {
+                let digest = digests.get(number as usize).copied().unwrap_or_default();
+                packs.push(Known { number, id, length, digest });
             }
-        }
+        })?;
         let mut bad = BadMarks::new();
         let lasting = history.packs().iter().filter(|pack| history.is_lasting_pack(pack));
         for pack in lasting.filter(|pack| !described.contains(pack)) {

@@ -6,10 +6,11 @@ use custody_ambient::{Clock, random_array};
 use custody_blob_store::{BlobName, BlobStore};
 use custody_envelope::ObjectType;
 
-use super::filter::Filter;
-use super::merge::{SOURCES_MAX, Source, filter_for, merge};
-use super::run::{MANIFEST, Run, RunWriter};
+use super::merge::{SOURCES_MAX, Source, merge};
+use super::near;
+use super::run::{KEPT_BYTES, MANIFEST, Run};
 use super::table::{RunId, associated, object_name};
+use super::writer::RunWriter;
 use crate::RepositoryError;
 use crate::index_object::Stream;
 use crate::log::ObjectId;
@@ -23,23 +24,37 @@ pub struct IndexLimits {
     pub memory_bytes: u64,
     /// Index objects that no run covers become one when they are larger together.
     pub uncovered_bytes: u64,
-    /// All filters together.
+    /// Blocks of all filters together: while all fit, none is read twice.
     pub filter_bytes: usize,
     /// What a backup knows of the chunks that are new in it: half for those that are not in its own
     /// runs yet, half for the filters of these.
     pub session_bytes: usize,
 }
 
+impl IndexLimits {
+    /// What an index takes at most by the default limits, however many chunks there are.
+    pub const INDEX_BYTES_MAX: usize = 64 << 20;
+
+    const DEFAULT: Self = Self {
+        memory_bytes: 24 << 20,
+        uncovered_bytes: 8 << 20,
+        filter_bytes: 32 << 20,
+        session_bytes: 16 << 20,
+    };
+}
+
+// What is read into memory of index objects takes twice its size for a moment. Of an index on disk, the
+// rest is what is kept of its runs and what lies near what was found.
+const _: () = {
+    let IndexLimits { memory_bytes, uncovered_bytes, filter_bytes, .. } = IndexLimits::DEFAULT;
+    let of_runs = filter_bytes + KEPT_BYTES + near::BYTES_MAX;
+    assert!(2 * memory_bytes <= IndexLimits::INDEX_BYTES_MAX as u64);
+    assert!(2 * uncovered_bytes + of_runs as u64 <= IndexLimits::INDEX_BYTES_MAX as u64);
+};
+
 impl Default for IndexLimits {
     fn default() -> Self {
-        // 64 MiB in all: read into memory, an index object takes twice its size for a moment; of one on
-        // disk, a quarter is left for packs, blocks and what lies near.
-        Self {
-            memory_bytes: 24 << 20,
-            uncovered_bytes: 8 << 20,
-            filter_bytes: 36 << 20,
-            session_bytes: 16 << 20,
-        }
+        Self::DEFAULT
     }
 }
 
@@ -58,8 +73,8 @@ pub(crate) struct Cache<'r> {
 const GIVEN_UP_KEPT_MS: i64 = 24 * 60 * 60 * 1000;
 const GIVEN_UP: &str = "given-up";
 const BEGUN: &str = "begun";
-/// A run is merged with others if it has at most so many times their chunks.
-pub(super) const MERGED_FACTOR: u64 = 2;
+/// A run is merged with smaller ones if it has at most so many times their chunks.
+const MERGED_FACTOR: u64 = 2;
 /// Bytes of an index object for each chunk, about.
 pub(super) const BYTES_A_CHUNK: u64 = 45;
 
@@ -67,6 +82,19 @@ pub(super) const BYTES_A_CHUNK: u64 = 45;
 pub(super) fn uncovered(runs: &[Run<'_>], objects: &[(ObjectId, u64)]) -> Vec<(ObjectId, u64)> {
     let is_covered = |id: &ObjectId| runs.iter().any(|run| run.covered.contains(id));
     objects.iter().filter(|(id, _)| !is_covered(id)).copied().collect()
+}
+
+/// How many of runs of so many chunks, the smallest first, become one together with so many new chunks: as many as
+/// leave none that is not much larger than all that is merged with it.
+pub(super) fn merged_count(runs: impl Iterator<Item = u64>, new: u64) -> usize {
+    let (mut chunks, mut merged) = (new, 0);
+    for (count, run) in (1..).zip(runs) {
+        if run <= chunks.saturating_mul(MERGED_FACTOR) {
+            merged = count;
+        }
+        chunks += run;
+    }
+    merged
 }
 
 impl<'r> Cache<'r> {
@@ -181,10 +209,8 @@ impl<'r> Cache<'r> {
         mut runs: Vec<Run<'r>>,
         uncovered: &[(ObjectId, u64)],
         live: &BTreeSet<ObjectId>,
-        all: u64,
     ) -> Result<(), RepositoryError> {
         let is_live = |pack: &ObjectId| live.contains(pack);
-        let filter = |chunks| filter_for(chunks, all, self.limits.filter_bytes);
         let id = || random_array(self.keys.entropy);
         for part in uncovered.chunks(SOURCES_MAX) {
             let sources =
@@ -194,36 +220,29 @@ impl<'r> Cache<'r> {
                     Err(error) => Some(Err(error)),
                 });
             let chunks = part.iter().map(|(_, bytes)| bytes / BYTES_A_CHUNK).sum();
-            runs.extend(self.make_run(id()?, sources, &is_live, filter(chunks))?);
+            runs.extend(self.make_run(id()?, sources, &is_live, chunks)?);
         }
         runs.sort_by_key(Run::chunk_count);
-        let (mut count, mut chunks) = (0, 0);
-        for run in &runs {
-            if count >= 1 && run.chunk_count() > chunks * MERGED_FACTOR {
-                break;
-            }
-            count += 1;
-            chunks += run.chunk_count();
-        }
+        let count = merged_count(runs.iter().map(Run::chunk_count), 0);
         let merged = runs.get(..count.min(SOURCES_MAX)).unwrap_or_default();
         let chunks = merged.iter().map(Run::chunk_count).sum();
         if merged.len() > 1 {
             let sources = merged.iter().map(|run| Ok(Source::Run(run)));
-            self.make_run(id()?, sources, &is_live, filter(chunks))?;
+            self.make_run(id()?, sources, &is_live, chunks)?;
         }
         Ok(())
     }
 
-    /// Makes a run of what these sources say of live packs, under a random id.
+    /// Makes a run of what these sources say of live packs, about so many chunks, under a random id.
     pub(super) fn make_run<'s>(
         &self,
         id: RunId,
         sources: impl Iterator<Item = Result<Source<'s>, RepositoryError>>,
         is_live: &dyn Fn(&ObjectId) -> bool,
-        filter: Filter,
+        chunks: u64,
     ) -> Result<Option<Run<'r>>, RepositoryError> {
         self.note_time(id, BEGUN)?;
-        merge(sources, is_live, RunWriter::new(self.runs, self.keys, id, filter))?;
+        merge(sources, is_live, RunWriter::new(self.runs, self.keys, id, chunks))?;
         Run::open(self.runs, self.keys, id)
     }
 }
@@ -232,4 +251,26 @@ impl<'r> Cache<'r> {
 fn run_of(name: &BlobName) -> Option<RunId> {
     let id = name.as_str().strip_prefix("runs/")?.split('/').next()?;
     data_encoding::HEXLOWER.decode(id.as_bytes()).ok()?.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_of_about_one_size_become_one() {
+        // (runs, new chunks) -> how many are merged
+        for (runs, new, expected) in [
+            (vec![], 5, 0),
+            (vec![5], 0, 0),
+            (vec![5, 10], 0, 2),
+            (vec![5, 11], 0, 0),
+            (vec![4, 16, 16, 16, 16], 0, 5),
+            (vec![4, 16, 41], 0, 0),
+            (vec![10, 30, 200], 5, 2),
+            (vec![11], 5, 0),
+        ] {
+            assert_eq!(merged_count(runs.iter().copied(), new), expected, "{runs:?} and {new}");
+        }
+    }
 }

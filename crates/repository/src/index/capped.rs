@@ -1,15 +1,16 @@
 //! The index of a large repository: runs on disk, and what they do not cover yet in memory.
 
-use std::collections::{BTreeSet, HashSet};
-use std::sync::Mutex;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 
-use super::cache::{BYTES_A_CHUNK, Cache, uncovered};
+use super::cache::{Cache, uncovered};
 use super::near::Near;
+use super::packs::{PackSum, missing};
 use super::run::Run;
 use super::{BadMarks, ChunkIndex, Group, Hit, Index, Pack, Place};
 use crate::RepositoryError;
 use crate::chunk::ChunkName;
-use crate::log::ObjectId;
+use crate::log::{History, ObjectId};
 use crate::pack::read_directory_of;
 use crate::read::locked;
 
@@ -37,57 +38,71 @@ pub(crate) struct CappedIndex<'r> {
     rest: Index,
     rest_groups: u32,
     rest_chunks: usize,
-    packs: Vec<Pack>,
-    /// Packs of runs that the log names no more.
-    gone: HashSet<u32>,
+    rest_packs: u32,
+    /// Which packs the log names, where one that it does not name may be described: those are gone.
+    live: Option<Arc<History>>,
+    leaving: BTreeSet<ObjectId>,
     bad: BadMarks,
     near: Mutex<Near>,
 }
 
-/// Reads these index objects into memory; the second packs are described elsewhere.
-pub(crate) type ReadRest<'a> =
-    dyn Fn(&[ObjectId], &[ObjectId]) -> Result<Index, RepositoryError> + 'a;
-
 impl<'r> CappedIndex<'r> {
-    /// Opens the index of the packs in `live`, as the index objects say it, each with its size in
-    /// bytes. `rest` reads into memory those objects that no run covers, and what packs that no
-    /// object describes say themselves; it is told which packs are described already.
+    /// Opens the runs of the index of the packs that the log names, as the index objects say it, each
+    /// with its size in bytes; no new point is to rely on packs that are `leaving`. Which objects no run
+    /// covers is told: what these say is still to be added.
     pub(crate) fn open(
         cache: Cache<'r>,
         objects: &[(ObjectId, u64)],
-        live: &BTreeSet<ObjectId>,
+        history: &Arc<History>,
         leaving: &BTreeSet<ObjectId>,
-        bad: &BadMarks,
-        rest: &ReadRest<'_>,
-    ) -> Result<Self, RepositoryError> {
-        let all = objects.iter().map(|(_, bytes)| bytes / BYTES_A_CHUNK).sum();
+    ) -> Result<(Self, Vec<ObjectId>), RepositoryError> {
         let mut runs = cache.usable_runs(objects)?;
         let left = uncovered(&runs, objects);
         let bytes: u64 = left.iter().map(|(_, bytes)| bytes).sum();
         if bytes > cache.limits.uncovered_bytes {
-            match cache.make_runs(runs, &left, live, all) {
-                // An object that cannot be read is left to `rest`.
+            match cache.make_runs(runs, &left, history.packs()) {
+                // An object that cannot be read stays uncovered.
                 Err(error) if !error.is_local() => return Err(error),
                 _ => runs = cache.usable_runs(objects)?,
             }
         }
-        let left: Vec<ObjectId> = uncovered(&runs, objects).iter().map(|(id, _)| *id).collect();
-        let mut index = Self::of_runs(cache, runs, &|pack| live.contains(pack))?;
-        let described: Vec<ObjectId> = index.packs.iter().map(|pack| pack.id).collect();
-        index.rest = rest(&left, &described)?;
-        index.packs.extend(index.rest.packs());
-        for pack in &mut index.packs {
-            pack.leaving = leaving.contains(&pack.id);
-        }
-        index.mark(bad);
-        Ok(index)
+        let left = uncovered(&runs, objects).iter().map(|(id, _)| *id).collect();
+        let mut index = Self::of_runs(cache, runs, cache.limits.filter_bytes)?;
+        index.live = Some(Arc::clone(history));
+        index.leaving.clone_from(leaving);
+        Ok((index, left))
     }
 
-    /// The index that these runs are, of the packs that are live.
+    /// The live packs that neither its runs nor these describe.
+    pub(crate) fn undescribed(&mut self, rest: &[Pack]) -> Result<Vec<ObjectId>, RepositoryError> {
+        let Some(history) = self.live.clone() else { return Ok(Vec::new()) };
+        let mut described = PackSum::of(rest.iter().map(|pack| &pack.id));
+        self.layers.iter().for_each(|layer| described.add_all(layer.run.pack_sum));
+        if described == PackSum::of(history.packs()) {
+            // None is gone either.
+            self.live = None;
+            return Ok(Vec::new());
+        }
+        missing(history.packs(), &|visit| {
+            for pack in rest {
+                visit(&pack.id);
+            }
+            self.layers.iter().try_for_each(|layer| {
+                self.or_forget(layer, layer.run.each_pack(&mut |id, _| visit(&id)))
+            })
+        })
+    }
+
+    /// Adds what no run covers.
+    pub(crate) fn add_rest(&mut self, rest: Index) {
+        self.rest = rest;
+    }
+
+    /// The index that these runs are, with so many bytes of their filters in memory.
     pub(super) fn of_runs(
         cache: Cache<'r>,
         runs: Vec<Run<'r>>,
-        is_live: &dyn Fn(&ObjectId) -> bool,
+        filter_bytes: usize,
     ) -> Result<Self, RepositoryError> {
         let mut index = Self {
             cache,
@@ -95,15 +110,16 @@ impl<'r> CappedIndex<'r> {
             rest: Index::default(),
             rest_groups: 0,
             rest_chunks: 0,
-            packs: Vec::new(),
-            gone: HashSet::new(),
+            rest_packs: 0,
+            live: None,
+            leaving: BTreeSet::new(),
             bad: BadMarks::new(),
             near: Mutex::default(),
         };
-        let count = runs.len();
+        let (count, blocks) = (runs.len(), runs.iter().map(Run::filter_blocks).sum());
         for mut run in runs {
-            run.share(count);
-            index.add_layer(run, is_live)?;
+            run.share(count, blocks, filter_bytes);
+            index.add_layer(run)?;
         }
         Ok(index)
     }
@@ -116,31 +132,28 @@ impl<'r> CappedIndex<'r> {
         self.layers.into_iter().map(|layer| layer.run).collect()
     }
 
-    fn add_layer(
-        &mut self,
-        run: Run<'r>,
-        is_live: &dyn Fn(&ObjectId) -> bool,
-    ) -> Result<(), RepositoryError> {
+    fn add_layer(&mut self, run: Run<'r>) -> Result<(), RepositoryError> {
         let too_many = || RepositoryError::Bug("an index has more than 4 thousand million groups");
-        let packs = u32::try_from(self.packs.len()).map_err(|_| too_many())?;
-        for (number, (id, length)) in (packs..).zip(&run.packs) {
-            self.packs.push(Pack { id: *id, length: *length, leaving: false });
-            if !is_live(id) {
-                self.gone.insert(number);
-            }
-        }
-        let groups = u32::try_from(run.group_count()).map_err(|_| too_many())?;
+        let number = |count: u64| u32::try_from(count).map_err(|_| too_many());
+        let (packs, groups) = (number(run.pack_sum.count)?, number(run.group_count())?);
         let chunks = usize::try_from(run.chunk_count()).map_err(|_| too_many())?;
-        let (first_group, first_chunk) = (self.rest_groups, self.rest_chunks);
+        let (first_pack, first_group) = (self.rest_packs, self.rest_groups);
+        let first_chunk = self.rest_chunks;
+        self.rest_packs = first_pack.checked_add(packs).ok_or_else(too_many)?;
         self.rest_groups = first_group.checked_add(groups).ok_or_else(too_many)?;
         self.rest_chunks += chunks;
-        self.layers.push(Layer { run, packs, groups: first_group, chunks: first_chunk });
+        let layer = Layer { run, packs: first_pack, groups: first_group, chunks: first_chunk };
+        self.layers.push(layer);
         Ok(())
     }
 
-    /// Where the packs of `rest` begin.
-    fn rest_packs(&self) -> u32 {
-        u32::try_from(self.packs.len() - self.rest.packs().len()).unwrap_or(u32::MAX)
+    /// A pack of which it is known what it is called and how long it is.
+    fn marked(&self, id: ObjectId, length: u64) -> Pack {
+        Pack { id, length, leaving: self.leaving.contains(&id) }
+    }
+
+    fn is_gone(&self, pack: &Pack) -> bool {
+        self.live.as_ref().is_some_and(|history| !history.packs().contains(&pack.id))
     }
 
     fn layer_of(&self, group: u32) -> Option<&Layer<'r>> {
@@ -151,7 +164,7 @@ impl<'r> CappedIndex<'r> {
     /// A group with the number of its pack in the whole index.
     fn numbered_group(&self, number: u32) -> Result<Option<Group>, RepositoryError> {
         let (group, first) = if let Some(local) = number.checked_sub(self.rest_groups) {
-            (self.rest.groups.get(local as usize).copied(), self.rest_packs())
+            (self.rest.groups.get(local as usize).copied(), self.rest_packs)
         } else {
             let Some(layer) = self.layer_of(number) else { return Ok(None) };
             let group = layer.run.group(u64::from(number - layer.groups));
@@ -160,13 +173,19 @@ impl<'r> CappedIndex<'r> {
         Ok(group.map(|group| Group { pack: group.pack + first, ..group }))
     }
 
+    /// A group and its pack.
+    fn placed(&self, group: u32) -> Result<Option<(Group, Pack)>, RepositoryError> {
+        let Some(group) = self.numbered_group(group)? else { return Ok(None) };
+        Ok(self.pack(group.pack)?.map(|pack| (group, pack)))
+    }
+
     /// What a run said; one that is damaged ends with this job, and the next makes another.
     fn or_forget<T>(
         &self,
         layer: &Layer<'_>,
         said: Result<T, RepositoryError>,
     ) -> Result<T, RepositoryError> {
-        if said.as_ref().is_err_and(RepositoryError::is_local) {
+        if said.as_ref().is_err_and(RepositoryError::is_local) || layer.run.is_damaged() {
             // If this fails too, the next job fails as this one and tries again.
             let _ = self.cache.forget(layer.run.id);
         }
@@ -180,8 +199,7 @@ impl<'r> CappedIndex<'r> {
 
     /// Keeps what else lies in the pack of a chunk that was found in a run.
     fn look_around(&self, place: &Place) -> Result<(), RepositoryError> {
-        let Some(group) = self.numbered_group(place.group)? else { return Ok(()) };
-        let Some(pack) = self.packs.get(group.pack as usize) else { return Ok(()) };
+        let Some((group, pack)) = self.placed(place.group)? else { return Ok(()) };
         if locked(&self.near).holds(group.pack) {
             return Ok(());
         }
@@ -197,7 +215,7 @@ impl<'r> CappedIndex<'r> {
         {
             let mut offset = 0;
             for member in group.members {
-                if self.is_good(&member.name, pack) {
+                if self.is_good(&member.name, &pack) {
                     let (name, length) = (member.name, member.length);
                     places.push(Place { name, group: number, offset, length });
                 }
@@ -215,10 +233,8 @@ impl ChunkIndex for CappedIndex<'_> {
         for layer in &self.layers {
             for (_, place) in self.or_forget(layer, layer.run.find(name))? {
                 let place = Place { group: place.group + layer.groups, ..place };
-                let is_gone = !self.gone.is_empty()
-                    && self
-                        .numbered_group(place.group)?
-                        .is_none_or(|group| self.gone.contains(&group.pack));
+                let is_gone = self.live.is_some()
+                    && self.placed(place.group)?.is_none_or(|(_, pack)| self.is_gone(&pack));
                 if !is_gone {
                     found.push(place);
                 }
@@ -241,8 +257,8 @@ impl ChunkIndex for CappedIndex<'_> {
             return Ok(Some(pack));
         }
         for place in self.all(name)? {
-            let Some(group) = self.numbered_group(place.group)? else { continue };
-            if self.packs.get(group.pack as usize).is_some_and(|pack| self.is_good(name, pack)) {
+            let placed = self.placed(place.group)?;
+            if let Some((group, _)) = placed.filter(|(_, pack)| self.is_good(name, pack)) {
                 return Ok(Some(group.pack));
             }
         }
@@ -271,11 +287,10 @@ impl ChunkIndex for CappedIndex<'_> {
         found.sort_unstable_by_key(|found| found.group);
         let mut hits = Vec::with_capacity(found.len());
         for Found { asked, group, length, position } in found {
-            let Some(group) = self.numbered_group(group)? else { continue };
-            let Some(pack) = self.packs.get(group.pack as usize) else { continue };
+            let Some((group, pack)) = self.placed(group)? else { continue };
             let Some(name) = names.get(asked as usize) else { continue };
-            if !self.gone.contains(&group.pack) {
-                hits.push(group.hit(asked, position, length, self.is_good(name, pack)));
+            if !self.is_gone(&pack) {
+                hits.push(group.hit(asked, position, length, self.is_good(name, &pack)));
             }
         }
         hits.sort_by_key(|hit| hit.asked);
@@ -293,9 +308,9 @@ impl ChunkIndex for CappedIndex<'_> {
                 }
             }
         }
-        let packs = self.rest_packs();
         self.rest.each_group(&mut |number, group| {
-            visit(number + self.rest_groups, &Group { pack: group.pack + packs, ..*group });
+            let pack = group.pack + self.rest_packs;
+            visit(number + self.rest_groups, &Group { pack, ..*group });
         })
     }
 
@@ -315,10 +330,10 @@ impl ChunkIndex for CappedIndex<'_> {
     }
 
     fn mark(&mut self, bad: &BadMarks) {
-        for pack in &mut self.packs {
-            pack.leaving |= bad.get(&pack.id).is_some_and(HashSet::is_empty);
-        }
         for (pack, names) in bad {
+            if names.is_empty() {
+                self.leaving.insert(*pack);
+            }
             self.bad.entry(*pack).or_default().extend(names);
         }
         self.near = Mutex::default();
@@ -334,11 +349,36 @@ impl ChunkIndex for CappedIndex<'_> {
     }
 
     fn group(&self, place: &Place) -> Result<Option<(Group, Pack)>, RepositoryError> {
-        let Some(group) = self.numbered_group(place.group)? else { return Ok(None) };
-        Ok(self.packs.get(group.pack as usize).map(|pack| (group, *pack)))
+        self.placed(place.group)
     }
 
-    fn packs(&self) -> &[Pack] {
-        &self.packs
+    fn pack_count(&self) -> usize {
+        self.rest_packs as usize + self.rest.pack_count()
+    }
+
+    fn pack(&self, number: u32) -> Result<Option<Pack>, RepositoryError> {
+        if let Some(local) = number.checked_sub(self.rest_packs) {
+            let pack = self.rest.pack(local)?;
+            return Ok(pack.map(|Pack { id, length, .. }| self.marked(id, length)));
+        }
+        let at = self.layers.partition_point(|layer| layer.packs <= number);
+        let layer = at.checked_sub(1).and_then(|at| self.layers.get(at));
+        let Some(layer) = layer else { return Ok(None) };
+        let pack = self.or_forget(layer, layer.run.pack(u64::from(number - layer.packs)))?;
+        Ok(pack.map(|(id, length)| self.marked(id, length)))
+    }
+
+    fn each_pack(&self, visit: &mut dyn FnMut(u32, &Pack)) -> Result<(), RepositoryError> {
+        for layer in &self.layers {
+            let mut number = layer.packs;
+            let shown = layer.run.each_pack(&mut |id, length| {
+                visit(number, &self.marked(id, length));
+                number += 1;
+            });
+            self.or_forget(layer, shown)?;
+        }
+        self.rest.each_pack(&mut |number, &Pack { id, length, .. }| {
+            visit(self.rest_packs + number, &self.marked(id, length));
+        })
     }
 }

@@ -3,8 +3,9 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashSet, VecDeque};
 
-use super::filter::Filter;
-use super::run::{Run, RunWriter};
+use super::packs::half;
+use super::run::Run;
+use super::writer::RunWriter;
 use super::{Group, Place};
 use crate::RepositoryError;
 use crate::index_object::Stream;
@@ -14,6 +15,9 @@ use custody_envelope::HEADER_BYTES;
 
 /// Sources that are merged at once: each holds a block of places.
 pub(super) const SOURCES_MAX: usize = 64;
+/// Packs of which it is known that they are taken over: 17 bytes each, in a table that they fill to the
+/// brim. One that comes again when there are more is taken over twice, which costs its records.
+const KNOWN_MAX: usize = 7 << 16;
 /// Said when there is more than the format counts.
 const TOO_MANY: &str = "the repository has more groups than this version reads";
 
@@ -26,8 +30,7 @@ pub(super) enum Source<'s> {
 /// A source with what of it is known to be taken over.
 struct Reading<'s> {
     source: Source<'s>,
-    /// First group of each pack in the source, and in the new run if the pack is taken over.
-    groups: Vec<(u32, Option<u32>)>,
+    groups: Renumbering,
     next_block: u64,
     ready: VecDeque<Place>,
 }
@@ -48,9 +51,18 @@ pub(super) fn merge<'s>(
             Source::Object(id, _) => drop(covered.insert(*id)),
             Source::Run(run) => covered.extend(&run.covered),
         }
-        let mut reading =
-            Reading { source, groups: Vec::new(), next_block: 0, ready: VecDeque::new() };
-        reading.take_groups(&mut |id| is_live(&id) && known.insert(id), &mut writer)?;
+        let mut reading = Reading {
+            source,
+            groups: Renumbering::default(),
+            next_block: 0,
+            ready: VecDeque::new(),
+        };
+        let mut is_new = |id| {
+            is_live(&id)
+                && !known.contains(&half(&id))
+                && (known.len() >= KNOWN_MAX || known.insert(half(&id)))
+        };
+        reading.take_groups(&mut is_new, &mut writer)?;
         readings.push(reading);
     }
     let mut heap = BinaryHeap::with_capacity(readings.len());
@@ -65,6 +77,30 @@ pub(super) fn merge<'s>(
     writer.finish(&covered)
 }
 
+/// What becomes of the numbers of groups: ranges of groups of which all are taken over, or none.
+#[derive(Default)]
+struct Renumbering(Vec<(u32, Option<u32>)>);
+
+impl Renumbering {
+    /// From group `first` on, groups are counted from `new` on, or not taken over. Neighbours of which
+    /// the same holds take no memory.
+    fn add(&mut self, first: u32, new: Option<u32>) {
+        let goes_on = self.0.last().is_some_and(|(before, begun)| match (begun, new) {
+            (Some(begun), Some(new)) => first.checked_sub(*before) == new.checked_sub(*begun),
+            (begun, new) => begun.is_none() && new.is_none(),
+        });
+        if !goes_on {
+            self.0.push((first, new));
+        }
+    }
+
+    fn find(&self, group: u32) -> Option<u32> {
+        let at = self.0.partition_point(|(first, _)| *first <= group).checked_sub(1)?;
+        let (first, new) = self.0.get(at)?;
+        new.map(|new| group - first + new)
+    }
+}
+
 impl Reading<'_> {
     /// Writes the groups of the packs that are `new`.
     fn take_groups(
@@ -72,62 +108,30 @@ impl Reading<'_> {
         is_new: &mut dyn FnMut(ObjectId) -> bool,
         writer: &mut RunWriter<'_>,
     ) -> Result<(), RepositoryError> {
+        let mut taken = Taken { is_new, writer, groups: &mut self.groups, next: 0 };
         match &mut self.source {
             Source::Object(_, stream) => {
-                let mut first = 0_u32;
                 for (pack, shapes) in std::mem::take(&mut stream.table.packs) {
-                    let pack_number =
-                        is_new(pack.id).then(|| writer.pack(pack.id, pack.length)).transpose()?;
-                    let mut new_first = None;
+                    let new = taken.pack(pack.id, pack.length)?;
                     let mut offset = length_u32(HEADER_BYTES)?;
                     for (position, &(sealed, shape)) in (0..).zip(&shapes) {
-                        if let Some(pack) = pack_number {
-                            let group = Group { pack, position, offset, sealed, shape };
-                            let number = writer.group(&group)?;
-                            new_first = new_first.or(Some(number));
-                        }
+                        taken.group(new, Group { pack: 0, position, offset, sealed, shape })?;
                         offset =
                             offset.checked_add(sealed).ok_or(RepositoryError::Bug(TOO_MANY))?;
                     }
-                    self.groups.push((first, new_first));
-                    let count = length_u32(shapes.len())?;
-                    first = first.checked_add(count).ok_or(RepositoryError::Bug(TOO_MANY))?;
                 }
+                Ok(())
             }
-            Source::Run(run) => {
-                let packs: Result<Vec<Option<u32>>, RepositoryError> = run
-                    .packs
-                    .iter()
-                    .map(|(id, length)| is_new(*id).then(|| writer.pack(*id, *length)).transpose())
-                    .collect();
-                let packs = packs?;
-                let (mut number, mut block, mut before) = (0_u32, 0, None);
-                while let Some(groups) = run.group_block(block)? {
-                    block += 1;
-                    for group in groups {
-                        let pack = packs.get(group.pack as usize).copied().flatten();
-                        let new =
-                            pack.map(|pack| writer.group(&Group { pack, ..group })).transpose()?;
-                        if before != Some(group.pack) {
-                            self.groups.push((number, new));
-                            before = Some(group.pack);
-                        }
-                        number = number.checked_add(1).ok_or(RepositoryError::Bug(TOO_MANY))?;
-                    }
-                }
-            }
+            Source::Run(run) => taken.run(run),
         }
-        Ok(())
     }
 
     /// The next place that is taken over, its group counted through the new run.
     fn next(&mut self) -> Result<Option<Place>, RepositoryError> {
         loop {
             while let Some(place) = self.ready.pop_front() {
-                let at = self.groups.partition_point(|(first, _)| *first <= place.group);
-                let pack = at.checked_sub(1).and_then(|at| self.groups.get(at));
-                if let Some((first, Some(new_first))) = pack {
-                    return Ok(Some(Place { group: place.group - first + new_first, ..place }));
+                if let Some(group) = self.groups.find(place.group) {
+                    return Ok(Some(Place { group, ..place }));
                 }
             }
             let block = match &mut self.source {
@@ -141,9 +145,57 @@ impl Reading<'_> {
     }
 }
 
-/// The filter of a run of so many chunks of a repository of `all`, within its share of memory.
-pub(super) fn filter_for(chunks: u64, all: u64, bytes_max: usize) -> Filter {
-    let share = bytes_max as u64 * chunks / all.max(chunks).max(1);
-    let names = usize::try_from(chunks).unwrap_or(usize::MAX);
-    Filter::for_names(names, usize::try_from(share).unwrap_or(bytes_max))
+/// The packs and groups of a source on their way into a run.
+struct Taken<'t, 'w> {
+    is_new: &'t mut dyn FnMut(ObjectId) -> bool,
+    writer: &'t mut RunWriter<'w>,
+    groups: &'t mut Renumbering,
+    /// Number of the next group in the source.
+    next: u32,
+}
+
+impl Taken<'_, '_> {
+    /// The next pack: its number in the run if it is taken over.
+    fn pack(&mut self, id: ObjectId, length: u64) -> Result<Option<u32>, RepositoryError> {
+        (self.is_new)(id).then(|| self.writer.pack(id, length)).transpose()
+    }
+
+    /// The next group, of the pack of this number in the run.
+    fn group(&mut self, pack: Option<u32>, group: Group) -> Result<(), RepositoryError> {
+        let new = pack.map(|pack| self.writer.group(&Group { pack, ..group })).transpose()?;
+        self.groups.add(self.next, new);
+        self.next = self.next.checked_add(1).ok_or(RepositoryError::Bug(TOO_MANY))?;
+        Ok(())
+    }
+
+    /// All packs and groups of a run, whose packs are in the order of their groups.
+    fn run(&mut self, run: &Run<'_>) -> Result<(), RepositoryError> {
+        // Packs that were asked for so far, and what became of the last of them.
+        let (mut packs, mut new, mut block) = (0, None, 0);
+        while let Some(groups) = run.group_block(block)? {
+            block += 1;
+            for group in groups {
+                while packs <= u64::from(group.pack) {
+                    new = self.pack_of(run, packs)?;
+                    packs += 1;
+                }
+                if packs != u64::from(group.pack) + 1 {
+                    return Err(RepositoryError::damaged("the index cache", "groups out of order"));
+                }
+                self.group(new, group)?;
+            }
+        }
+        while packs < run.pack_sum.count {
+            self.pack_of(run, packs)?;
+            packs += 1;
+        }
+        Ok(())
+    }
+
+    fn pack_of(&mut self, run: &Run<'_>, number: u64) -> Result<Option<u32>, RepositoryError> {
+        let pack = run.pack(number)?;
+        let no_pack = || RepositoryError::damaged("the index cache", "a group without a pack");
+        let (id, length) = pack.ok_or_else(no_pack)?;
+        self.pack(id, length)
+    }
 }

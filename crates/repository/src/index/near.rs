@@ -6,8 +6,11 @@ use std::collections::{HashMap, VecDeque};
 use super::Place;
 use crate::chunk::ChunkName;
 
-/// Chunks that are kept, of the packs met last.
-const CHUNKS_MAX: usize = 64 << 10;
+/// Chunks that are kept, of the packs met last: what fills a table of 65,536 places to the brim.
+const CHUNKS_MAX: usize = 7 << 13;
+/// What they take: each its place and its share of one that is free, and its name once more.
+pub(super) const BYTES_MAX: usize =
+    (8 << 13) * (size_of::<(ChunkName, (Place, u32))>() + 1) + CHUNKS_MAX * size_of::<ChunkName>();
 
 /// Packs that are remembered.
 const PACKS_MAX: usize = 1_024;

@@ -82,7 +82,9 @@ mod tests {
         }
         // Names that do not lie evenly, and the same name often.
         let mut uneven = hashes(0..100);
-        uneven.iter_mut().for_each(|name| name[..4].fill(0xff));
+        for name in &mut uneven {
+            name[..4].fill(0xff);
+        }
         check(&uneven, &others);
         check(&[[7; 32]; 50], &others);
         check(&[[0; 32], [0; 32], [0xff; 32]], &others);

@@ -1,47 +1,60 @@
 //! A run: what a set of index objects says, sorted, on disk (docs/formats/index-cache.md).
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use custody_blob_store::BlobStore;
 use custody_envelope::ObjectType;
-use minicbor::{Decoder, Encoder};
 
-use super::filter::{Filter, part};
-use super::table::{RunId, Shape, TableReader, TableWriter, associated, object_name, store_new};
+use super::filter::{BLOCK_BYTES, FILTER, Filter, Hint};
+use super::manifest::Manifest;
+use super::packs::{self, PACKS, PackSum};
+use super::table::{OPENERS_BYTES_MAX, RunId, Shape, TableReader, associated, object_name};
 use super::{Group, Place, RECORD_BYTES};
 use crate::RepositoryError;
 use crate::chunk::ChunkName;
 use crate::compress::Compression;
-use crate::content::{array_of, array32, end, length_of_array};
 use crate::error::Malformed;
 use crate::log::ObjectId;
 use crate::pack::GroupShape;
-use crate::sealed::{Keys, length_u32};
+use crate::sealed::Keys;
 
-const NAMES: Shape = Shape { name: "names", record_bytes: RECORD_BYTES, block_records: 512 };
-const GROUPS: Shape = Shape { name: "groups", record_bytes: GROUP_BYTES, block_records: 512 };
-const FILTER: Shape = Shape { name: "filter", record_bytes: 1_024, block_records: 8 };
+pub(super) const NAMES: Shape =
+    Shape { name: "names", record_bytes: RECORD_BYTES, block_records: 256 };
+pub(super) const GROUPS: Shape =
+    Shape { name: "groups", record_bytes: GROUP_BYTES, block_records: 256 };
 /// The name of the object that says what a run is.
 pub(super) const MANIFEST: &str = "manifest";
 /// Bytes of a group as it is stored.
 const GROUP_BYTES: usize = 21;
+/// Where damage is told that a seal did not show.
+const CACHE: &str = "the index cache";
+
+/// How many blocks of each table all runs together keep in memory, that of filters aside.
+const BLOCKS_KEPT_MAX: usize = 128;
+/// What all runs together keep in memory, that of filters aside, in bytes.
+pub(super) const KEPT_BYTES: usize = BLOCKS_KEPT_MAX
+    * (NAMES.block_bytes() + GROUPS.block_bytes() + PACKS.block_bytes())
+    + 4 * OPENERS_BYTES_MAX;
 
 /// A run that can be read.
 pub(super) struct Run<'r> {
     pub(super) id: RunId,
     pub(super) covered: BTreeSet<ObjectId>,
-    /// Each pack with its length.
-    pub(super) packs: Vec<(ObjectId, u64)>,
+    /// How many packs it has, and their sum.
+    pub(super) pack_sum: PackSum,
     names: TableReader<'r>,
     groups: TableReader<'r>,
-    /// The first eight bytes of the first name of each block.
-    firsts: Vec<u64>,
-    filter: Filter,
+    packs: TableReader<'r>,
+    filter: Filter<'r>,
+    /// Whether a part of the filter was found damaged.
+    is_damaged: AtomicBool,
 }
 
 impl<'r> Run<'r> {
-    /// Opens the run; nothing if it has no manifest.
+    /// Opens the run; nothing if it has no manifest. Nothing but that is read.
     pub(super) fn open(
         store: &'r dyn BlobStore,
         keys: Keys<'r>,
@@ -53,29 +66,46 @@ impl<'r> Run<'r> {
         let plain = keys.open(ObjectType::Cache, &associated(&id, MANIFEST, 0), &bytes, &name)?;
         let manifest = Manifest::decode(&plain).map_err(|malformed| malformed.in_object(&name))?;
         let table = |shape, records| TableReader::new(store, keys, id, shape, records);
-        let words = read_words(&table(FILTER, manifest.bits.div_ceil(8_192)), manifest.bits)?;
-        let filter = Filter::from_parts(words, manifest.hashes);
-        let filter = filter.ok_or_else(|| RepositoryError::damaged(&name, "it has no filter"))?;
-        let (names, groups) = (table(NAMES, manifest.chunks), table(GROUPS, manifest.groups));
-        let Manifest { covered, packs, firsts, .. } = manifest;
-        if names.blocks() != firsts.len() as u64 {
-            return Err(RepositoryError::damaged(&name, "it does not know all of its blocks"));
-        }
-        Ok(Some(Self { id, covered, packs, names, groups, firsts, filter }))
+        Ok(Some(Self {
+            id,
+            covered: manifest.covered,
+            pack_sum: manifest.packs,
+            names: table(NAMES, manifest.chunks),
+            groups: table(GROUPS, manifest.groups),
+            packs: table(PACKS, manifest.packs.count),
+            filter: Filter::new(table(FILTER, manifest.filter_blocks)),
+            is_damaged: AtomicBool::new(false),
+        }))
     }
 
-    /// Shares memory with as many runs.
-    pub(super) fn share(&mut self, runs: usize) {
-        self.names.share(runs);
-        self.groups.share(runs);
+    /// Keeps blocks in memory from now on, of as many runs with so many blocks of filters together, as
+    /// far as `filter_bytes` goes.
+    pub(super) fn share(&mut self, runs: usize, filter_blocks: u64, filter_bytes: usize) {
+        for table in [&mut self.names, &mut self.groups, &mut self.packs] {
+            table.keep(BLOCKS_KEPT_MAX / runs.max(1), runs);
+        }
+        let all = (filter_bytes / BLOCK_BYTES) as u128;
+        let share = all * u128::from(self.filter.blocks()) / u128::from(filter_blocks.max(1));
+        self.filter.keep(usize::try_from(share).unwrap_or(usize::MAX), runs);
     }
 
     pub(super) fn chunk_count(&self) -> u64 {
         self.names.records()
     }
 
+    pub(super) fn filter_blocks(&self) -> u64 {
+        self.filter.blocks()
+    }
+
+    /// Most bytes of its filter that lie in memory.
+    #[cfg(test)]
     pub(super) fn filter_bytes(&self) -> usize {
-        self.filter.words().len() * 8
+        self.filter.kept_bytes()
+    }
+
+    /// Whether its filter was found damaged since this was asked last.
+    pub(super) fn is_damaged(&self) -> bool {
+        self.is_damaged.swap(false, Ordering::Relaxed)
     }
 
     pub(super) fn group_count(&self) -> u64 {
@@ -98,7 +128,7 @@ impl<'r> Run<'r> {
         names: &[ChunkName],
         visit: &mut dyn FnMut(usize, u64, Place),
     ) -> Result<(), RepositoryError> {
-        let mut at_hand: Option<(u64, Arc<Vec<u8>>)> = None;
+        let mut at_hand: Option<(u64, Arc<[u8]>)> = None;
         for (asked, name) in names.iter().enumerate() {
             let mut block = |number| {
                 if let Some((kept, block)) = &at_hand
@@ -106,7 +136,7 @@ impl<'r> Run<'r> {
                 {
                     return Ok(Arc::clone(block));
                 }
-                let block = Arc::new(self.names.read_block(number)?);
+                let block: Arc<[u8]> = self.names.read_block(number)?.into();
                 at_hand = Some((number, Arc::clone(&block)));
                 Ok(block)
             };
@@ -118,29 +148,33 @@ impl<'r> Run<'r> {
     fn search(
         &self,
         name: &ChunkName,
-        read: &mut dyn FnMut(u64) -> Result<Arc<Vec<u8>>, RepositoryError>,
+        read: &mut dyn FnMut(u64) -> Result<Arc<[u8]>, RepositoryError>,
         visit: &mut dyn FnMut(u64, Place),
     ) -> Result<(), RepositoryError> {
-        if !self.filter.may_hold(name) {
-            return Ok(());
-        }
-        let wanted = part(name, 0);
-        // Blocks after the first one that begins below it, as long as they may begin with it.
-        let first = self.firsts.partition_point(|first| *first < wanted).saturating_sub(1);
-        let firsts = self.firsts.get(first..).unwrap_or_default();
-        for (block, begins) in (first as u64..).zip(firsts) {
-            if *begins > wanted {
-                break;
+        let hint = match self.filter.find(name) {
+            Ok(Some(hint)) if hint.records.end <= self.names.records() => hint,
+            Ok(None) => return Ok(()),
+            Err(error) if !error.is_local() => return Err(error),
+            // What is damaged rules nothing out.
+            Ok(Some(_)) | Err(_) => {
+                self.is_damaged.store(true, Ordering::Relaxed);
+                Hint::without_filter(name, self.names.records())
             }
-            let bytes = read(block)?;
+        };
+        let end = hint.records.end;
+        let per_block = NAMES.block_records as u64;
+        let mut number = first_from(hint, name, read)?;
+        while number < end {
+            let bytes = read(number / per_block)?;
             let (records, _) = bytes.as_chunks::<RECORD_BYTES>();
-            let at = records.partition_point(|record| record.get(..32) < Some(&name.0));
-            for (number, record) in (0_u64..).zip(records).skip(at) {
+            let skipped = usize::try_from(number % per_block).unwrap_or(usize::MAX);
+            for record in records.iter().skip(skipped) {
                 let place = Place::decode(record);
                 if place.name != *name {
                     return Ok(());
                 }
-                visit(block * NAMES.block_records as u64 + number, place);
+                visit(number, place);
+                number += 1;
             }
         }
         Ok(())
@@ -148,15 +182,30 @@ impl<'r> Run<'r> {
 
     /// A group by its number in the run.
     pub(super) fn group(&self, number: u64) -> Result<Option<Group>, RepositoryError> {
-        if number >= self.groups.records() {
-            return Ok(None);
+        let group = record::<GROUP_BYTES>(&self.groups, GROUPS, number)?;
+        let group = group.as_ref().map(decode_group).transpose();
+        group.map_err(|malformed| malformed.in_object(CACHE))
+    }
+
+    /// The name and the length of a pack by its number in the run.
+    pub(super) fn pack(&self, number: u64) -> Result<Option<(ObjectId, u64)>, RepositoryError> {
+        let pack = record::<{ packs::RECORD_BYTES }>(&self.packs, PACKS, number)?;
+        Ok(pack.as_ref().map(packs::decode))
+    }
+
+    /// Shows all its packs in order.
+    pub(super) fn each_pack(
+        &self,
+        visit: &mut dyn FnMut(ObjectId, u64),
+    ) -> Result<(), RepositoryError> {
+        for block in 0..self.packs.blocks() {
+            let bytes = self.packs.read_block(block)?;
+            for record in bytes.as_chunks().0 {
+                let (id, length) = packs::decode(record);
+                visit(id, length);
+            }
         }
-        let per_block = GROUPS.block_records as u64;
-        let block = self.groups.block(number / per_block)?;
-        let (records, _) = block.as_chunks::<GROUP_BYTES>();
-        let at = usize::try_from(number % per_block).unwrap_or(usize::MAX);
-        let group = records.get(at).map(decode_group).transpose();
-        group.map_err(|malformed| malformed.in_object("the index cache"))
+        Ok(())
     }
 
     /// All its groups, a block at a time.
@@ -167,7 +216,7 @@ impl<'r> Run<'r> {
         let bytes = self.groups.read_block(block)?;
         let groups: Result<_, Malformed> =
             bytes.as_chunks::<GROUP_BYTES>().0.iter().map(decode_group).collect();
-        groups.map(Some).map_err(|malformed| malformed.in_object("the index cache"))
+        groups.map(Some).map_err(|malformed| malformed.in_object(CACHE))
     }
 
     /// All its places, a block at a time.
@@ -180,19 +229,55 @@ impl<'r> Run<'r> {
     }
 }
 
-fn read_words(table: &TableReader<'_>, bits: u64) -> Result<Vec<u64>, RepositoryError> {
-    let count = usize::try_from(bits / u64::from(u64::BITS)).unwrap_or(usize::MAX);
-    // Grows with what is read: the number is only what the manifest says.
-    let mut words = Vec::new();
-    for block in 0..table.blocks() {
-        let bytes = table.read_block(block)?;
-        words.extend(bytes.as_chunks::<8>().0.iter().map(|word| u64::from_be_bytes(*word)));
+/// The first of the records of `hint` whose name is not below this one; where they end if there is none.
+fn first_from(
+    hint: Hint,
+    name: &ChunkName,
+    read: &mut dyn FnMut(u64) -> Result<Arc<[u8]>, RepositoryError>,
+) -> Result<u64, RepositoryError> {
+    let per_block = NAMES.block_records as u64;
+    let Hint { records: Range { mut start, mut end }, likely } = hint;
+    let (mut guess, mut is_first) = (likely, true);
+    while start < end {
+        guess = guess.clamp(start, end - 1);
+        let before = guess / per_block * per_block;
+        let bytes = read(guess / per_block)?;
+        let (records, _) = bytes.as_chunks::<RECORD_BYTES>();
+        let is_below = |record: &[u8; RECORD_BYTES]| record.get(..32) < Some(&name.0);
+        let below = before + records.partition_point(is_below) as u64;
+        let after = before + records.len() as u64;
+        let beside = if below <= before.max(start) {
+            end = before.max(start);
+            end.saturating_sub(1)
+        } else if below < after.min(end) {
+            return Ok(below);
+        } else {
+            start = after.min(end);
+            start
+        };
+        // Names that are not spread evenly take more steps.
+        guess = if is_first { beside } else { start.midpoint(end) };
+        is_first = false;
     }
-    words.truncate(count);
-    Ok(words)
+    Ok(start)
 }
 
-fn encode_group(group: &Group) -> Vec<u8> {
+/// A record of a table by its number, if there are as many.
+fn record<const N: usize>(
+    table: &TableReader<'_>,
+    shape: Shape,
+    number: u64,
+) -> Result<Option<[u8; N]>, RepositoryError> {
+    if number >= table.records() {
+        return Ok(None);
+    }
+    let per_block = shape.block_records as u64;
+    let block = table.block(number / per_block)?;
+    let at = usize::try_from(number % per_block).unwrap_or(usize::MAX);
+    Ok(block.as_chunks().0.get(at).copied())
+}
+
+pub(super) fn encode_group(group: &Group) -> Vec<u8> {
     let Group { pack, position, offset, sealed, shape: GroupShape { plain, compression } } = group;
     let mut record = Vec::with_capacity(GROUP_BYTES);
     for number in [pack, position, offset, sealed, plain] {
@@ -212,130 +297,21 @@ fn decode_group(record: &[u8; GROUP_BYTES]) -> Result<Group, Malformed> {
     Ok(Group { pack, position, offset, sealed, shape: GroupShape { plain, compression } })
 }
 
-/// Reads the same bytes as a manifest and as a group: what is read is written and read as the same.
+/// Reads the same bytes as a manifest, a group, a pack and a block of a filter: what is read of the first
+/// three is written and read as the same.
 #[cfg(feature = "parsers")]
-#[expect(clippy::unwrap_used, reason = "a fuzzer looks for panics")]
 pub(crate) fn parse(bytes: &[u8]) {
     let record = bytes.first_chunk::<GROUP_BYTES>();
     if let Some((record, Ok(group))) = record.map(|record| (record, decode_group(record))) {
         assert_eq!(encode_group(&group), record);
     }
-    if let Ok(manifest) = Manifest::decode(bytes) {
-        let written = manifest.encode().unwrap();
-        let again = Manifest::decode(&written).unwrap();
-        assert_eq!((again.covered, again.packs), (manifest.covered, manifest.packs));
-        assert_eq!((again.firsts, again.bits), (manifest.firsts, manifest.bits));
+    if let Some(record) = bytes.first_chunk() {
+        let (id, length) = packs::decode(record);
+        assert_eq!(packs::encode(&id, length), record);
     }
+    super::manifest::parse(bytes);
+    super::filter::parse(bytes);
 }
 
-/// Writes a run: first its packs and groups, then its places in order.
-pub(super) struct RunWriter<'w> {
-    store: &'w dyn BlobStore,
-    keys: Keys<'w>,
-    id: RunId,
-    names: TableWriter<'w>,
-    groups: TableWriter<'w>,
-    packs: Vec<(ObjectId, u64)>,
-    firsts: Vec<u64>,
-    filter: Filter,
-}
-
-impl<'w> RunWriter<'w> {
-    pub(super) fn new(store: &'w dyn BlobStore, keys: Keys<'w>, id: RunId, filter: Filter) -> Self {
-        let table = |shape| TableWriter::new(store, keys, id, shape);
-        let (names, groups) = (table(NAMES), table(GROUPS));
-        Self { store, keys, id, names, groups, packs: Vec::new(), firsts: Vec::new(), filter }
-    }
-
-    /// Adds a pack; returns its number.
-    pub(super) fn pack(&mut self, id: ObjectId, length: u64) -> Result<u32, RepositoryError> {
-        self.packs.push((id, length));
-        length_u32(self.packs.len() - 1)
-    }
-
-    /// Adds a group; returns its number.
-    pub(super) fn group(&mut self, group: &Group) -> Result<u32, RepositoryError> {
-        let number = self.groups.push(&encode_group(group))?;
-        length_u32(usize::try_from(number).unwrap_or(usize::MAX))
-    }
-
-    /// Adds the next place.
-    pub(super) fn place(&mut self, place: &Place) -> Result<(), RepositoryError> {
-        let number = self.names.push(&place.encode())?;
-        if number.is_multiple_of(NAMES.block_records as u64) {
-            self.firsts.push(part(&place.name, 0));
-        }
-        self.filter.insert(&place.name);
-        Ok(())
-    }
-
-    /// Ends the run, which exists from now on.
-    pub(super) fn finish(self, covered: &BTreeSet<ObjectId>) -> Result<(), RepositoryError> {
-        let Self { store, keys, id, names, groups, packs, firsts, filter } = self;
-        let (chunks, groups) = (names.finish()?, groups.finish()?);
-        let mut table = TableWriter::new(store, keys, id, FILTER);
-        for words in filter.words().chunks(FILTER.record_bytes / 8) {
-            let mut record: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).collect();
-            record.resize(FILTER.record_bytes, 0);
-            table.push(&record)?;
-        }
-        table.finish()?;
-        let bits = filter.words().len() as u64 * u64::from(u64::BITS);
-        let hashes = filter.hashes();
-        let covered = covered.clone();
-        let manifest = Manifest { covered, packs, chunks, groups, firsts, hashes, bits };
-        let bound = associated(&id, MANIFEST, 0);
-        let plain = manifest.encode()?;
-        let sealed = keys.seal(ObjectType::Cache, &bound, plain)?;
-        store_new(store, &object_name(&id, MANIFEST)?, &sealed)
-    }
-}
-
-struct Manifest {
-    covered: BTreeSet<ObjectId>,
-    packs: Vec<(ObjectId, u64)>,
-    chunks: u64,
-    groups: u64,
-    firsts: Vec<u64>,
-    hashes: usize,
-    bits: u64,
-}
-
-impl Manifest {
-    fn encode(&self) -> Result<Vec<u8>, RepositoryError> {
-        let mut bytes = Vec::new();
-        let mut cbor = Encoder::new(&mut bytes);
-        cbor.array(7)?.array(self.covered.len() as u64)?;
-        for id in &self.covered {
-            cbor.bytes(id.as_bytes())?;
-        }
-        cbor.array(self.packs.len() as u64 * 2)?;
-        for (id, length) in &self.packs {
-            cbor.bytes(id.as_bytes())?.u64(*length)?;
-        }
-        cbor.u64(self.chunks)?.u64(self.groups)?;
-        let firsts: Vec<u8> = self.firsts.iter().flat_map(|first| first.to_be_bytes()).collect();
-        cbor.bytes(&firsts)?.u64(self.hashes as u64)?.u64(self.bits)?;
-        Ok(bytes)
-    }
-
-    fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
-        let mut cbor = Decoder::new(bytes);
-        array_of(&mut cbor, 7)?;
-        let mut covered = BTreeSet::new();
-        for _ in 0..length_of_array(&mut cbor)? {
-            covered.insert(ObjectId::from_bytes(array32(&mut cbor)?));
-        }
-        let mut packs = Vec::new();
-        for _ in 0..length_of_array(&mut cbor)? / 2 {
-            packs.push((ObjectId::from_bytes(array32(&mut cbor)?), cbor.u64()?));
-        }
-        let (chunks, groups) = (cbor.u64()?, cbor.u64()?);
-        let firsts = cbor.bytes()?.as_chunks::<8>().0;
-        let firsts = firsts.iter().map(|first| u64::from_be_bytes(*first)).collect();
-        let hashes = usize::try_from(cbor.u64()?).unwrap_or(usize::MAX);
-        let bits = cbor.u64()?;
-        end(&cbor)?;
-        Ok(Self { covered, packs, chunks, groups, firsts, hashes, bits })
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -4,9 +4,8 @@
 use custody_ambient::random_array;
 
 use super::ChunkIndex as _;
-use super::cache::{Cache, MERGED_FACTOR};
+use super::cache::{Cache, merged_count};
 use super::capped::CappedIndex;
-use super::filter::Filter;
 use super::merge::Source;
 use super::run::Run;
 use super::table::RunId;
@@ -48,26 +47,16 @@ impl<'r> SessionRuns<'r> {
     ) -> Result<Change<'r>, RepositoryError> {
         let mut runs: Vec<&Run<'r>> = self.0.iter().flat_map(CappedIndex::runs).collect();
         runs.sort_by_key(|run| run.chunk_count());
-        let mut count = 0;
-        for run in &runs {
-            if run.chunk_count() > chunks * MERGED_FACTOR {
-                break;
-            }
-            count += 1;
-            chunks += run.chunk_count();
-        }
-        let (merged, others) = runs.split_at_checked(count).unwrap_or_default();
-        // Half of what is left, so that something always is.
-        let taken: usize = others.iter().map(|run| run.filter_bytes()).sum();
-        let left = (cache.limits.session_bytes / 2).saturating_sub(taken) / 2;
-        let filter = Filter::for_names(usize::try_from(chunks).unwrap_or(usize::MAX), left);
+        let count = merged_count(runs.iter().map(|run| run.chunk_count()), chunks);
+        let merged = runs.get(..count).unwrap_or_default();
+        chunks += merged.iter().map(|run| run.chunk_count()).sum::<u64>();
         let objects = objects.iter().map(|id| {
             let stream = Stream::open(cache.store, cache.keys, *id)?;
             Ok(Source::Object(*id, Box::new(stream)))
         });
         let sources = objects.chain(merged.iter().map(|run| Ok(Source::Run(run))));
         let id = random_array(cache.keys.entropy)?;
-        let new = cache.make_run(id, sources, &|_| true, filter)?;
+        let new = cache.make_run(id, sources, &|_| true, chunks)?;
         let new = new.ok_or(RepositoryError::Bug("a run that was just made is gone"))?;
         Ok(Change { cache, new, merged: merged.iter().map(|run| run.id).collect() })
     }
@@ -78,7 +67,8 @@ impl<'r> SessionRuns<'r> {
         let mut runs = self.0.take().map(CappedIndex::into_runs).unwrap_or_default();
         runs.retain(|run| !merged.contains(&run.id));
         runs.push(new);
-        self.0 = Some(CappedIndex::of_runs(cache, runs, &|_| true)?);
+        let filter_bytes = cache.limits.session_bytes / 2;
+        self.0 = Some(CappedIndex::of_runs(cache, runs, filter_bytes)?);
         for id in merged {
             // Only this session knew of it. If it stays, a later job gives it up.
             let _ = cache.forget(id).and_then(|()| cache.delete(id));
@@ -86,7 +76,7 @@ impl<'r> SessionRuns<'r> {
         Ok(())
     }
 
-    /// Bytes of their filters.
+    /// Most bytes of their filters that lie in memory.
     #[cfg(test)]
     pub(crate) fn filter_bytes(&self) -> usize {
         self.0.iter().flat_map(CappedIndex::runs).map(Run::filter_bytes).sum()

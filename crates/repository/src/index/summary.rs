@@ -59,7 +59,7 @@ impl Firsts {
 
 /// The digest of every pack of the index, in the order of its packs: 16 bytes and 8 for each pack.
 pub(crate) fn digests(index: &dyn ChunkIndex) -> Result<Vec<PackDigest>, RepositoryError> {
-    let mut digests = vec![PackDigest::default(); index.packs().len()];
+    let mut digests = vec![PackDigest::default(); index.pack_count()];
     let mut firsts = Firsts(Vec::new());
     index.each_group(&mut |number, group| {
         if firsts.0.last().is_none_or(|(_, pack)| *pack != group.pack) {
@@ -86,8 +86,9 @@ pub(crate) fn summaries(
 ) -> Result<Vec<PackSummary>, RepositoryError> {
     let mut summaries: HashMap<u32, PackSummary> = HashMap::new();
     for number in packs {
-        let pack = index.packs().get(*number as usize);
-        let pack = pack.ok_or(RepositoryError::Bug("a pack that the index does not know"))?;
+        let pack = index
+            .pack(*number)?
+            .ok_or(RepositoryError::Bug("a pack that the index does not know"))?;
         let directory = Directory { groups: Vec::new() };
         let summary = PackSummary { id: pack.id, length: pack.length, directory };
         summaries.insert(*number, summary);

@@ -1,21 +1,28 @@
 //! Records of one length in sealed blocks, written in order and read block by block
 //! (docs/formats/index-cache.md).
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use custody_blob_store::{BlobName, BlobStore, Creation};
 use custody_envelope::{HEADER_BYTES, ObjectType, Opener, TAG_BYTES};
 
+use super::slots::Slots;
 use crate::RepositoryError;
 use crate::object::read_part;
-use crate::read::locked;
-use crate::sealed::{Keys, length_u32, open_position};
+use crate::sealed::{Keys, SealedWriter, length_u32, open_position};
 
 /// Blocks in one segment.
-const SEGMENT_BLOCKS: u64 = 256;
-/// Blocks kept of each table, if there is one run alone.
-const BLOCKS_KEPT_MAX: usize = 128;
+const SEGMENT_BLOCKS: u64 = 512;
+/// Segments whose keys are kept of one table of all runs: those of others are made when they are needed.
+const OPENERS_MAX: usize = 1_024;
+/// What they take: two layers of keys, and in what state they are.
+pub(super) const OPENERS_BYTES_MAX: usize = OPENERS_MAX * 1_024;
+
+/// Blocks that are read together if all of a table may stay in memory.
+const READ_AHEAD: u64 = 16;
+
+/// Said of a block beyond the last one.
+const NO_BLOCK: &str = "a block that a table does not have";
 
 /// The random number that names a run.
 pub(super) type RunId = [u8; 16];
@@ -30,7 +37,7 @@ pub(super) struct Shape {
 }
 
 impl Shape {
-    fn block_bytes(self) -> usize {
+    pub(super) const fn block_bytes(self) -> usize {
         self.record_bytes * self.block_records
     }
 }
@@ -56,9 +63,13 @@ pub(super) struct TableWriter<'w> {
     run: RunId,
     shape: Shape,
     block: Vec<u8>,
-    /// Full blocks of the segment at hand; the last of them is sealed when it is known whether
-    /// another follows.
-    waiting: Vec<Vec<u8>>,
+    /// The last full block of the segment at hand: it is sealed when it is known whether another
+    /// follows.
+    last: Option<Vec<u8>>,
+    /// Those before it, once there are any.
+    sealed: Option<SealedWriter<'w>>,
+    /// How many blocks of the segment are full.
+    blocks: u64,
     segment: u32,
     records: u64,
 }
@@ -66,7 +77,8 @@ pub(super) struct TableWriter<'w> {
 impl<'w> TableWriter<'w> {
     pub(super) fn new(store: &'w dyn BlobStore, keys: Keys<'w>, run: RunId, shape: Shape) -> Self {
         let block = Vec::with_capacity(shape.block_bytes());
-        Self { store, keys, run, shape, block, waiting: Vec::new(), segment: 0, records: 0 }
+        let (last, sealed) = (None, None);
+        Self { store, keys, run, shape, block, last, sealed, blocks: 0, segment: 0, records: 0 }
     }
 
     /// Adds a record; returns its number.
@@ -74,10 +86,10 @@ impl<'w> TableWriter<'w> {
         if record.len() != self.shape.record_bytes {
             return Err(RepositoryError::Bug("a record of another length than its table's"));
         }
+        self.block.extend_from_slice(record);
         if self.block.len() == self.shape.block_bytes() {
             self.close_block()?;
         }
-        self.block.extend_from_slice(record);
         self.records += 1;
         Ok(self.records - 1)
     }
@@ -87,34 +99,43 @@ impl<'w> TableWriter<'w> {
         if !self.block.is_empty() {
             self.close_block()?;
         }
-        if !self.waiting.is_empty() {
+        if self.last.is_some() {
             self.close_segment()?;
         }
         Ok(self.records)
     }
 
     fn close_block(&mut self) -> Result<(), RepositoryError> {
-        if self.waiting.len() as u64 == SEGMENT_BLOCKS {
-            self.close_segment()?;
-        }
         let next = Vec::with_capacity(self.shape.block_bytes());
-        self.waiting.push(std::mem::replace(&mut self.block, next));
-        Ok(())
+        let full = std::mem::replace(&mut self.block, next);
+        if let Some(before) = self.last.replace(full) {
+            let mut writer = self.writer(SEGMENT_BLOCKS)?;
+            writer.push(before)?;
+            self.sealed = Some(writer);
+        }
+        self.blocks += 1;
+        if self.blocks == SEGMENT_BLOCKS { self.close_segment() } else { Ok(()) }
     }
 
     fn close_segment(&mut self) -> Result<(), RepositoryError> {
-        let bound = associated(&self.run, self.shape.name, self.segment);
-        let capacity = self.waiting.len() * (self.shape.block_bytes() + TAG_BYTES);
-        let mut writer = self.keys.writer_for(ObjectType::Cache, capacity, bound)?;
-        let mut blocks = std::mem::take(&mut self.waiting);
-        let last = blocks.pop().unwrap_or_default();
-        for block in blocks {
-            writer.push(block)?;
-        }
+        let writer = self.writer(1)?;
+        let last = self.last.take().unwrap_or_default();
         let name = segment_name(&self.run, self.shape, self.segment)?;
         store_new(self.store, &name, &writer.finish(last)?)?;
+        self.blocks = 0;
         self.segment += 1;
         Ok(())
+    }
+
+    /// The segment at hand as far as it is sealed; one that begins has room for so many blocks.
+    fn writer(&mut self, blocks: u64) -> Result<SealedWriter<'w>, RepositoryError> {
+        if let Some(writer) = self.sealed.take() {
+            return Ok(writer);
+        }
+        let bound = associated(&self.run, self.shape.name, self.segment);
+        let capacity =
+            usize::try_from(blocks).unwrap_or(1) * (self.shape.block_bytes() + TAG_BYTES);
+        self.keys.writer_for(ObjectType::Cache, capacity, bound)
     }
 }
 
@@ -137,18 +158,12 @@ pub(super) struct TableReader<'r> {
     run: RunId,
     shape: Shape,
     records: u64,
-    kept: Mutex<Kept>,
-    kept_max: usize,
-}
-
-#[derive(Default)]
-struct Kept {
-    openers: HashMap<u32, Arc<Opener>>,
-    blocks: HashMap<u64, (u64, Arc<Vec<u8>>)>,
-    now: u64,
+    kept: Slots<[u8]>,
+    openers: Slots<Opener>,
 }
 
 impl<'r> TableReader<'r> {
+    /// Keeps one block in memory until [`TableReader::keep`].
     pub(super) fn new(
         store: &'r dyn BlobStore,
         keys: Keys<'r>,
@@ -156,13 +171,22 @@ impl<'r> TableReader<'r> {
         shape: Shape,
         records: u64,
     ) -> Self {
-        let (kept, kept_max) = (Mutex::default(), BLOCKS_KEPT_MAX);
-        Self { store, keys, run, shape, records, kept, kept_max }
+        Self { store, keys, run, shape, records, kept: Slots::new(1), openers: Slots::new(1) }
     }
 
-    /// Shares memory with the tables of so many runs.
-    pub(super) fn share(&mut self, runs: usize) {
-        self.kept_max = (BLOCKS_KEPT_MAX / runs.max(1)).max(1);
+    /// Keeps so many blocks in memory from now on, and its share of keys if there are so many runs; no
+    /// more than there are.
+    pub(super) fn keep(&mut self, blocks: usize, runs: usize) {
+        let most = |count: u64, limit: usize| usize::try_from(count).unwrap_or(limit).min(limit);
+        let segments = self.blocks().div_ceil(SEGMENT_BLOCKS);
+        self.kept = Slots::new(most(self.blocks(), blocks));
+        self.openers = Slots::new(most(segments, OPENERS_MAX / runs.max(1)));
+    }
+
+    /// Most blocks that are kept.
+    #[cfg(test)]
+    pub(super) fn kept_blocks(&self) -> usize {
+        self.kept.places()
     }
 
     pub(super) fn records(&self) -> u64 {
@@ -174,58 +198,85 @@ impl<'r> TableReader<'r> {
     }
 
     /// One block, which stays in memory for a while.
-    pub(super) fn block(&self, number: u64) -> Result<Arc<Vec<u8>>, RepositoryError> {
-        let kept = {
-            let mut kept = locked(&self.kept);
-            kept.now += 1;
-            let now = kept.now;
-            kept.blocks.get_mut(&number).map(|(used, block)| {
-                *used = now;
-                Arc::clone(block)
-            })
-        };
-        if let Some(block) = kept {
-            return Ok(block);
-        }
-        let block = Arc::new(self.read_block(number)?);
-        let mut kept = locked(&self.kept);
-        if kept.blocks.len() >= self.kept_max {
-            let oldest = kept.blocks.iter().min_by_key(|(_, (used, _))| *used);
-            let oldest = oldest.map(|(number, _)| *number);
-            oldest.map(|number| kept.blocks.remove(&number));
-        }
-        let now = kept.now;
-        kept.blocks.insert(number, (now, Arc::clone(&block)));
-        Ok(block)
+    pub(super) fn block(&self, number: u64) -> Result<Arc<[u8]>, RepositoryError> {
+        self.kept.get(number).map_or_else(|| self.read_and_keep(number), Ok)
+    }
+
+    /// What `look` sees in one block, which stays in memory for a while.
+    pub(super) fn look<R>(
+        &self,
+        number: u64,
+        look: &dyn Fn(&[u8]) -> R,
+    ) -> Result<R, RepositoryError> {
+        let kept = self.kept.look(number, look);
+        kept.map_or_else(|| Ok(look(&self.read_and_keep(number)?)), Ok)
+    }
+
+    /// Reads a block, and those beside it if all may stay.
+    fn read_and_keep(&self, number: u64) -> Result<Arc<[u8]>, RepositoryError> {
+        let count = if self.kept.places() as u64 >= self.blocks() { READ_AHEAD } else { 1 };
+        let mut wanted = None;
+        self.read_blocks(number / count * count, count, &mut |read, block| {
+            let block: Arc<[u8]> = block.into();
+            self.kept.put(read, Arc::clone(&block));
+            wanted = wanted.take().or_else(|| (read == number).then_some(block));
+        })?;
+        wanted.ok_or(RepositoryError::Bug(NO_BLOCK))
     }
 
     /// One block, read for itself.
     pub(super) fn read_block(&self, number: u64) -> Result<Vec<u8>, RepositoryError> {
-        let blocks = self.blocks();
-        let segment = length_u32(usize::try_from(number / SEGMENT_BLOCKS).unwrap_or(usize::MAX))?;
-        let position = number % SEGMENT_BLOCKS;
+        let mut wanted = None;
+        self.read_blocks(number, 1, &mut |_, block| wanted = Some(block))?;
+        wanted.ok_or(RepositoryError::Bug(NO_BLOCK))
+    }
+
+    /// Reads so many blocks, as far as their table and their segment go.
+    fn read_blocks(
+        &self,
+        first: u64,
+        count: u64,
+        visit: &mut dyn FnMut(u64, Vec<u8>),
+    ) -> Result<(), RepositoryError> {
+        let number = first / SEGMENT_BLOCKS;
+        let segment = length_u32(usize::try_from(number).unwrap_or(usize::MAX))?;
+        let segment_end = ((number + 1) * SEGMENT_BLOCKS).min(self.blocks());
+        let end = segment_end.min(first + count);
         let name = segment_name(&self.run, self.shape, segment)?;
-        let is_last = number + 1 == blocks || position + 1 == SEGMENT_BLOCKS;
-        let before = number * self.shape.block_records as u64;
-        let records = self.records.saturating_sub(before).min(self.shape.block_records as u64);
-        let plain = usize::try_from(records).unwrap_or(usize::MAX) * self.shape.record_bytes;
+        let bound = associated(&self.run, self.shape.name, segment);
         let opener = self.opener(segment, &name)?;
         let overhead = opener.overhead_bytes();
-        let at = HEADER_BYTES as u64 + position * (self.shape.block_bytes() + overhead) as u64;
-        let mut part = read_part(self.store, &name, at, plain + overhead)?;
-        let bound = associated(&self.run, self.shape.name, segment);
-        let position = length_u32(usize::try_from(position).unwrap_or(usize::MAX))?;
-        open_position(&opener, position, &bound, is_last, &mut part, &name)?;
-        Ok(part)
+        let sealed_bytes = |block| self.plain_bytes(block) + overhead;
+        let before = first % SEGMENT_BLOCKS * (self.shape.block_bytes() + overhead) as u64;
+        let length = (first..end).map(sealed_bytes).sum();
+        let bytes = read_part(self.store, &name, HEADER_BYTES as u64 + before, length)?;
+        let mut rest = bytes.as_slice();
+        for block in first..end {
+            let (part, after) = rest.split_at_checked(sealed_bytes(block)).unwrap_or_default();
+            rest = after;
+            let mut part = part.to_vec();
+            let position = length_u32(usize::try_from(block % SEGMENT_BLOCKS).unwrap_or(0))?;
+            let is_last = block + 1 == segment_end;
+            open_position(&opener, position, &bound, is_last, &mut part, &name)?;
+            visit(block, part);
+        }
+        Ok(())
+    }
+
+    /// Bytes of a block before it is sealed.
+    fn plain_bytes(&self, block: u64) -> usize {
+        let per_block = self.shape.block_records as u64;
+        let records = self.records.saturating_sub(block * per_block).min(per_block);
+        usize::try_from(records).unwrap_or(0) * self.shape.record_bytes
     }
 
     fn opener(&self, segment: u32, name: &BlobName) -> Result<Arc<Opener>, RepositoryError> {
-        if let Some(opener) = locked(&self.kept).openers.get(&segment) {
-            return Ok(Arc::clone(opener));
+        if let Some(opener) = self.openers.get(u64::from(segment)) {
+            return Ok(opener);
         }
         let header = read_part(self.store, name, 0, HEADER_BYTES)?;
         let opener = Arc::new(self.keys.opener(ObjectType::Cache, &header, name)?);
-        locked(&self.kept).openers.insert(segment, Arc::clone(&opener));
+        self.openers.put(u64::from(segment), Arc::clone(&opener));
         Ok(opener)
     }
 }

@@ -210,7 +210,8 @@ fn a_cache_that_is_damaged_is_made_again() {
     let first = backup(&cached.open(LEAST), &tree(0), None).unwrap();
     backup(&cached.open(LEAST), &tree(1), None).unwrap();
     restores(&cached.open(LEAST), first.id, &tree(0));
-    for kind in ["names-00000", "groups-00000", "filter-00000", "manifest", "given-up", "begun"] {
+    let kinds = ["names-00000", "groups-00000", "packs-00000", "filter-00000"];
+    for kind in kinds.into_iter().chain(["manifest", "given-up", "begun"]) {
         for damage in [flip, cut, remove] {
             // Of every run that there is by now.
             for object in cached.objects().iter().filter(|name| name.as_str().ends_with(kind)) {
@@ -231,6 +232,32 @@ fn a_cache_that_is_damaged_is_made_again() {
             restores(&cached.open(LEAST), first.id, &tree(0));
         }
     }
+}
+
+#[test]
+fn packs_that_nothing_describes_say_themselves_what_they_hold() {
+    let mut cached = Cached::new();
+    let points: Vec<_> = (0..4)
+        .map(|generation| backup(&cached.open(LEAST), &tree(generation), None).unwrap().id)
+        .collect();
+    let indexes = cached.world.objects().into_iter().map(|(name, _)| name);
+    let indexes: Vec<_> = indexes.filter(|name| name.as_str().starts_with("index/")).collect();
+    for (number, name) in indexes.iter().enumerate() {
+        cached.world.store.delete(name).unwrap();
+        // With what was known of it before, and without.
+        for runs in [Arc::clone(&cached.runs), Arc::new(MemoryStore::new())] {
+            cached.runs = runs;
+            for (generation, point) in (0..).zip(&points) {
+                restores(&cached.open(LEAST), *point, &tree(generation));
+            }
+            let again = backup(&cached.open(LEAST), &tree(3), None).unwrap();
+            assert_eq!(again.counts.new_bytes, 0, "{number} index objects lost");
+        }
+    }
+    let check = cached.open(LEAST).check(CheckLevel::Data, THREADS, &Unwatched).unwrap();
+    let wrong = check.problems.iter().filter(|problem| !problem.object.starts_with("index/"));
+    assert_eq!(wrong.count(), 0, "{:?}", check.problems);
+    assert_eq!(check.problems.len(), indexes.len());
 }
 
 fn replace(runs: &MemoryStore, object: &BlobName, change: impl FnOnce(&mut Vec<u8>)) {
