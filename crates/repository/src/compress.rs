@@ -116,23 +116,28 @@ impl Decompressor {
             .map_err(|_| RepositoryError::Bug("zstd gave no decompression context"))
     }
 
-    /// Gives the plain bytes back, which must be exactly `plain_length`; the caller has bounded
-    /// that. Nothing larger is ever allocated, whatever the frame claims.
+    /// Puts the plain bytes in the place of whatever is in `plain`. They must be exactly
+    /// `plain_length`; the caller has bounded that. Nothing larger is ever allocated, whatever the
+    /// frame claims. What is left in `stored` is of no use.
     pub(crate) fn decompress(
         &mut self,
         compression: Compression,
-        stored: Vec<u8>,
+        stored: &mut Vec<u8>,
+        plain: &mut Vec<u8>,
         plain_length: usize,
-    ) -> Result<Vec<u8>, Malformed> {
-        let plain = match compression {
-            Compression::None => stored,
-            Compression::Zstd => self
-                .0
-                .decompress(&stored, plain_length)
-                .map_err(|_| Malformed::from("a group does not decompress"))?,
-        };
+    ) -> Result<(), Malformed> {
+        match compression {
+            Compression::None => std::mem::swap(stored, plain),
+            Compression::Zstd => {
+                plain.clear();
+                plain.reserve_exact(plain_length);
+                self.0
+                    .decompress_to_buffer(stored.as_slice(), plain)
+                    .map_err(|_| Malformed::from("a group does not decompress"))?;
+            }
+        }
         if plain.len() == plain_length {
-            Ok(plain)
+            Ok(())
         } else {
             Err("a group has another length than its pack says".into())
         }
@@ -176,11 +181,15 @@ mod tests {
                 let (compression, stored) = compressed(bytes, effort);
                 assert_eq!(compression, expected);
                 let mut decompressor = Decompressor::new().unwrap();
-                let back = decompressor.decompress(compression, stored.clone(), bytes.len());
-                assert_eq!(back.unwrap(), bytes);
-                let short = decompressor.decompress(compression, stored.clone(), bytes.len() - 1);
-                assert!(short.is_err());
-                assert!(decompressor.decompress(compression, stored, bytes.len() + 1).is_err());
+                // In a room that was used before, and may be longer than what comes into it.
+                let mut plain = vec![7; 3];
+                for (length, is_right) in [(-1, false), (0, true), (1, false), (0, true)] {
+                    let length = bytes.len().strict_add_signed(length);
+                    let stored = &mut stored.clone();
+                    let back = decompressor.decompress(compression, stored, &mut plain, length);
+                    assert_eq!(back.is_ok(), is_right, "{length}");
+                    assert!(!is_right || plain == bytes);
+                }
             }
         };
         check(&noise, Compression::None);

@@ -18,7 +18,7 @@ const ENCODED_BYTES_MAX: usize = 1 + 9 + 2 + 32;
 /// The extents of one level of a content, read as they are asked for.
 pub(crate) struct Extents<'e, 'r> {
     reader: &'e ChunkReader<'r>,
-    inline: std::vec::IntoIter<Extent>,
+    inline: std::slice::Iter<'e, Extent>,
     /// From the one whose parts are inline down to the one that is asked for.
     lists: Vec<List>,
     /// What the extents must add up to, if they are the content's own bytes.
@@ -28,15 +28,15 @@ pub(crate) struct Extents<'e, 'r> {
 
 impl<'e, 'r> Extents<'e, 'r> {
     /// Those that are the content's bytes.
-    pub(crate) fn of(content: &Content, reader: &'e ChunkReader<'r>) -> Self {
+    pub(crate) fn of(content: &'e Content, reader: &'e ChunkReader<'r>) -> Self {
         Self::of_level(content, 0, reader)
     }
 
     /// Those of a level: at 0 they are the content's bytes, above it the list of the level below.
-    fn of_level(content: &Content, level: u8, reader: &'e ChunkReader<'r>) -> Self {
+    fn of_level(content: &'e Content, level: u8, reader: &'e ChunkReader<'r>) -> Self {
         let lists = (level..content.level).map(|_| List::default()).collect();
         let size = (level == 0).then_some(content.size);
-        Self { reader, inline: content.extents.clone().into_iter(), lists, size, total: 0 }
+        Self { reader, inline: content.extents.iter(), lists, size, total: 0 }
     }
 
     /// The next one; none at the end.
@@ -56,7 +56,7 @@ impl<'e, 'r> Extents<'e, 'r> {
 
     /// The next extent of the list so far down.
     fn next_of(&mut self, depth: usize) -> Result<Option<Extent>, RepositoryError> {
-        let Some(above) = depth.checked_sub(1) else { return Ok(self.inline.next()) };
+        let Some(above) = depth.checked_sub(1) else { return Ok(self.inline.next().copied()) };
         loop {
             match self.list(above)?.next()? {
                 Step::Extent(extent) => return Ok(Some(extent)),
@@ -142,15 +142,6 @@ fn head(cbor: &mut Decoder<'_>) -> Result<u64, Malformed> {
 }
 
 impl ChunkReader<'_> {
-    /// The extents that are the bytes of a content, whatever its level, all at once.
-    pub(crate) fn extents(&self, content: &Content) -> Result<Vec<Extent>, RepositoryError> {
-        let (mut extents, mut all) = (Extents::of(content, self), Vec::new());
-        while let Some(extent) = extents.next()? {
-            all.push(extent);
-        }
-        Ok(all)
-    }
-
     /// Calls `visit` with every chunk that a content needs, those of its extent lists included,
     /// until it says false or fails. Whether it always said true.
     pub(crate) fn for_each_chunk(

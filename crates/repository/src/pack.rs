@@ -2,7 +2,7 @@
 //! (docs/formats/repository.md, "Groups and packs").
 
 use custody_blob_store::BlobStore;
-use custody_envelope::{HEADER_BYTES, ObjectType};
+use custody_envelope::{HEADER_BYTES, ObjectType, Opener};
 use minicbor::{Decoder, Encoder};
 
 use crate::RepositoryError;
@@ -151,20 +151,23 @@ pub(crate) fn verify(
 ) -> Result<(), RepositoryError> {
     let opener = keys.opener(ObjectType::Pack, bytes, object)?;
     let mut decompressor = Decompressor::new()?;
+    let mut groups = GroupOpener { opener: &opener, decompressor: &mut decompressor, object };
+    // The same room for every group.
+    let (mut sealed, mut plain) = (Vec::new(), Vec::new());
     let mut at = HEADER_BYTES;
     for (position, group) in (0_u32..).zip(&directory.groups) {
         let end = at + group.sealed as usize;
-        let part = bytes.get(at..end).unwrap_or_default().to_vec();
+        sealed.clear();
+        sealed.extend_from_slice(bytes.get(at..end).unwrap_or_default());
         at = end;
-        let opened = open_group(&opener, position, group.shape(), part, &mut decompressor, object);
-        let plain = match opened {
-            Ok(plain) => plain,
+        match groups.open(position, group.shape(), &mut sealed, &mut plain) {
+            Ok(()) => {}
             Err(error) if error.is_local() => {
                 group.members.iter().for_each(|member| bad(member.name, &error));
                 continue;
             }
             Err(error) => return Err(error),
-        };
+        }
         let mut rest = plain.as_slice();
         for member in &group.members {
             let (chunk, after) = rest.split_at_checked(member.length as usize).unwrap_or_default();
@@ -187,19 +190,29 @@ pub(crate) struct GroupShape {
     pub(crate) compression: Compression,
 }
 
-/// Opens and decompresses one group.
-pub(crate) fn open_group(
-    opener: &custody_envelope::Opener,
-    position: u32,
-    shape: GroupShape,
-    mut part: Vec<u8>,
-    decompressor: &mut Decompressor,
-    object: &dyn ToString,
-) -> Result<Vec<u8>, RepositoryError> {
-    open_position(opener, position, &[], false, &mut part, object)?;
-    decompressor
-        .decompress(shape.compression, part, shape.plain as usize)
-        .map_err(|malformed| malformed.in_object(object.to_string()))
+/// Opens and decompresses groups of one pack.
+pub(crate) struct GroupOpener<'p> {
+    pub(crate) opener: &'p Opener,
+    pub(crate) decompressor: &'p mut Decompressor,
+    /// The pack's name, for errors.
+    pub(crate) object: &'p dyn ToString,
+}
+
+impl GroupOpener<'_> {
+    /// Puts the plain bytes of a group in the place of whatever is in `plain`. What is left in
+    /// `sealed` is of no use.
+    pub(crate) fn open(
+        &mut self,
+        position: u32,
+        shape: GroupShape,
+        sealed: &mut Vec<u8>,
+        plain: &mut Vec<u8>,
+    ) -> Result<(), RepositoryError> {
+        open_position(self.opener, position, &[], false, sealed, self.object)?;
+        self.decompressor
+            .decompress(shape.compression, sealed, plain, shape.plain as usize)
+            .map_err(|malformed| malformed.in_object(self.object.to_string()))
+    }
 }
 
 impl DirectoryGroup {

@@ -37,8 +37,9 @@ pub fn group(bytes: &[u8]) {
         return;
     }
     let mut decompressor = Decompressor::new().unwrap();
-    if let Ok(opened) = decompressor.decompress(compression, stored.to_vec(), plain as usize) {
-        assert!(opened.len() == plain as usize && opened.len() <= GROUP_BYTES_MAX);
+    let (mut stored, mut opened, length) = (stored.to_vec(), Vec::new(), plain as usize);
+    if decompressor.decompress(compression, &mut stored, &mut opened, length).is_ok() {
+        assert!(opened.len() == length && length <= GROUP_BYTES_MAX);
     }
 }
 

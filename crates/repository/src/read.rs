@@ -1,27 +1,30 @@
 //! Reading chunks and contents back, every byte verified on the way.
 
 mod moved;
+mod rooms;
 mod wanted;
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use custody_blob_store::BlobStore;
+use custody_blob_store::{BlobName, BlobStore};
 use custody_envelope::{HEADER_BYTES, ObjectType, Opener};
 
 use crate::RepositoryError;
 use crate::chunk::{ChunkName, Knife};
-use crate::compress::Decompressor;
-use crate::content::{Content, Extent, total};
+use crate::compress::{Compression, Decompressor};
+use crate::content::Content;
+use crate::extents::Extents;
 use crate::index::{ChunkIndex, Place};
 use crate::listing::{self, Node};
 use crate::object::{Family, read_part};
-use crate::pack::{WRONG_CHUNK, open_group};
+use crate::pack::{GroupOpener, WRONG_CHUNK};
 use crate::point::{Point, PointId};
 use crate::repository::Repository;
 use crate::sealed::Keys;
 use moved::{Elsewhere, Moved};
+use rooms::{Group, Rooms};
 use wanted::Wanted;
 
 /// Plain groups kept for the chunks beside the one asked for, in bytes.
@@ -39,6 +42,9 @@ pub(crate) struct ChunkReader<'r> {
     index: &'r dyn ChunkIndex,
     cache: Mutex<Cache>,
     openers: Mutex<HashMap<u32, Arc<Opener>>>,
+    /// Those that no thread is using.
+    decompressors: Mutex<Vec<Decompressor>>,
+    rooms: Arc<Rooms>,
     /// What is going to be read, if that is known.
     wanted: OnceLock<Wanted>,
     /// Where chunks are that a prune moves meanwhile.
@@ -46,7 +52,7 @@ pub(crate) struct ChunkReader<'r> {
 }
 
 /// A slot of the cache: filled by the first thread that wants the group, awaited by others.
-type Slot = Arc<Mutex<Option<Result<Arc<Vec<u8>>, RepositoryError>>>>;
+type Slot = Arc<Mutex<Option<Result<Arc<Group>, RepositoryError>>>>;
 
 /// The groups read last.
 #[derive(Default)]
@@ -67,7 +73,7 @@ struct Kept {
 /// A chunk's bytes within its group.
 #[derive(Clone)]
 pub(crate) struct ChunkBytes {
-    group: Arc<Vec<u8>>,
+    group: Arc<Group>,
     range: Range<usize>,
 }
 
@@ -81,7 +87,7 @@ impl ChunkBytes {
     /// The same bytes without their group.
     fn alone(&self) -> Self {
         let bytes = self.as_ref().to_vec();
-        Self { range: 0..bytes.len(), group: Arc::new(bytes) }
+        Self { range: 0..bytes.len(), group: Arc::new(Group::alone(bytes)) }
     }
 }
 
@@ -92,8 +98,18 @@ impl<'r> ChunkReader<'r> {
         knife: &'r Knife,
         index: &'r dyn ChunkIndex,
     ) -> Self {
-        let (cache, openers, wanted) = (Mutex::default(), Mutex::default(), OnceLock::new());
-        Self { store, keys, knife, index, cache, openers, wanted, moved: None }
+        Self {
+            store,
+            keys,
+            knife,
+            index,
+            cache: Mutex::default(),
+            openers: Mutex::default(),
+            decompressors: Mutex::default(),
+            rooms: Arc::default(),
+            wanted: OnceLock::new(),
+            moved: None,
+        }
     }
 
     /// Follows chunks that are not where the index says.
@@ -152,34 +168,46 @@ impl<'r> ChunkReader<'r> {
         }
     }
 
-    fn group(&self, place: &Place) -> Result<Arc<Vec<u8>>, RepositoryError> {
+    fn group(&self, place: &Place) -> Result<Arc<Group>, RepositoryError> {
         let plain = self.index.group(place)?.map_or(0, |(group, _)| group.shape.plain as usize);
         let slot = locked(&self.cache).slot(place, plain);
         let mut filled = locked(&slot);
         filled.get_or_insert_with(|| self.read_group(place).map(Arc::new)).clone()
     }
 
-    fn read_group(&self, place: &Place) -> Result<Vec<u8>, RepositoryError> {
+    fn read_group(&self, place: &Place) -> Result<Group, RepositoryError> {
         let (group, pack) =
             self.index.group(place)?.ok_or(RepositoryError::Bug("a place without its group"))?;
         let name = Family::Pack.name(pack.id)?;
-        let read = |offset, length| read_part(self.store, &name, offset, length);
-        let cached = locked(&self.openers).get(&group.pack).cloned();
-        let opener = if let Some(opener) = cached {
-            opener
-        } else {
-            let header = read(0, HEADER_BYTES)?;
-            let opener = Arc::new(self.keys.opener(ObjectType::Pack, &header, &name)?);
-            let mut openers = locked(&self.openers);
-            if openers.len() >= OPENERS_MAX {
-                openers.clear();
-            }
-            openers.insert(group.pack, Arc::clone(&opener));
-            opener
+        let opener = self.opener(group.pack, &name)?;
+        let (at, length) = (u64::from(group.offset), group.sealed as usize);
+        let mut sealed = read_part(self.store, &name, at, length)?;
+        let mut plain = match group.shape.compression {
+            Compression::None => Vec::new(),
+            Compression::Zstd => self.rooms.take(group.shape.plain as usize),
         };
-        let part = read(u64::from(group.offset), group.sealed as usize)?;
-        let mut decompressor = Decompressor::new()?;
-        open_group(&opener, group.position, group.shape, part, &mut decompressor, &name)
+        let unused = locked(&self.decompressors).pop();
+        let mut decompressor = unused.map_or_else(Decompressor::new, Ok)?;
+        let mut groups =
+            GroupOpener { opener: &opener, decompressor: &mut decompressor, object: &name };
+        let opened = groups.open(group.position, group.shape, &mut sealed, &mut plain);
+        locked(&self.decompressors).push(decompressor);
+        opened.map(|()| Group::within(&self.rooms, plain))
+    }
+
+    /// What opens the groups of a pack, by its number in the index.
+    fn opener(&self, pack: u32, name: &BlobName) -> Result<Arc<Opener>, RepositoryError> {
+        if let Some(opener) = locked(&self.openers).get(&pack) {
+            return Ok(Arc::clone(opener));
+        }
+        let header = read_part(self.store, name, 0, HEADER_BYTES)?;
+        let opener = Arc::new(self.keys.opener(ObjectType::Pack, &header, name)?);
+        let mut openers = locked(&self.openers);
+        if openers.len() >= OPENERS_MAX {
+            openers.clear();
+        }
+        openers.insert(pack, Arc::clone(&opener));
+        Ok(opener)
     }
 
     /// Whether these bytes are the chunk of this name.
@@ -189,23 +217,25 @@ impl<'r> ChunkReader<'r> {
 
     /// The entries of the folder whose listing this is.
     pub(crate) fn listing(&self, content: &Content) -> Result<Vec<Node>, RepositoryError> {
-        let bytes = self.bytes(&self.extents(content)?)?;
+        let bytes = self.listing_bytes(content)?;
         listing::decode(&bytes).map_err(|malformed| malformed.in_object("a folder's listing"))
     }
 
-    /// A listing as one string; never a file.
-    fn bytes(&self, extents: &[Extent]) -> Result<Vec<u8>, RepositoryError> {
+    /// A listing as one string.
+    fn listing_bytes(&self, content: &Content) -> Result<Vec<u8>, RepositoryError> {
         let damaged = |what| RepositoryError::damaged("a folder's listing", what);
-        let length = total(extents).map_err(|malformed| malformed.in_object("a listing"))?;
-        if length > LISTING_BYTES_MAX {
+        if content.size > LISTING_BYTES_MAX {
             return Err(damaged("it is longer than any"));
         }
-        let mut bytes = Vec::new();
-        for extent in extents {
+        let (mut bytes, mut extents) = (Vec::new(), Extents::of(content, self));
+        while let Some(extent) = extents.next()? {
             let name = extent.chunk.ok_or_else(|| damaged("it has a hole"))?;
             let chunk = self.chunk(&name)?;
             if chunk.as_ref().len() as u64 != extent.length {
                 return Err(damaged("a chunk has another length than it says"));
+            }
+            if bytes.len() as u64 + extent.length > content.size {
+                return Err(damaged("it is longer than it says"));
             }
             bytes.extend_from_slice(chunk.as_ref());
         }

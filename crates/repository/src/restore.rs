@@ -1,6 +1,7 @@
 //! Restoring: a point, or a part of it, into a target.
 
 mod file;
+mod stretches;
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -12,14 +13,14 @@ use custody_entries::{Entry, EntryName, FilePlace, Landing, Target, Warning};
 use custody_envelope::VaultKeys;
 
 use crate::RepositoryError;
-use crate::content::{Content, Extent};
+use crate::content::Content;
+use crate::extents::Extents;
 use crate::listing::{Body, Node};
 use crate::progress::Progress;
 use crate::read::ChunkReader;
 use file::{Comparison, Gate, Job, OpenFile, Part, Shared};
+use stretches::{Stretch, Stretches};
 
-/// One worker writes this much of a file at a time, in bytes; a larger file occupies several.
-const STRETCH_BYTES: u64 = 8 << 20;
 /// Jobs are handed on when they write this many bytes …
 const BATCH_BYTES: u64 = 1 << 20;
 /// … or are this many: each may hold a file open.
@@ -185,34 +186,47 @@ impl Walk<'_, '_> {
             FilePlace::Free(writer) => (Ok(writer), false),
             FilePlace::Replaced(writer) => (Ok(writer), true),
         };
-        let extents = match self.shared.reader.extents(&content) {
-            Ok(extents) => extents,
-            Err(error) if error.is_local() => {
-                self.shared.warn("RestoreFileDamaged", &path, &error);
-                return Ok(());
-            }
-            Err(error) => return Err(error),
-        };
         self.note_link(key, identity.links, path.clone(), content.clone());
         let gate = Arc::clone(&self.all);
         match place {
             Ok(writer) => {
-                let stretches = stretches(extents);
-                let file = OpenFile::new(writer, path, content.size, stretches.len(), gate);
-                let file = Arc::new(file.replacing(is_replaced));
-                for (offset, extents) in stretches {
-                    let file = Arc::clone(&file);
-                    let bytes = extents.iter().map(|extent| extent.length).sum();
-                    self.hand_on(Job::Write(Part { file, offset, extents }), bytes)?;
-                }
-                Ok(())
+                let file = OpenFile::new(writer, path, content.size, gate);
+                self.write(&Arc::new(file.replacing(is_replaced)), &content)
             }
             Err(standing) => {
                 let size = content.size;
-                let comparison = Comparison::new(standing, path, size, extents, gate);
+                let comparison = Comparison::new(standing, path, content, gate);
                 self.hand_on(Job::Compare(comparison), size)
             }
         }
+    }
+
+    /// Hands on a file, stretch by stretch.
+    fn write(&mut self, file: &Arc<OpenFile>, content: &Content) -> Result<(), RepositoryError> {
+        let handed_on = Stretches::of(content, self.shared.reader).and_then(|mut stretches| {
+            loop {
+                let stretch = stretches.next()?;
+                if stretches.is_at_end() {
+                    return Ok(stretch);
+                }
+                self.hand_on_part(file.another_part(), stretch)?;
+            }
+        });
+        // Whatever came of it, a last part is handed on: with it the file is put in place, or dropped.
+        let last = handed_on.unwrap_or_else(|error| {
+            self.shared.is_lost(file, error);
+            Stretch { offset: 0, extents: Vec::new() }
+        });
+        self.hand_on_part(Arc::clone(file), last)
+    }
+
+    fn hand_on_part(
+        &mut self,
+        file: Arc<OpenFile>,
+        stretch: Stretch,
+    ) -> Result<(), RepositoryError> {
+        let bytes = stretch.bytes();
+        self.hand_on(Job::Write(Part { file, stretch }), bytes)
     }
 
     fn hand_on(&mut self, job: Job, bytes: u64) -> Result<(), RepositoryError> {
@@ -268,24 +282,6 @@ impl Walk<'_, '_> {
     }
 }
 
-/// Cuts a file into parts that workers take, at least one.
-fn stretches(extents: Vec<Extent>) -> Vec<(u64, Vec<Extent>)> {
-    let mut stretches = vec![(0, Vec::new())];
-    let (mut offset, mut filled) = (0_u64, 0_u64);
-    for extent in extents {
-        if filled >= STRETCH_BYTES {
-            stretches.push((offset, Vec::new()));
-            filled = 0;
-        }
-        offset += extent.length;
-        filled += if extent.chunk.is_some() { extent.length } else { 0 };
-        if let Some((_, stretch)) = stretches.last_mut() {
-            stretch.push(extent);
-        }
-    }
-    stretches
-}
-
 /// The path of an entry in the folder at `path`.
 pub(crate) fn below(path: &[u8], name: &EntryName) -> Vec<u8> {
     let mut below = path.to_vec();
@@ -302,7 +298,8 @@ pub(crate) fn write_out(
     reader: &ChunkReader<'_>,
     output: &mut dyn Write,
 ) -> Result<(), RepositoryError> {
-    for extent in reader.extents(content)? {
+    let mut extents = Extents::of(content, reader);
+    while let Some(extent) = extents.next()? {
         let written = match &extent.chunk {
             Some(name) => output.write_all(reader.chunk(name)?.as_ref()),
             None => io::copy(&mut io::repeat(0).take(extent.length), output).map(drop),

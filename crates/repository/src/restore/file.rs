@@ -9,8 +9,10 @@ use custody_entries::{FileWriter, StandingFile, Warning};
 use custody_envelope::VaultKeys;
 
 use super::RestoreReport;
+use super::stretches::{Stretch, Stretches};
 use crate::RepositoryError;
-use crate::content::Extent;
+use crate::content::{Content, Extent};
+use crate::extents::Extents;
 use crate::progress::{Phase, Progress, Status};
 use crate::read::{ChunkReader, locked};
 
@@ -39,16 +41,14 @@ pub(super) enum Job {
 /// A part of a file to be written.
 pub(super) struct Part {
     pub(super) file: Arc<OpenFile>,
-    pub(super) offset: u64,
-    pub(super) extents: Vec<Extent>,
+    pub(super) stretch: Stretch,
 }
 
 /// A file that stands in the target, to be compared with what would be written.
 pub(super) struct Comparison {
     standing: Box<dyn StandingFile>,
     path: Vec<u8>,
-    size: u64,
-    extents: Vec<Extent>,
+    content: Content,
     gate: Arc<Gate>,
 }
 
@@ -77,28 +77,26 @@ impl Comparison {
     pub(super) fn new(
         standing: Box<dyn StandingFile>,
         path: Vec<u8>,
-        size: u64,
-        extents: Vec<Extent>,
+        content: Content,
         gate: Arc<Gate>,
     ) -> Self {
         gate.add();
-        Self { standing, path, size, extents, gate }
+        Self { standing, path, content, gate }
     }
 }
 
 impl OpenFile {
-    /// A file that is written in `parts` parts.
+    /// A file that is written in one part, or in more of which [`Self::another_part`] is told.
     pub(super) fn new(
         writer: Box<dyn FileWriter>,
         path: Vec<u8>,
         size: u64,
-        parts: usize,
         gate: Arc<Gate>,
     ) -> Self {
         gate.add();
         Self {
             writer: Mutex::new(Some(writer)),
-            left: AtomicUsize::new(parts),
+            left: AtomicUsize::new(1),
             damage: Mutex::default(),
             path,
             size,
@@ -111,6 +109,12 @@ impl OpenFile {
     /// The same, taking the place of something or not.
     pub(super) fn replacing(self, is_replaced: bool) -> Self {
         Self { is_replaced, ..self }
+    }
+
+    /// The same file once more, for a part that comes before its last.
+    pub(super) fn another_part(self: &Arc<Self>) -> Arc<Self> {
+        self.left.fetch_add(1, Ordering::AcqRel);
+        Arc::clone(self)
     }
 }
 
@@ -152,14 +156,23 @@ impl<'r> Shared<'r> {
         }
     }
 
-    fn write_part(&self, Part { file, offset, extents }: &Part) {
-        if let Err(error) = self.write(file, *offset, extents) {
-            if error.is_local() {
-                locked(&file.damage).get_or_insert(error);
-            } else {
-                self.fail(error);
-            }
+    fn write_part(&self, Part { file, stretch }: &Part) {
+        if let Err(error) = self.write(file, stretch) {
+            self.is_lost(file, error);
         }
+        self.end_part(file);
+    }
+
+    /// A file cannot be restored: it is damaged, or the restore has failed.
+    pub(super) fn is_lost(&self, file: &OpenFile, error: RepositoryError) {
+        if error.is_local() {
+            locked(&file.damage).get_or_insert(error);
+        } else {
+            self.fail(error);
+        }
+    }
+
+    fn end_part(&self, file: &OpenFile) {
         if file.left.fetch_sub(1, Ordering::AcqRel) == 1 {
             if let Err(error) = self.finish(file) {
                 self.fail(error);
@@ -169,13 +182,9 @@ impl<'r> Shared<'r> {
     }
 
     /// Writes a part of a file, or takes over what of it is on this machine already.
-    fn write(
-        &self,
-        file: &OpenFile,
-        mut offset: u64,
-        extents: &[Extent],
-    ) -> Result<(), RepositoryError> {
-        for extent in extents {
+    fn write(&self, file: &OpenFile, stretch: &Stretch) -> Result<(), RepositoryError> {
+        let mut offset = stretch.offset;
+        for extent in &stretch.extents {
             if self.stopped.load(Relaxed) || locked(&file.damage).is_some() {
                 return Ok(());
             }
@@ -219,8 +228,7 @@ impl<'r> Shared<'r> {
         if self.stopped.load(Relaxed) {
             writer.suspend();
         } else if let Some(error) = locked(&file.damage).take() {
-            self.warn("RestoreFileDamaged", &file.path, &error);
-            locked(&self.damaged).insert(file.path.clone(), error);
+            self.leave_out(file.path.clone(), error);
         } else {
             let mut warnings = writer.finish()?;
             let mut report = locked(&self.report);
@@ -238,44 +246,58 @@ impl<'r> Shared<'r> {
 
     /// Compares a file that stands there with what would be written, and writes it if it is wrong.
     fn compare(&self, comparison: Comparison) {
-        let Comparison { mut standing, path, size, extents, gate } = comparison;
-        let settle = || -> Result<Option<Box<dyn FileWriter>>, RepositoryError> {
-            if self.stopped.load(Relaxed) {
-                return Ok(None);
+        let Comparison { standing, path, content, gate } = comparison;
+        match self.settle(standing, &path, &content) {
+            Ok(Some(writer)) => {
+                let file = OpenFile::new(writer, path, content.size, Arc::clone(&gate));
+                let file = file.replacing(true);
+                if let Err(error) = self.write_all(&file, &content) {
+                    self.is_lost(&file, error);
+                }
+                self.end_part(&file);
             }
-            if self.is_right(&mut *standing, &extents)? {
-                let mut warnings = standing.keep()?;
-                locked(&self.report).warnings.append(&mut warnings);
-                self.done.1.fetch_add(size, Relaxed);
-                self.taken_over(size, true);
-                return Ok(None);
-            }
-            let writer = standing.replace()?;
-            if writer.is_none() {
-                self.kept();
-                locked(&self.unusable).insert(path.clone());
-            }
-            Ok(writer)
-        };
-        let settled = settle();
-        if let Ok(Some(writer)) = settled {
-            let file =
-                Arc::new(OpenFile::new(writer, path, size, 1, Arc::clone(&gate)).replacing(true));
-            self.write_part(&Part { file, offset: 0, extents });
-        } else if let Err(error) = settled {
-            self.fail(error);
+            Ok(None) => {}
+            // Its list of extents cannot be read: nobody knows whether what stands there is right.
+            Err(error) if error.is_local() => self.leave_out(path, error),
+            Err(error) => self.fail(error),
         }
         gate.remove();
     }
 
-    /// Whether a file that stands there holds these extents.
+    /// What to write in place of a file that stands there; none if it stays.
+    fn settle(
+        &self,
+        mut standing: Box<dyn StandingFile>,
+        path: &[u8],
+        content: &Content,
+    ) -> Result<Option<Box<dyn FileWriter>>, RepositoryError> {
+        if self.stopped.load(Relaxed) {
+            return Ok(None);
+        }
+        if self.is_right(&mut *standing, content)? {
+            let mut warnings = standing.keep()?;
+            locked(&self.report).warnings.append(&mut warnings);
+            self.done.1.fetch_add(content.size, Relaxed);
+            self.taken_over(content.size, true);
+            return Ok(None);
+        }
+        let writer = standing.replace()?;
+        if writer.is_none() {
+            self.kept();
+            locked(&self.unusable).insert(path.to_vec());
+        }
+        Ok(writer)
+    }
+
+    /// Whether a file that stands there holds this content.
     fn is_right(
         &self,
         standing: &mut dyn StandingFile,
-        extents: &[Extent],
+        content: &Content,
     ) -> Result<bool, RepositoryError> {
         let mut offset = 0_u64;
-        for extent in extents {
+        let mut extents = Extents::of(content, self.reader);
+        while let Some(extent) = extents.next()? {
             self.keep_going()?;
             let is_right = match &extent.chunk {
                 None => standing.is_hollow(offset, extent.length),
@@ -290,6 +312,15 @@ impl<'r> Shared<'r> {
             offset = offset.saturating_add(extent.length);
         }
         Ok(true)
+    }
+
+    /// Writes a whole file.
+    fn write_all(&self, file: &OpenFile, content: &Content) -> Result<(), RepositoryError> {
+        let mut stretches = Stretches::of(content, self.reader)?;
+        while !stretches.is_at_end() {
+            self.write(file, &stretches.next()?)?;
+        }
+        Ok(())
     }
 
     /// A file stays as it stands, being the one restored.
@@ -319,6 +350,12 @@ impl<'r> Shared<'r> {
     /// Whether something else stands where that file was to be.
     pub(super) fn is_unusable(&self, path: &[u8]) -> bool {
         locked(&self.unusable).contains(path)
+    }
+
+    /// A file is not restored because what is stored of it is damaged.
+    fn leave_out(&self, path: Vec<u8>, error: RepositoryError) {
+        self.warn("RestoreFileDamaged", &path, &error);
+        locked(&self.damaged).insert(path, error);
     }
 
     fn tell(&self) {

@@ -12,6 +12,7 @@ use custody_repository::{
     PointId, Progress, Repository, RepositoryError, RestoreReport, Status, Unwatched,
 };
 
+use crate::bad_sectors::BadSector;
 use crate::tree::{Run, Tree, noise};
 use crate::world::{THREADS, World, backup};
 
@@ -334,4 +335,55 @@ fn half_written_files_are_not_believed() {
     let mut spoilt = right;
     spoilt[1_000_000] ^= 1;
     check(spoilt, &|reused| (1_700_000..2_000_000).contains(&reused));
+}
+
+/// A file in so many parts that their list lies in groups of its own. Whichever group cannot be read, a
+/// file that stands there stays as it is, one that does not is left out, and the report says so.
+#[test]
+fn a_file_whose_list_of_parts_is_lost_is_named_and_nothing_is_overwritten() {
+    let world = World::new();
+    let store = Arc::new(BadSector::new(world.store.clone()));
+    world.create();
+    let repository = world.open_over(store.clone()).unwrap();
+    let mut tree = Tree::default();
+    let piece = |number: u32| [Run::Data(number.to_le_bytes()[..2].to_vec()), Run::Hole(3)];
+    tree.runs("parts", (0..7_000).flat_map(piece).collect());
+    tree.link("parts", "parts-link");
+    let point = backup(&repository, &tree, None).unwrap().id;
+    let bytes = tree.contents()["parts"].clone();
+    let packs = world.objects().into_iter().filter(|(name, _)| name.as_str().starts_with("packs/"));
+    let mut named = [0, 0];
+    for (pack, whole) in packs {
+        for at in (0..whole.len() as u64).step_by(8_192) {
+            store.break_at(&pack, at);
+            for (stands, named) in [true, false].into_iter().zip(&mut named) {
+                let mut shelf = Shelf { compares: true, ..Shelf::new() };
+                if stands {
+                    shelf.stands("parts", bytes.clone());
+                }
+                let report = match restore(&repository, point, &mut shelf, &Unwatched) {
+                    Ok(report) => report,
+                    // The list of what lies at the top is lost too.
+                    Err(error) => {
+                        assert!(error.to_string().contains("Input/output error"), "{error}");
+                        assert_eq!(shelf.files.lock().unwrap().len(), usize::from(stands));
+                        continue;
+                    }
+                };
+                let lost = report.warnings.iter().filter(|it| it.code == "RestoreFileDamaged");
+                let lost: Vec<&[u8]> = lost.map(|it| it.path.as_slice()).collect();
+                let files = shelf.files.lock().unwrap();
+                for (path, found) in files.iter() {
+                    assert!(*found == bytes, "{path}");
+                    assert!(stands || !lost.contains(&path.as_bytes()), "{path}");
+                }
+                if !lost.is_empty() {
+                    assert_eq!(lost, [b"parts".as_slice(), b"parts-link"]);
+                    assert_eq!(files.contains_key("parts"), stands);
+                    *named += 1;
+                }
+            }
+        }
+    }
+    assert!(named[0] > 0 && named[1] > named[0], "{named:?}");
 }
