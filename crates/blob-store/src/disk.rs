@@ -211,10 +211,10 @@ impl<F: Files> DiskStore<F> {
         file: &F::File,
         name: &BlobName,
         offset: u64,
-        (length, size): (usize, u64),
-    ) -> Result<Vec<u8>, StoreError> {
-        let mut bytes = vec![0; length];
-        let (mut rest, mut at) = (bytes.as_mut_slice(), offset);
+        size: u64,
+        mut rest: &mut [u8],
+    ) -> Result<(), StoreError> {
+        let mut at = offset;
         while !rest.is_empty() {
             let read = uninterrupted(|| self.files.read(file, rest, at))
                 .map_err(|errno| failed("read", name, errno))?;
@@ -224,7 +224,7 @@ impl<F: Files> DiskStore<F> {
             at += read as u64;
             rest = rest.get_mut(read..).unwrap_or_default();
         }
-        Ok(bytes)
+        Ok(())
     }
 
     /// Visits the objects in `folder`, whose path is `path` (empty or ending in a slash), and in
@@ -301,10 +301,16 @@ impl<F: Files> BlobStore for DiskStore<F> {
     }
 
     fn read(&self, name: &BlobName) -> Result<Option<Vec<u8>>, StoreError> {
-        let Some((file, length)) = self.file(name)? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        Ok(self.read_into(name, &mut bytes)?.then_some(bytes))
+    }
+
+    fn read_into(&self, name: &BlobName, room: &mut Vec<u8>) -> Result<bool, StoreError> {
+        let Some((file, length)) = self.file(name)? else { return Ok(false) };
         refuse_oversize(name, length)?;
-        let whole = (usize::try_from(length).unwrap_or(BLOB_BYTES_MAX), length);
-        self.read_exactly(&file, name, 0, whole).map(Some)
+        // What is in it already need not be made zero first.
+        room.resize(usize::try_from(length).unwrap_or(BLOB_BYTES_MAX), 0);
+        self.read_exactly(&file, name, 0, length, room).map(|()| true)
     }
 
     fn read_range(
@@ -319,7 +325,8 @@ impl<F: Files> BlobStore for DiskStore<F> {
             return Err(StoreError::Short { name: name.clone(), length: size });
         }
         refuse_oversize(name, length as u64)?;
-        self.read_exactly(&file, name, offset, (length, size)).map(Some)
+        let mut bytes = vec![0; length];
+        self.read_exactly(&file, name, offset, size, &mut bytes).map(|()| Some(bytes))
     }
 
     fn size(&self, name: &BlobName) -> Result<Option<u64>, StoreError> {

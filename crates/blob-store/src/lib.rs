@@ -37,6 +37,13 @@ pub trait BlobStore: Send + Sync {
     /// The whole object, or `None` if there is none.
     fn read(&self, name: &BlobName) -> Result<Option<Vec<u8>>, StoreError>;
 
+    /// Puts the whole object in the place of whatever is in `room`, whose memory is used again; false
+    /// if there is none.
+    fn read_into(&self, name: &BlobName, room: &mut Vec<u8>) -> Result<bool, StoreError> {
+        let found = self.read(name)?;
+        Ok(found.map(|bytes| *room = bytes).is_some())
+    }
+
     /// Exactly `length` bytes from `offset`, or `None` if there is no such object.
     ///
     /// # Errors

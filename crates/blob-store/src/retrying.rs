@@ -152,6 +152,11 @@ impl BlobStore for RetryingStore {
         self.look(name, &mut || self.inner.read(name))
     }
 
+    fn read_into(&self, name: &BlobName, room: &mut Vec<u8>) -> Result<bool, StoreError> {
+        let found = self.look(name, &mut || Ok(self.inner.read_into(name, room)?.then_some(())))?;
+        Ok(found.is_some())
+    }
+
     fn read_range(
         &self,
         name: &BlobName,

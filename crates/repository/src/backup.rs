@@ -8,7 +8,7 @@
 //! of the chunks that are new ([`crate::IndexLimits`]).
 
 mod extent_list;
-mod fresh;
+pub(crate) mod fresh;
 mod shared;
 mod tree;
 mod walk;
@@ -119,7 +119,7 @@ impl Repository {
         }
         shared.keep_going()?;
         shared.report(Phase::Committing);
-        shared.close_last_pack()?;
+        shared.store_last_pack()?;
         let Added { packs, indexes } = shared.fresh.finish()?;
         let root = locked(&shared.root).take();
         let root = root.ok_or(RepositoryError::Bug("a backup without a root listing"))?;

@@ -60,7 +60,7 @@ pub enum CompressionEffort {
 /// A reused compression context.
 pub(crate) struct Compressor {
     context: zstd::bulk::Compressor<'static>,
-    /// Room for whatever zstd may need, so that what is kept takes no more than its length.
+    /// Room for whatever zstd may need.
     room: Vec<u8>,
 }
 
@@ -71,24 +71,24 @@ impl Compressor {
             .map_err(|_| RepositoryError::Bug("zstd gave no compression context"))
     }
 
-    /// The bytes as they are to be stored.
+    /// The bytes as they are to be stored, in memory that the next ones take too.
     pub(crate) fn compress(
         &mut self,
         plain: &[u8],
-    ) -> Result<(Compression, Vec<u8>), RepositoryError> {
-        if looks_random(plain) {
-            return Ok((Compression::None, plain.to_vec()));
-        }
+    ) -> Result<(Compression, &mut Vec<u8>), RepositoryError> {
         self.room.clear();
-        self.room.reserve(compress_bound(plain.len()));
-        self.context
-            .compress_to_buffer(plain, &mut self.room)
-            .map_err(|_| RepositoryError::Bug("zstd refused to compress a group"))?;
-        if self.room.len() < plain.len() {
-            Ok((Compression::Zstd, self.room.clone()))
-        } else {
-            Ok((Compression::None, plain.to_vec()))
+        if !looks_random(plain) {
+            self.room.reserve(compress_bound(plain.len()));
+            self.context
+                .compress_to_buffer(plain, &mut self.room)
+                .map_err(|_| RepositoryError::Bug("zstd refused to compress a group"))?;
+            if self.room.len() < plain.len() {
+                return Ok((Compression::Zstd, &mut self.room));
+            }
+            self.room.clear();
         }
+        self.room.extend_from_slice(plain);
+        Ok((Compression::None, &mut self.room))
     }
 }
 
@@ -166,7 +166,9 @@ mod tests {
     use super::*;
 
     fn compressed(bytes: &[u8], effort: CompressionEffort) -> (Compression, Vec<u8>) {
-        Compressor::new(effort).unwrap().compress(bytes).unwrap()
+        let mut compressor = Compressor::new(effort).unwrap();
+        let (compression, stored) = compressor.compress(bytes).unwrap();
+        (compression, stored.clone())
     }
 
     #[test]

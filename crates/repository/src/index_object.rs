@@ -67,7 +67,7 @@ fn seal(table: &Table, places: &[Place], keys: Keys<'_>) -> Result<Vec<u8>, Repo
         for place in block {
             bytes.extend_from_slice(&place.encode());
         }
-        let sealed = writer.push(bytes)?;
+        let sealed = writer.push(&mut bytes)?;
         blocks.extend(block.first().map(|first| (sealed, first.name)));
     }
     writer.finish(encode_table(table, &blocks)?)

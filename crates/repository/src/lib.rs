@@ -25,6 +25,7 @@ pub mod measure;
 mod needs;
 mod object;
 mod pack;
+mod packer;
 #[cfg(feature = "parsers")]
 pub mod parsers;
 mod point;
@@ -38,6 +39,7 @@ mod repository;
 mod restore;
 pub mod retention;
 mod rings;
+mod rooms;
 mod sealed;
 mod select;
 mod threads;

@@ -115,13 +115,24 @@ pub(crate) fn get(
     family: Family,
     id: ObjectId,
 ) -> Result<Vec<u8>, RepositoryError> {
+    let mut bytes = Vec::new();
+    get_into(store, family, id, &mut bytes).map(|()| bytes)
+}
+
+/// The same, in the place of whatever is in `room`, whose memory is used again.
+pub(crate) fn get_into(
+    store: &dyn BlobStore,
+    family: Family,
+    id: ObjectId,
+    room: &mut Vec<u8>,
+) -> Result<(), RepositoryError> {
     let name = family.name(id)?;
-    let bytes = store
-        .read(&name)
-        .map_err(|error| RepositoryError::reading(&name, error))?
-        .ok_or_else(|| RepositoryError::damaged(&name, MISSING))?;
-    if ObjectId::of(&bytes) == id {
-        Ok(bytes)
+    let read = store.read_into(&name, room);
+    if !read.map_err(|error| RepositoryError::reading(&name, error))? {
+        return Err(RepositoryError::damaged(&name, MISSING));
+    }
+    if ObjectId::of(room) == id {
+        Ok(())
     } else {
         Err(RepositoryError::damaged(name, "its bytes do not match its name"))
     }

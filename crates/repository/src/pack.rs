@@ -1,4 +1,4 @@
-//! Packs: groups of chunks, complete in memory before they are written
+//! Packs: groups of chunks and a directory of them
 //! (docs/formats/repository.md, "Groups and packs").
 
 use custody_blob_store::BlobStore;
@@ -11,7 +11,7 @@ use crate::compress::{Compression, Decompressor};
 use crate::content::{array_of, array32, end, length_of_array};
 use crate::error::Malformed;
 use crate::log::ObjectId;
-use crate::object::{self, Family};
+use crate::object::Family;
 use crate::sealed::{Footer, Keys, Tail, length_u32, open_position};
 
 /// A pack is closed when its groups and what its directory says of their chunks reach this many bytes.
@@ -33,14 +33,6 @@ pub(crate) struct Member {
     pub(crate) length: u32,
 }
 
-/// A group ready to be sealed.
-pub(crate) struct PackedGroup {
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) plain: u32,
-    pub(crate) compression: Compression,
-    pub(crate) members: Vec<Member>,
-}
-
 /// A group as the directory describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct DirectoryGroup {
@@ -51,7 +43,7 @@ pub(crate) struct DirectoryGroup {
 }
 
 /// What a pack holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Directory {
     pub(crate) groups: Vec<DirectoryGroup>,
 }
@@ -62,47 +54,6 @@ pub(crate) struct PackSummary {
     pub(crate) id: ObjectId,
     pub(crate) length: u64,
     pub(crate) directory: Directory,
-}
-
-/// The bytes of a pack with these groups.
-pub(crate) fn seal(
-    groups: Vec<PackedGroup>,
-    keys: Keys<'_>,
-) -> Result<(Vec<u8>, Directory), RepositoryError> {
-    let capacity =
-        groups.iter().map(|group| group.bytes.len() + group.members.len() * 40 + 64).sum();
-    let mut writer = keys.writer(ObjectType::Pack, capacity)?;
-    let mut directory = Directory { groups: Vec::with_capacity(groups.len()) };
-    for PackedGroup { bytes, plain, compression, members } in groups {
-        let sealed = writer.push(bytes)?;
-        directory.groups.push(DirectoryGroup { sealed, plain, compression, members });
-    }
-    let bytes = writer.finish(directory.encode()?)?;
-    if bytes.len() > PACK_BYTES_MAX {
-        return Err(RepositoryError::Bug("a pack grew beyond its limit"));
-    }
-    Ok((bytes, directory))
-}
-
-/// Seals a pack, proves that it opens to what went in, and stores it.
-pub(crate) fn store(
-    groups: Vec<PackedGroup>,
-    store: &dyn BlobStore,
-    keys: Keys<'_>,
-    knife: &Knife,
-) -> Result<PackSummary, RepositoryError> {
-    let (bytes, directory) = seal(groups, keys)?;
-    let unproven = || RepositoryError::Bug("a pack does not open to what went into it");
-    if read_directory(&bytes, keys, &"a new pack")? != directory {
-        return Err(unproven());
-    }
-    let mut bad = 0_u32;
-    verify(&bytes, &directory, keys, knife, &"a new pack", &mut |_, _| bad += 1)?;
-    if bad > 0 {
-        return Err(unproven());
-    }
-    let id = object::put(store, Family::Pack, &bytes)?;
-    Ok(PackSummary { id, length: bytes.len() as u64, directory })
 }
 
 /// Reads the directory of a whole pack.
@@ -286,22 +237,6 @@ fn decode_members(cbor: &mut Decoder<'_>) -> Result<Vec<Member>, Malformed> {
     Ok(members)
 }
 
-/// A pack being filled.
-#[derive(Default)]
-pub(crate) struct PackDraft {
-    pub(crate) groups: Vec<PackedGroup>,
-    bytes: usize,
-}
-
-impl PackDraft {
-    /// Adds a group; gives back the whole draft when it is large enough to be closed.
-    pub(crate) fn add(&mut self, group: PackedGroup) -> Option<Vec<PackedGroup>> {
-        self.bytes += group.bytes.len() + group.members.len() * MEMBER_BYTES_MAX;
-        self.groups.push(group);
-        (self.bytes >= PACK_BYTES_TARGET).then(|| std::mem::take(self).groups)
-    }
-}
-
 /// A group being filled with new chunks.
 #[derive(Default)]
 pub(crate) struct GroupDraft {
@@ -315,28 +250,5 @@ impl GroupDraft {
         self.members.push(Member { name, length: length_u32(bytes.len())? });
         self.plain.extend_from_slice(bytes);
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_pack_is_closed_before_its_directory_makes_it_too_large() {
-        // (bytes of a group, its chunks) -> groups of a pack
-        for (bytes, chunks, groups) in [(1 << 20, 16, 16), (300_000, 30, 56), (1_000, 65_536, 7)] {
-            let mut draft = PackDraft::default();
-            let mut group = || {
-                let members = vec![Member { name: ChunkName([1; 32]), length: 16 }; chunks];
-                let compression = Compression::Zstd;
-                draft.add(PackedGroup { bytes: vec![0; bytes], plain: 1, compression, members })
-            };
-            let pack = (0..).find_map(|_| group()).unwrap();
-            assert_eq!(pack.len(), groups, "{bytes}");
-            let directory = pack.iter().map(|group| group.members.len() * MEMBER_BYTES_MAX);
-            let whole = pack.iter().map(|group| group.bytes.len()).sum::<usize>();
-            assert!(directory.sum::<usize>() + whole < PACK_BYTES_MAX);
-        }
     }
 }

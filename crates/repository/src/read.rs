@@ -1,7 +1,6 @@
 //! Reading chunks and contents back, every byte verified on the way.
 
 mod moved;
-mod rooms;
 mod wanted;
 
 use std::collections::{BTreeSet, HashMap};
@@ -22,13 +21,15 @@ use crate::object::{Family, read_part};
 use crate::pack::{GroupOpener, WRONG_CHUNK};
 use crate::point::{Point, PointId};
 use crate::repository::Repository;
+use crate::rooms::{Roomed, Rooms};
 use crate::sealed::Keys;
 use moved::{Elsewhere, Moved};
-use rooms::{Group, Rooms};
 use wanted::Wanted;
 
 /// Plain groups kept for the chunks beside the one asked for, in bytes.
 const CACHE_BYTES_MAX: usize = 24 << 20;
+/// Memory of groups kept for the next ones, in bytes.
+const EMPTY_BYTES_MAX: usize = 8 << 20;
 /// Openers kept, one a pack.
 const OPENERS_MAX: usize = 256;
 /// Longest listing that is read into memory, in bytes.
@@ -52,7 +53,7 @@ pub(crate) struct ChunkReader<'r> {
 }
 
 /// A slot of the cache: filled by the first thread that wants the group, awaited by others.
-type Slot = Arc<Mutex<Option<Result<Arc<Group>, RepositoryError>>>>;
+type Slot = Arc<Mutex<Option<Result<Arc<Roomed>, RepositoryError>>>>;
 
 /// The groups read last.
 #[derive(Default)]
@@ -73,7 +74,7 @@ struct Kept {
 /// A chunk's bytes within its group.
 #[derive(Clone)]
 pub(crate) struct ChunkBytes {
-    group: Arc<Group>,
+    group: Arc<Roomed>,
     range: Range<usize>,
 }
 
@@ -87,7 +88,7 @@ impl ChunkBytes {
     /// The same bytes without their group.
     fn alone(&self) -> Self {
         let bytes = self.as_ref().to_vec();
-        Self { range: 0..bytes.len(), group: Arc::new(Group::alone(bytes)) }
+        Self { range: 0..bytes.len(), group: Arc::new(Roomed::alone(bytes)) }
     }
 }
 
@@ -106,7 +107,7 @@ impl<'r> ChunkReader<'r> {
             cache: Mutex::default(),
             openers: Mutex::default(),
             decompressors: Mutex::default(),
-            rooms: Arc::default(),
+            rooms: Arc::new(Rooms::keeping(EMPTY_BYTES_MAX)),
             wanted: OnceLock::new(),
             moved: None,
         }
@@ -168,14 +169,14 @@ impl<'r> ChunkReader<'r> {
         }
     }
 
-    fn group(&self, place: &Place) -> Result<Arc<Group>, RepositoryError> {
+    fn group(&self, place: &Place) -> Result<Arc<Roomed>, RepositoryError> {
         let plain = self.index.group(place)?.map_or(0, |(group, _)| group.shape.plain as usize);
         let slot = locked(&self.cache).slot(place, plain);
         let mut filled = locked(&slot);
         filled.get_or_insert_with(|| self.read_group(place).map(Arc::new)).clone()
     }
 
-    fn read_group(&self, place: &Place) -> Result<Group, RepositoryError> {
+    fn read_group(&self, place: &Place) -> Result<Roomed, RepositoryError> {
         let (group, pack) =
             self.index.group(place)?.ok_or(RepositoryError::Bug("a place without its group"))?;
         let name = Family::Pack.name(pack.id)?;
@@ -192,7 +193,7 @@ impl<'r> ChunkReader<'r> {
             GroupOpener { opener: &opener, decompressor: &mut decompressor, object: &name };
         let opened = groups.open(group.position, group.shape, &mut sealed, &mut plain);
         locked(&self.decompressors).push(decompressor);
-        opened.map(|()| Group::within(&self.rooms, plain))
+        opened.map(|()| Roomed::within(&self.rooms, plain))
     }
 
     /// What opens the groups of a pack, by its number in the index.

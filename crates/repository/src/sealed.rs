@@ -9,8 +9,9 @@ use crate::RepositoryError;
 use crate::error::Malformed;
 use crate::object::read_part;
 
-/// How often an object is sealed anew because the lease on the keys ran out meanwhile. A gap is a
-/// minute away from the next one and sealing takes milliseconds: more than one is a broken clock.
+/// How often a position, and the object before it, is sealed anew because the lease on the keys ran out
+/// meanwhile. A gap is a minute away from the next one and sealing takes milliseconds: more than one is
+/// a broken clock.
 const SEALINGS_MAX: usize = 8;
 
 /// The keys of the vault and the randomness that sealing takes.
@@ -85,8 +86,19 @@ impl<'a> Keys<'a> {
         capacity: usize,
         associated: Vec<u8>,
     ) -> Result<SealedWriter<'a>, RepositoryError> {
+        let room = Vec::with_capacity(capacity + HEADER_BYTES + Footer::BYTES);
+        self.writer_within(object_type, room, associated)
+    }
+
+    /// The same, in the place of whatever is in `bytes`.
+    pub(crate) fn writer_within(
+        self,
+        object_type: ObjectType,
+        mut bytes: Vec<u8>,
+        associated: Vec<u8>,
+    ) -> Result<SealedWriter<'a>, RepositoryError> {
         let sealer = self.vault.sealer(object_type, self.entropy)?;
-        let mut bytes = Vec::with_capacity(capacity + HEADER_BYTES + Footer::BYTES);
+        bytes.clear();
         bytes.extend_from_slice(sealer.header());
         let (keys, lengths, left) = (self, Vec::new(), SEALINGS_MAX);
         Ok(SealedWriter { keys, object_type, sealer, associated, bytes, lengths, left })
@@ -119,25 +131,29 @@ pub(crate) struct SealedWriter<'a> {
 }
 
 impl SealedWriter<'_> {
-    /// Seals the next position, not the last; returns its sealed length.
-    pub(crate) fn push(&mut self, part: Vec<u8>) -> Result<u32, RepositoryError> {
-        self.append(part, false)
+    /// Seals the next position, not the last; returns its sealed length. What is left in `part` is of
+    /// no use.
+    pub(crate) fn push(&mut self, part: &mut Vec<u8>) -> Result<u32, RepositoryError> {
+        let sealed = self.append(part, false)?;
+        // An object may be open for long: only gaps that come one upon the other are too many.
+        self.left = SEALINGS_MAX;
+        Ok(sealed)
     }
 
     /// Seals the last position and ends the object.
-    pub(crate) fn finish(mut self, part: Vec<u8>) -> Result<Vec<u8>, RepositoryError> {
-        let last_length = self.append(part, true)?;
+    pub(crate) fn finish(mut self, mut part: Vec<u8>) -> Result<Vec<u8>, RepositoryError> {
+        let last_length = self.append(&mut part, true)?;
         let footer = Footer { positions: length_u32(self.lengths.len())?, last_length };
         self.bytes.extend_from_slice(&footer.encode());
         Ok(self.bytes)
     }
 
-    fn append(&mut self, mut part: Vec<u8>, last: bool) -> Result<u32, RepositoryError> {
-        while let Err(error) = self.sealer.seal(&self.associated, last, &mut part) {
+    fn append(&mut self, part: &mut Vec<u8>, last: bool) -> Result<u32, RepositoryError> {
+        while let Err(error) = self.sealer.seal(&self.associated, last, part) {
             self.left = after_gap(error, self.left)?;
             self.begin_again()?;
         }
-        self.bytes.extend_from_slice(&part);
+        self.bytes.extend_from_slice(part);
         let length = length_u32(part.len())?;
         self.lengths.push(length);
         Ok(length)
@@ -156,7 +172,7 @@ impl SealedWriter<'_> {
             let end = at + *length as usize;
             let mut part = self.bytes.get(at..end).unwrap_or_default().to_vec();
             open_position(&opener, position, &self.associated, false, &mut part, object)?;
-            again.push(part)?;
+            again.append(&mut part, false)?;
             at = end;
         }
         *self = again;

@@ -166,4 +166,4 @@ impl Indexed<'_> {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;

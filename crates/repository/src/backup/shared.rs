@@ -13,7 +13,7 @@ use crate::chunk::{ChunkName, Knife};
 use crate::content::Content;
 use crate::index::ChunkIndex;
 use crate::log::ObjectId;
-use crate::pack::{self, PackDraft, PackedGroup};
+use crate::packer::{OpenPack, PackedGroup, Packer};
 use crate::point::{Counts, PointId, PointWarning, WARNINGS_MAX};
 use crate::progress::{Phase, Progress, Status};
 use crate::read::{ChunkReader, locked};
@@ -39,7 +39,7 @@ pub(super) struct Shared<'r> {
     pub(super) fresh: Fresh<'r>,
     /// Which packs of the index the point relies on.
     used: Vec<AtomicBool>,
-    draft: Mutex<PackDraft>,
+    packer: Packer<'r>,
     warnings: Mutex<Warnings>,
     failure: Mutex<Option<RepositoryError>>,
     stopped: AtomicBool,
@@ -84,7 +84,7 @@ impl<'r> Shared<'r> {
             top: Mutex::default(),
             fresh,
             used: (0..index.pack_count()).map(|_| AtomicBool::new(false)).collect(),
-            draft: Mutex::default(),
+            packer: Packer::new(keys),
             warnings: Mutex::default(),
             failure: Mutex::default(),
             stopped: AtomicBool::new(false),
@@ -109,22 +109,21 @@ impl<'r> Shared<'r> {
         Ok(true)
     }
 
-    /// Adds a group to the open pack; closes the pack if that fills it.
-    pub(super) fn add_group(&self, group: PackedGroup) -> Result<(), RepositoryError> {
-        let full = locked(&self.draft).add(group);
-        full.map_or(Ok(()), |groups| self.close_pack(groups, Phase::Reading))
+    /// Adds a group to the open pack; stores the pack if that fills it.
+    pub(super) fn add_group(&self, group: PackedGroup<'_>) -> Result<(), RepositoryError> {
+        let full = self.packer.add(group)?;
+        full.map_or(Ok(()), |pack| self.store_pack(pack, Phase::Reading))
     }
 
-    /// Closes the last pack.
-    pub(super) fn close_last_pack(&self) -> Result<(), RepositoryError> {
-        let groups = std::mem::take(&mut *locked(&self.draft)).groups;
-        if groups.is_empty() { Ok(()) } else { self.close_pack(groups, Phase::Committing) }
+    /// Stores the last pack.
+    pub(super) fn store_last_pack(&self) -> Result<(), RepositoryError> {
+        let last = self.packer.take_last();
+        last.map_or(Ok(()), |pack| self.store_pack(pack, Phase::Committing))
     }
 
-    /// Seals, proves and stores a pack.
-    fn close_pack(&self, groups: Vec<PackedGroup>, phase: Phase) -> Result<(), RepositoryError> {
+    fn store_pack(&self, pack: OpenPack<'r>, phase: Phase) -> Result<(), RepositoryError> {
         self.keep_going()?;
-        let summary = pack::store(groups, self.store, self.keys, self.knife)?;
+        let summary = self.packer.store(pack, self.store, self.knife)?;
         self.tally.stored_bytes.fetch_add(summary.length, Ordering::Relaxed);
         self.fresh.add(summary)?;
         self.report(phase);

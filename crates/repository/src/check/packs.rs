@@ -15,9 +15,10 @@ use crate::index::summary::{PackDigest, digests, summaries};
 use crate::index::{BadMarks, ChunkIndex, Pack};
 use crate::log::{History, ObjectId};
 use crate::object::{self, Family, MISSING};
-use crate::pack::{self, PackSummary};
+use crate::pack::{self, PACK_BYTES_MAX, PackSummary};
 use crate::read::locked;
 use crate::repository::Repository;
+use crate::rooms::Rooms;
 use crate::threads::on_threads;
 
 /// What is wrong with a pack.
@@ -35,6 +36,9 @@ enum Lost {
 /// Packs of which something is wrong, or that the index describes in another way than they do
 /// themselves, that are looked at closely at once: what the index says of them is in memory then.
 const CLOSELY_MAX: usize = 1_024;
+
+/// Memory of packs kept for the next ones, in bytes.
+const ROOMS_BYTES_MAX: usize = 64 << 20;
 
 /// A pack as the index knows it.
 #[derive(Clone, Copy)]
@@ -81,8 +85,9 @@ impl Inspection<'_> {
         self.expect(packs.len() as u64, (level != CheckLevel::Structure).then_some(bytes));
         let repository = self.repository;
         let unsure = Mutex::new((&mut *self, Vec::new()));
+        let rooms = Rooms::keeping(ROOMS_BYTES_MAX);
         on_threads(&packs, threads, &|pack| {
-            let is_sound = is_surely_sound(repository, pack, level)?;
+            let is_sound = is_surely_sound(repository, pack, level, &rooms)?;
             let mut unsure = locked(&unsure);
             let (inspection, unsure) = &mut *unsure;
             if is_sound {
@@ -139,19 +144,15 @@ fn is_surely_sound(
     repository: &Repository,
     pack: &Known,
     level: CheckLevel,
+    rooms: &Rooms,
 ) -> Result<bool, RepositoryError> {
     let name = Family::Pack.name(pack.id)?;
     let store = &*repository.parts.store;
     let looked = if level.reads(pack.id) {
-        object::get(store, Family::Pack, pack.id).and_then(|bytes| {
-            let keys = repository.keys();
-            let directory = pack::read_directory(&bytes, keys, &name)?;
-            let mut is_sound = PackDigest::of(&directory) == pack.digest;
-            pack::verify(&bytes, &directory, keys, &repository.knife, &name, &mut |_, _| {
-                is_sound = false;
-            })?;
-            Ok(is_sound)
-        })
+        let mut bytes = rooms.take(usize::try_from(pack.length).unwrap_or(0).min(PACK_BYTES_MAX));
+        let is_sound = is_whole(repository, pack, &name, &mut bytes);
+        rooms.give_back(bytes);
+        is_sound
     } else {
         let length = store.size(&name).map(|length| length == Some(pack.length));
         length.map_err(|error| RepositoryError::reading(&name, error))
@@ -160,6 +161,21 @@ fn is_surely_sound(
         Err(error) if error.is_local() => Ok(false),
         looked => looked,
     }
+}
+
+/// Whether a pack, read into `bytes`, opens to what the index says of it.
+fn is_whole(
+    repository: &Repository,
+    pack: &Known,
+    name: &BlobName,
+    bytes: &mut Vec<u8>,
+) -> Result<bool, RepositoryError> {
+    object::get_into(&*repository.parts.store, Family::Pack, pack.id, bytes)?;
+    let (keys, knife) = (repository.keys(), &repository.knife);
+    let directory = pack::read_directory(bytes, keys, name)?;
+    let mut is_sound = PackDigest::of(&directory) == pack.digest;
+    pack::verify(bytes, &directory, keys, knife, name, &mut |_, _| is_sound = false)?;
+    Ok(is_sound)
 }
 
 /// Checks that a pack stands and how long it is. Of one that is cut short only the groups that do

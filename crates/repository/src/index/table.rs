@@ -108,9 +108,9 @@ impl<'w> TableWriter<'w> {
     fn close_block(&mut self) -> Result<(), RepositoryError> {
         let next = Vec::with_capacity(self.shape.block_bytes());
         let full = std::mem::replace(&mut self.block, next);
-        if let Some(before) = self.last.replace(full) {
+        if let Some(mut before) = self.last.replace(full) {
             let mut writer = self.writer(SEGMENT_BLOCKS)?;
-            writer.push(before)?;
+            writer.push(&mut before)?;
             self.sealed = Some(writer);
         }
         self.blocks += 1;

@@ -11,7 +11,8 @@ use custody_envelope::VaultKeys;
 
 use crate::chunk::{ChunkName, Chunker, Continuation, Knife};
 use crate::compress::Compressor;
-use crate::pack::{self, GROUP_BYTES_TARGET, GroupDraft, PackDraft, PackedGroup};
+use crate::pack::{GROUP_BYTES_TARGET, GroupDraft};
+use crate::packer::{OpenPack, PackedGroup, Packer};
 use crate::read::locked;
 use crate::sealed::{Keys, length_u32};
 use crate::{CompressionEffort, RepositoryError};
@@ -23,11 +24,10 @@ const SHARDS: usize = 64;
 
 /// Where all threads' bytes go.
 pub struct Ceiling<'a> {
-    keys: Keys<'a>,
     knife: Knife,
     store: &'a dyn BlobStore,
     seen: Vec<Mutex<HashSet<ChunkName>>>,
-    draft: Mutex<PackDraft>,
+    packer: Packer<'a>,
 }
 
 impl<'a> Ceiling<'a> {
@@ -39,7 +39,7 @@ impl<'a> Ceiling<'a> {
     ) -> Result<Self, RepositoryError> {
         let seen = (0..SHARDS).map(|_| Mutex::default()).collect();
         let (keys, knife) = (Keys { vault, entropy }, Knife::new(vault)?);
-        Ok(Self { keys, knife, store, seen, draft: Mutex::default() })
+        Ok(Self { knife, store, seen, packer: Packer::new(keys) })
     }
 
     /// One thread's part of it.
@@ -50,8 +50,7 @@ impl<'a> Ceiling<'a> {
 
     /// Writes the last pack.
     pub fn finish(self) -> Result<(), RepositoryError> {
-        let groups = std::mem::take(&mut *locked(&self.draft)).groups;
-        if groups.is_empty() { Ok(()) } else { self.write(groups) }
+        self.packer.take_last().map_or(Ok(()), |pack| self.write(pack))
     }
 
     fn is_new(&self, name: ChunkName) -> bool {
@@ -59,8 +58,8 @@ impl<'a> Ceiling<'a> {
         self.seen.get(shard).is_some_and(|shard| locked(shard).insert(name))
     }
 
-    fn write(&self, groups: Vec<PackedGroup>) -> Result<(), RepositoryError> {
-        pack::store(groups, self.store, self.keys, &self.knife).map(drop)
+    fn write(&self, pack: OpenPack<'a>) -> Result<(), RepositoryError> {
+        self.packer.store(pack, self.store, &self.knife).map(drop)
     }
 }
 
@@ -110,8 +109,8 @@ impl CeilingThread<'_> {
         let plain = length_u32(self.group.plain.len())?;
         self.group.plain.clear();
         let members = std::mem::take(&mut self.group.members);
-        let full =
-            locked(&self.ceiling.draft).add(PackedGroup { bytes, plain, compression, members });
-        full.map_or(Ok(()), |groups| self.ceiling.write(groups))
+        let group = PackedGroup { bytes, plain, compression, members };
+        let full = self.ceiling.packer.add(group)?;
+        full.map_or(Ok(()), |pack| self.ceiling.write(pack))
     }
 }

@@ -9,7 +9,8 @@ use crate::compress::Compression;
 use crate::content::{Content, EXTENTS_INLINE_MAX, Extent, encode_extents};
 use crate::listing::{self, Body, Node};
 use crate::log::NewPoint;
-use crate::pack::{self, GroupDraft, PackedGroup};
+use crate::pack::GroupDraft;
+use crate::packer::{OpenPack, PackedGroup, Packer};
 use crate::point::{Counts, Point};
 use crate::reindex::Described;
 use crate::sealed::length_u32;
@@ -72,13 +73,15 @@ struct Filling<'r> {
     repository: &'r Repository,
     described: Described<'r>,
     group: GroupDraft,
-    groups: Vec<PackedGroup>,
+    packer: Packer<'r>,
+    groups: u64,
 }
 
 impl<'r> Filling<'r> {
     fn new(repository: &'r Repository) -> Self {
         let described = Described::new(repository);
-        Self { repository, described, group: GroupDraft::default(), groups: Vec::new() }
+        let packer = Packer::new(repository.keys());
+        Self { repository, described, group: GroupDraft::default(), packer, groups: 0 }
     }
 
     fn file(&mut self, number: u64) -> Result<Node, RepositoryError> {
@@ -130,23 +133,28 @@ impl<'r> Filling<'r> {
     }
 
     fn close_group(&mut self) -> Result<(), RepositoryError> {
-        let GroupDraft { plain: bytes, members } = std::mem::take(&mut self.group);
+        let GroupDraft { plain: mut bytes, members } = std::mem::take(&mut self.group);
         if members.is_empty() {
             return Ok(());
         }
         let plain = length_u32(bytes.len())?;
         let compression = Compression::None;
-        self.groups.push(PackedGroup { bytes, plain, compression, members });
-        if self.groups.len() as u64 >= GROUPS { self.close_pack() } else { Ok(()) }
+        let group = PackedGroup { bytes: &mut bytes, plain, compression, members };
+        self.groups += 1;
+        match self.packer.add(group)? {
+            Some(full) => self.store(full),
+            None if self.groups >= GROUPS => self.close_pack(),
+            None => Ok(()),
+        }
     }
 
     fn close_pack(&mut self) -> Result<(), RepositoryError> {
-        let groups = std::mem::take(&mut self.groups);
-        if groups.is_empty() {
-            return Ok(());
-        }
+        self.packer.take_last().map_or(Ok(()), |pack| self.store(pack))
+    }
+
+    fn store(&mut self, pack: OpenPack<'r>) -> Result<(), RepositoryError> {
+        self.groups = 0;
         let Repository { parts, knife, .. } = self.repository;
-        let pack = pack::store(groups, &*parts.store, self.repository.keys(), knife)?;
-        self.described.add(pack)
+        self.described.add(self.packer.store(pack, &*parts.store, knife)?)
     }
 }

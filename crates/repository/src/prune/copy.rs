@@ -3,7 +3,8 @@
 use crate::RepositoryError;
 use crate::chunk::ChunkName;
 use crate::compress::{CompressionEffort, Compressor};
-use crate::pack::{self, GROUP_BYTES_TARGET, GroupDraft, PackDraft, PackedGroup};
+use crate::pack::{GROUP_BYTES_TARGET, GroupDraft};
+use crate::packer::{OpenPack, PackedGroup, Packer};
 use crate::reindex::Described;
 use crate::repository::Repository;
 use crate::sealed::length_u32;
@@ -17,7 +18,7 @@ pub(super) struct Copy<'r> {
     compressor: Compressor,
     small: GroupDraft,
     large: GroupDraft,
-    draft: PackDraft,
+    packer: Packer<'r>,
     new: Described<'r>,
 }
 
@@ -28,7 +29,7 @@ impl<'r> Copy<'r> {
             compressor: Compressor::new(CompressionEffort::default())?,
             small: GroupDraft::default(),
             large: GroupDraft::default(),
-            draft: PackDraft::default(),
+            packer: Packer::new(repository.keys()),
             new: Described::new(repository),
         })
     }
@@ -59,24 +60,22 @@ impl<'r> Copy<'r> {
         }
         let length = length_u32(plain.len())?;
         let (compression, bytes) = self.compressor.compress(&plain)?;
-        match self.draft.add(PackedGroup { bytes, plain: length, compression, members }) {
-            Some(groups) => self.close_pack(groups),
-            None => Ok(()),
-        }
+        let group = PackedGroup { bytes, plain: length, compression, members };
+        let full = self.packer.add(group)?;
+        full.map_or(Ok(()), |pack| self.store(pack))
     }
 
-    fn close_pack(&mut self, groups: Vec<PackedGroup>) -> Result<(), RepositoryError> {
+    fn store(&mut self, pack: OpenPack<'r>) -> Result<(), RepositoryError> {
         let Repository { parts, knife, .. } = self.repository;
-        self.new.add(pack::store(groups, &*parts.store, self.repository.keys(), knife)?)
+        self.new.add(self.packer.store(pack, &*parts.store, knife)?)
     }
 
     pub(super) fn finish(mut self) -> Result<Described<'r>, RepositoryError> {
         for group in [std::mem::take(&mut self.small), std::mem::take(&mut self.large)] {
             self.close_group(group)?;
         }
-        let groups = std::mem::take(&mut self.draft).groups;
-        if !groups.is_empty() {
-            self.close_pack(groups)?;
+        if let Some(last) = self.packer.take_last() {
+            self.store(last)?;
         }
         self.new.store()?;
         Ok(self.new)

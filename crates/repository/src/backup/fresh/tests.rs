@@ -23,7 +23,7 @@ const LIMITS: IndexLimits = IndexLimits {
 };
 
 /// An empty repository.
-pub(in crate::backup) fn repository(cache: Option<OpenCache>) -> Repository {
+pub(crate) fn repository(cache: Option<OpenCache>) -> Repository {
     let clock = Arc::new(FixedClock::at_text("2026-11-22T06:00:00Z"));
     let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(7));
     let keks = MemoryKeks::new();

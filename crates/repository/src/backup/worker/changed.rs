@@ -261,11 +261,7 @@ struct Pieces<'p, 'r> {
 }
 
 impl<'p, 'r> Pieces<'p, 'r> {
-    fn of(
-        content: &'p Content,
-        reader: &'p ChunkReader<'r>,
-        changed: &'p ChangedBlocks,
-    ) -> Self {
+    fn of(content: &'p Content, reader: &'p ChunkReader<'r>, changed: &'p ChangedBlocks) -> Self {
         let extents = Extents::of(content, reader);
         Self { extents, changed, at: 0, holes: Vec::new().into_iter() }
     }

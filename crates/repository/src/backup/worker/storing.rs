@@ -12,7 +12,8 @@ use crate::backup::tree::Folder;
 use crate::chunk::{Chunker, Continuation};
 use crate::content::{Content, Extent};
 use crate::listing::{self, Body, Node};
-use crate::pack::{GroupDraft, PackedGroup};
+use crate::pack::GroupDraft;
+use crate::packer::PackedGroup;
 use crate::read::locked;
 use crate::sealed::length_u32;
 
