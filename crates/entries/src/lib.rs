@@ -16,7 +16,9 @@ pub use entry::{
     DeviceNumber, Entry, EntryKind, EntryName, FileIdentity, Metadata, TimeSpec, Xattr,
 };
 pub use source::{Content, ContentReader, Flow, Segment, Settlement, Sink, Source, SourceError};
-pub use target::{FilePlace, FileWriter, Judge, Landing, StandingFile, Target, TargetError};
+pub use target::{
+    FilePlace, FileWriter, Judge, Landing, PlacedFiles, StandingFile, Target, TargetError,
+};
 
 /// Something that did not stop the job but that the operator must see; the job ends
 /// `CompletedWithWarnings`.

@@ -1,5 +1,7 @@
 //! The port through which a restore writes.
 
+use std::sync::Arc;
+
 use crate::{Entry, Metadata, Warning};
 
 /// Where entries are restored to. Calls nest as for a [`crate::Sink`]. A target never leaves its
@@ -30,6 +32,11 @@ pub trait Target: Send {
     /// Makes a symbolic link, pipe, socket or device node.
     fn other(&mut self, entry: &Entry) -> Result<Landing, TargetError>;
 
+    /// What reads back files that this restore has put in place. None if nothing does.
+    fn placed_files(&self) -> Option<Arc<dyn PlacedFiles>> {
+        None
+    }
+
     /// The warnings gathered since the last call.
     fn take_warnings(&mut self) -> Vec<Warning>;
 }
@@ -59,6 +66,14 @@ pub enum FilePlace {
     Kept,
     /// Nothing can be made there; a warning says why.
     Refused,
+}
+
+/// Files that a restore has put in place. Others may have changed them since: whoever reads them looks
+/// at what they hold.
+pub trait PlacedFiles: Send + Sync {
+    /// Fills `room` from the file at `path` below the target's top, from `offset` on. Whether all of
+    /// it was there and could be read.
+    fn read(&self, path: &[u8], offset: u64, room: &mut [u8]) -> bool;
 }
 
 /// Whether bytes are the ones that belong there.

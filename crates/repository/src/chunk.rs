@@ -22,6 +22,13 @@ const IMAGE_BYTES_MIN: u64 = 8 << 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct ChunkName(pub(crate) [u8; 32]);
 
+impl ChunkName {
+    /// What it begins with, which no other chunk's does by chance.
+    pub(crate) fn begin(&self) -> u64 {
+        self.0.first_chunk().map_or(0, |begin| u64::from_be_bytes(*begin))
+    }
+}
+
 /// How a content was cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Chunker {

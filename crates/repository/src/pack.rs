@@ -18,6 +18,8 @@ use crate::sealed::{Footer, Keys, Tail, length_u32, open_position};
 pub(crate) const PACK_BYTES_TARGET: usize = 16 << 20;
 /// Largest pack, in bytes; a larger object is no pack.
 pub(crate) const PACK_BYTES_MAX: usize = 32 << 20;
+/// Memory for a pack, in bytes: that of one that was just closed, and some of what filled it.
+pub(crate) const PACK_ROOM_BYTES: usize = PACK_BYTES_TARGET + (2 << 20);
 /// Groups of data are closed at this many plain bytes.
 pub(crate) const GROUP_BYTES_TARGET: usize = 1 << 20;
 /// Largest group, in plain bytes.

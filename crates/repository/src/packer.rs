@@ -11,17 +11,14 @@ use crate::compress::Compression;
 use crate::object::{self, Family};
 use crate::pack::{
     Directory, DirectoryGroup, MEMBER_BYTES_MAX, Member, PACK_BYTES_MAX, PACK_BYTES_TARGET,
-    PackSummary, read_directory, verify,
+    PACK_ROOM_BYTES, PackSummary, read_directory, verify,
 };
 use crate::read::locked;
 use crate::rooms::Rooms;
 use crate::sealed::{Keys, SealedWriter};
 
-/// Memory of a pack from the beginning, in bytes: that of one that is just full, and some of what
-/// fills it.
-const ROOM_BYTES: usize = PACK_BYTES_TARGET + (2 << 20);
 /// Memory of packs kept for the next ones, in bytes.
-const EMPTY_BYTES_MAX: usize = 2 * ROOM_BYTES;
+const EMPTY_BYTES_MAX: usize = 2 * PACK_ROOM_BYTES;
 
 /// A group ready to be sealed.
 pub(crate) struct PackedGroup<'g> {
@@ -78,7 +75,7 @@ impl<'p> Packer<'p> {
     }
 
     fn begin(&self) -> Result<OpenPack<'p>, RepositoryError> {
-        let room = self.rooms.take(ROOM_BYTES);
+        let room = self.rooms.take(PACK_ROOM_BYTES);
         let writer = self.keys.writer_within(ObjectType::Pack, room, Vec::new())?;
         Ok(OpenPack { writer, directory: Directory::default(), bytes: 0 })
     }

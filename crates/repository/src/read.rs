@@ -87,7 +87,11 @@ impl AsRef<[u8]> for ChunkBytes {
 impl ChunkBytes {
     /// The same bytes without their group.
     fn alone(&self) -> Self {
-        let bytes = self.as_ref().to_vec();
+        Self::of(self.as_ref().to_vec())
+    }
+
+    /// Bytes that are a chunk, whole.
+    fn of(bytes: Vec<u8>) -> Self {
         Self { range: 0..bytes.len(), group: Arc::new(Roomed::alone(bytes)) }
     }
 }
@@ -132,10 +136,28 @@ impl<'r> ChunkReader<'r> {
 
     /// The chunk's bytes, from the first of its places that is not damaged.
     pub(crate) fn chunk(&self, name: &ChunkName) -> Result<ChunkBytes, RepositoryError> {
-        match self.wanted.get() {
-            Some(wanted) => wanted.using(name, || self.stored_chunk(name)),
+        self.chunk_or(name, &|| None)
+    }
+
+    /// The same; what is `at_hand` is used instead of reading the chunk, if it is the chunk.
+    pub(crate) fn chunk_or(
+        &self,
+        name: &ChunkName,
+        at_hand: &dyn Fn() -> Option<Vec<u8>>,
+    ) -> Result<ChunkBytes, RepositoryError> {
+        let read = || match at_hand().filter(|bytes| self.is_named(bytes, name)) {
+            Some(bytes) => Ok(ChunkBytes::of(bytes)),
             None => self.stored_chunk(name),
+        };
+        match self.wanted.get() {
+            Some(wanted) => wanted.using(name, read),
+            None => read(),
         }
+    }
+
+    /// Whether what was foreseen will use the chunk again.
+    pub(crate) fn is_wanted_again(&self, name: &ChunkName) -> bool {
+        self.wanted.get().is_some_and(|wanted| wanted.is_wanted(name))
     }
 
     fn stored_chunk(&self, name: &ChunkName) -> Result<ChunkBytes, RepositoryError> {

@@ -1,6 +1,7 @@
 //! Restoring: a point, or a part of it, into a target.
 
 mod file;
+mod placed;
 mod stretches;
 
 use std::collections::HashMap;
@@ -62,7 +63,7 @@ pub(crate) fn restore(
     threads: NonZeroUsize,
     progress: &dyn Progress,
 ) -> Result<RestoreReport, RepositoryError> {
-    let shared = Shared::new(reader, keys, progress);
+    let shared = Shared::new(reader, keys, target.placed_files(), progress);
     reader.foresee(&nodes, &|| shared.keep_going())?;
     let (jobs_in, jobs) = bounded(threads.get() * QUEUE_PER_WORKER);
     std::thread::scope(|scope| {

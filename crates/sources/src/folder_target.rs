@@ -10,7 +10,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use custody_entries::{
-    Entry, EntryKind, FilePlace, Landing, Metadata, Target, TargetError, Warning, display_path,
+    Entry, EntryKind, FilePlace, Landing, Metadata, PlacedFiles, Target, TargetError, Warning,
+    display_path,
 };
 use rustix::fd::OwnedFd;
 use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, accessat, openat, syncfs};
@@ -22,6 +23,7 @@ use crate::error::{ends_restore, reason, target_code};
 use crate::folder::{Folder, OPEN_FOLDER, OpenFolders};
 use crate::handle::Handle;
 use crate::linking;
+use crate::placed::PlacedBelow;
 use crate::policy::{Overwrite, OwnerPolicy};
 use crate::restoration::Restoration;
 use crate::site::Site;
@@ -275,6 +277,11 @@ impl Target for FolderTarget {
             }
         };
         make().or_else(|errno| self.refuse(&site, entry, errno))
+    }
+
+    fn placed_files(&self) -> Option<Arc<dyn PlacedFiles>> {
+        let top = self.top.folder.descriptor().ok()?;
+        Some(Arc::new(PlacedBelow(top)))
     }
 
     fn take_warnings(&mut self) -> Vec<Warning> {

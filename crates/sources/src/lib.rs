@@ -22,6 +22,7 @@ mod linking;
 mod listing;
 mod marker;
 mod patterns;
+mod placed;
 mod policy;
 mod proc_path;
 mod reading;

@@ -15,7 +15,7 @@ use crate::index::summary::{PackDigest, digests, summaries};
 use crate::index::{BadMarks, ChunkIndex, Pack};
 use crate::log::{History, ObjectId};
 use crate::object::{self, Family, MISSING};
-use crate::pack::{self, PACK_BYTES_MAX, PackSummary};
+use crate::pack::{self, PACK_ROOM_BYTES, PackSummary};
 use crate::read::locked;
 use crate::repository::Repository;
 use crate::rooms::Rooms;
@@ -36,9 +36,6 @@ enum Lost {
 /// Packs of which something is wrong, or that the index describes in another way than they do
 /// themselves, that are looked at closely at once: what the index says of them is in memory then.
 const CLOSELY_MAX: usize = 1_024;
-
-/// Memory of packs kept for the next ones, in bytes.
-const ROOMS_BYTES_MAX: usize = 64 << 20;
 
 /// A pack as the index knows it.
 #[derive(Clone, Copy)]
@@ -85,7 +82,7 @@ impl Inspection<'_> {
         self.expect(packs.len() as u64, (level != CheckLevel::Structure).then_some(bytes));
         let repository = self.repository;
         let unsure = Mutex::new((&mut *self, Vec::new()));
-        let rooms = Rooms::keeping(ROOMS_BYTES_MAX);
+        let rooms = Rooms::keeping(threads.get() * PACK_ROOM_BYTES);
         on_threads(&packs, threads, &|pack| {
             let is_sound = is_surely_sound(repository, pack, level, &rooms)?;
             let mut unsure = locked(&unsure);
@@ -149,7 +146,8 @@ fn is_surely_sound(
     let name = Family::Pack.name(pack.id)?;
     let store = &*repository.parts.store;
     let looked = if level.reads(pack.id) {
-        let mut bytes = rooms.take(usize::try_from(pack.length).unwrap_or(0).min(PACK_BYTES_MAX));
+        // One size for all: a room is kept for each thread, and fits whatever comes.
+        let mut bytes = rooms.take(PACK_ROOM_BYTES);
         let is_sound = is_whole(repository, pack, &name, &mut bytes);
         rooms.give_back(bytes);
         is_sound

@@ -17,7 +17,7 @@ use crate::listing::{Body, Node};
 /// foreseen.
 const COUNTED_MAX: usize = 1 << 20;
 /// Most bytes of chunks kept. When they are used up a chunk is read again whenever it is wanted.
-const KEPT_BYTES_MAX: usize = 32 << 20;
+const KEPT_BYTES_MAX: usize = 8 << 20;
 
 /// How often each chunk is still wanted, and those kept for it.
 pub(crate) struct Wanted {
@@ -94,7 +94,7 @@ impl Wanted {
         reader: &ChunkReader<'_>,
     ) -> Result<(), RepositoryError> {
         let counted = reader.for_each_chunk(content, &mut |name| {
-            let (key, is_full) = (Self::key(name), self.left.len() >= COUNTED_MAX);
+            let (key, is_full) = (name.begin(), self.left.len() >= COUNTED_MAX);
             if !is_full || self.left.contains_key(&key) {
                 let left = self.left.entry(key).or_default().get_mut();
                 *left = left.saturating_add(1);
@@ -130,16 +130,13 @@ impl Wanted {
         Ok(chunk)
     }
 
-    fn is_wanted(&self, name: &ChunkName) -> bool {
+    /// Whether the chunk will be used again.
+    pub(crate) fn is_wanted(&self, name: &ChunkName) -> bool {
         self.left(name).is_some_and(|left| left.load(Relaxed) > 0)
     }
 
     fn left(&self, name: &ChunkName) -> Option<&AtomicU8> {
-        self.left.get(&Self::key(name))
-    }
-
-    fn key(name: &ChunkName) -> u64 {
-        name.0.first_chunk().map_or(0, |begin| u64::from_be_bytes(*begin))
+        self.left.get(&name.begin())
     }
 }
 

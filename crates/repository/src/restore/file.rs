@@ -5,12 +5,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, Ordering::
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use crossbeam_channel::Receiver;
-use custody_entries::{FileWriter, StandingFile, Warning};
+use custody_entries::{FileWriter, PlacedFiles, StandingFile, Warning};
 use custody_envelope::VaultKeys;
 
 use super::RestoreReport;
+use super::placed::Placed;
 use super::stretches::{Stretch, Stretches};
 use crate::RepositoryError;
+use crate::chunk::ChunkName;
 use crate::content::{Content, Extent};
 use crate::extents::Extents;
 use crate::progress::{Phase, Progress, Status};
@@ -20,6 +22,7 @@ use crate::read::{ChunkReader, locked};
 pub(super) struct Shared<'r> {
     pub(super) reader: &'r ChunkReader<'r>,
     keys: &'r VaultKeys,
+    placed: Placed,
     progress: &'r dyn Progress,
     /// Files and bytes done, however they came to stand there.
     done: (AtomicU64, AtomicU64),
@@ -62,6 +65,8 @@ pub(super) struct OpenFile {
     path: Vec<u8>,
     size: u64,
     reused: AtomicU64,
+    /// Chunks written that are wanted again, and where.
+    again: Mutex<Vec<(ChunkName, u64)>>,
     is_replaced: bool,
     gate: Arc<Gate>,
 }
@@ -101,6 +106,7 @@ impl OpenFile {
             path,
             size,
             reused: AtomicU64::new(0),
+            again: Mutex::default(),
             is_replaced: false,
             gate,
         }
@@ -122,11 +128,13 @@ impl<'r> Shared<'r> {
     pub(super) fn new(
         reader: &'r ChunkReader<'r>,
         keys: &'r VaultKeys,
+        placed: Option<Arc<dyn PlacedFiles>>,
         progress: &'r dyn Progress,
     ) -> Self {
         Self {
             reader,
             keys,
+            placed: Placed::new(placed),
             progress,
             done: Default::default(),
             report: Mutex::default(),
@@ -195,12 +203,16 @@ impl<'r> Shared<'r> {
                     file.reused.fetch_add(extent.length, Relaxed);
                 }
             } else if let Some(name) = &extent.chunk {
-                let chunk = self.reader.chunk(name)?;
+                let at_hand = &|| self.placed.read(name, extent.length);
+                let chunk = self.reader.chunk_or(name, at_hand)?;
                 if chunk.as_ref().len() as u64 != extent.length {
                     return Err(RepositoryError::damaged("a file", "a chunk has another length"));
                 }
                 if let Some(writer) = locked(&file.writer).as_mut() {
                     writer.write_at(at, chunk.as_ref())?;
+                }
+                if self.placed.can_be_read() && self.reader.is_wanted_again(name) {
+                    locked(&file.again).push((*name, at));
                 }
             }
             self.done.1.fetch_add(extent.length, Relaxed);
@@ -231,6 +243,7 @@ impl<'r> Shared<'r> {
             self.leave_out(file.path.clone(), error);
         } else {
             let mut warnings = writer.finish()?;
+            self.placed.add(&file.path, &locked(&file.again));
             let mut report = locked(&self.report);
             report.warnings.append(&mut warnings);
             report.files += 1;

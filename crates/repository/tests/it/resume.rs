@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 use custody_entries::{
-    Entry, EntryKind, FilePlace, FileWriter, Judge, Landing, StandingFile, Target, TargetError,
-    Warning,
+    Entry, EntryKind, FilePlace, FileWriter, Judge, Landing, PlacedFiles, StandingFile, Target,
+    TargetError, Warning,
 };
 use custody_repository::{
     PointId, Progress, Repository, RepositoryError, RestoreReport, Status, Unwatched,
@@ -27,6 +27,8 @@ struct Shelf {
     /// Whether files that stand there are compared, else taken over unread.
     compares: bool,
     replaces: bool,
+    /// Whether files can be read back, and how often that was done.
+    reads_back: Option<Arc<AtomicU64>>,
     /// Bytes that may still be written before the disk is full.
     room: Arc<AtomicU64>,
     stack: Vec<String>,
@@ -91,8 +93,24 @@ impl Target for Shelf {
         Ok(Landing::Made)
     }
 
+    fn placed_files(&self) -> Option<Arc<dyn PlacedFiles>> {
+        self.reads_back.is_some().then(|| Arc::new(self.clone()) as Arc<dyn PlacedFiles>)
+    }
+
     fn take_warnings(&mut self) -> Vec<Warning> {
         Vec::new()
+    }
+}
+
+impl PlacedFiles for Shelf {
+    /// Somebody has changed every file called `spoilt`.
+    fn read(&self, path: &[u8], offset: u64, room: &mut [u8]) -> bool {
+        self.reads_back.as_ref().unwrap().fetch_add(1, Relaxed);
+        let path = str::from_utf8(path).unwrap();
+        let offset = usize::try_from(offset).unwrap();
+        room.copy_from_slice(&self.files.lock().unwrap()[path][offset..offset + room.len()]);
+        room[0] ^= u8::from(path.ends_with("spoilt"));
+        true
     }
 }
 
@@ -335,6 +353,28 @@ fn half_written_files_are_not_believed() {
     let mut spoilt = right;
     spoilt[1_000_000] ^= 1;
     check(spoilt, &|reused| (1_700_000..2_000_000).contains(&reused));
+}
+
+/// Copies that lie far apart, of more than is kept in memory, come from what was restored before; what
+/// is wrong there comes from the repository.
+#[test]
+fn copies_are_read_back_from_where_they_were_restored() {
+    let repository = World::new().create();
+    let mut tree = Tree::default();
+    for number in 0..40 {
+        let name = if number % 2 == 0 { "right" } else { "spoilt" };
+        for folder in ["a", "z"] {
+            tree.file(&format!("{folder}/{number:02}-{name}"), noise(number, 400_000));
+        }
+    }
+    let point = backup(&repository, &tree, None).unwrap().id;
+    let reads = Arc::new(AtomicU64::new(0));
+    let mut shelf = Shelf { reads_back: Some(Arc::clone(&reads)), ..Shelf::new() };
+    let report = restore(&repository, point, &mut shelf, &Unwatched).unwrap();
+    assert_eq!((report.files, report.warnings), (80, Vec::new()));
+    assert!(*shelf.files.lock().unwrap() == tree.contents());
+    let reads = reads.load(Relaxed);
+    assert!(reads > 20, "{reads}");
 }
 
 /// A file in so many parts that their list lies in groups of its own. Whichever group cannot be read, a

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use custody_entries::{Entry, EntryKind, EntryName, Landing, Metadata, Target};
 use custody_sources::{FolderTarget, Overwrite, OwnerPolicy, TargetOptions};
+use rustix::fs::{CWD, FileType, Mode};
 
 use crate::bridge::{restore, shown, writer};
 
@@ -120,4 +121,26 @@ fn a_file_in_place_of_a_folder_and_the_reverse_lose_nothing_unasked() {
     assert_eq!(restore(&source, &target, options), kept[1..]);
     assert!(target.join("a/below/file").is_file());
     assert!(target.join("b/file/full").is_dir());
+}
+
+#[test]
+fn only_files_below_the_top_are_read_back() {
+    let (_temporary, [_, target, outside]) = world();
+    fs::create_dir(target.join("a")).unwrap();
+    fs::write(target.join("a/file"), "restored").unwrap();
+    symlink("file", target.join("a/link")).unwrap();
+    symlink(&outside, target.join("out")).unwrap();
+    let pipe = target.join("pipe");
+    rustix::fs::mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let files = FolderTarget::open(&target, OWN).unwrap().placed_files().unwrap();
+    let read = |path: &[u8], offset| {
+        let mut room = [0; 4];
+        files.read(path, offset, &mut room).then_some(room)
+    };
+    assert_eq!(read(b"a/file", 0), Some(*b"rest"));
+    assert_eq!(read(b"a/file", 4), Some(*b"ored"));
+    assert_eq!(read(b"a/file", 5), None, "it ends before");
+    for path in ["a", "a/link", "out/file", "../outside/file", "/etc/hostname", "none", "pipe"] {
+        assert_eq!(read(path.as_bytes(), 0), None, "{path}");
+    }
 }
