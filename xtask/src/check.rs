@@ -23,7 +23,9 @@ fn format() -> Result<(), Failure> {
 }
 
 fn clippy() -> Result<(), Failure> {
-    let arguments =
-        ["clippy", "--quiet", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
+    // With what only measurements use, so that they compile on the day they are wanted.
+    let features = "custody-repository/measure";
+    let arguments = ["clippy", "--quiet", "--workspace", "--all-targets", "--locked"];
+    let arguments = [&arguments[..], &["--features", features, "--", "-D", "warnings"]].concat();
     run_command(&mut command("cargo", &arguments))
 }

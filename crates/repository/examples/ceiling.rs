@@ -81,7 +81,7 @@ fn collect(folder: &Path, parts: &mut Vec<Part>) {
 }
 
 /// Reads the data of a part and hands it on.
-fn read(part: &Part, buffer: &mut Vec<u8>, thread: &mut CeilingThread<'_>) {
+fn read(part: &Part, buffer: &mut Vec<u8>, thread: &mut CeilingThread<'_, '_>) {
     let file = File::open(&part.path).unwrap();
     let name = part.path.file_name().unwrap_or_default().as_bytes();
     let end = part.size.min(part.start + PART_BYTES);

@@ -56,5 +56,5 @@ pub(crate) fn parts(folder: &Path, seed: u64) -> (RepositoryParts, Vec<u8>) {
 pub(crate) fn peak_kib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
-    line.trim().trim_end_matches(" kB").parse().unwrap_or_else(|_| panic!("{line}"))
+    line.trim().trim_end_matches(" kB").parse().unwrap()
 }

@@ -43,7 +43,7 @@ impl<'a> Ceiling<'a> {
     }
 
     /// One thread's part of it.
-    pub fn thread(&self) -> Result<CeilingThread<'_>, RepositoryError> {
+    pub fn thread(&self) -> Result<CeilingThread<'_, 'a>, RepositoryError> {
         let compressor = Compressor::new(CompressionEffort::default())?;
         Ok(CeilingThread { ceiling: self, compressor, group: GroupDraft::default() })
     }
@@ -64,13 +64,13 @@ impl<'a> Ceiling<'a> {
 }
 
 /// What one thread is at.
-pub struct CeilingThread<'a> {
-    ceiling: &'a Ceiling<'a>,
+pub struct CeilingThread<'t, 'a> {
+    ceiling: &'t Ceiling<'a>,
     compressor: Compressor,
     group: GroupDraft,
 }
 
-impl CeilingThread<'_> {
+impl CeilingThread<'_, '_> {
     /// Takes a run of data that begins at `offset` in a file of this name and size.
     pub fn take(
         &mut self,
