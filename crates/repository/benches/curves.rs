@@ -65,7 +65,7 @@ fn run(step: &str, repository: &Repository, folder: &Path) {
     match step {
         // The first makes the runs on disk.
         "runs" | "open" => drop(open_index(repository).unwrap()),
-        "first" => drop(backup(repository, 0, None)),
+        "first" => backup(repository, 0, None),
         "change" => {
             let parent = newest(repository);
             backup(repository, SMALL_CHANGES, Some(parent));
@@ -120,7 +120,9 @@ fn rebuild(repository: &Repository, folder: &Path) {
     let store = custody_blob_store::DiskStore::create(&folder.join("store")).unwrap();
     let mut indexes: Vec<BlobName> = Vec::new();
     store.list("index/", &mut |name, _| indexes.push(name)).unwrap();
-    indexes.iter().for_each(|name| store.delete(name).unwrap());
+    for name in &indexes {
+        store.delete(name).unwrap();
+    }
     let mut packs: Vec<BlobName> = Vec::new();
     store.list("packs/", &mut |name, _| packs.push(name)).unwrap();
     let watch = Instant::now();

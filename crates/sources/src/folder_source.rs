@@ -9,6 +9,7 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{CWD, FileType, Mode, OFlags, openat};
 use rustix::io::Errno;
 
+use crate::ahead::Ahead;
 use crate::device::DeviceContent;
 use crate::error::{reason, source_code};
 use crate::folder::{Folder, OPEN_FOLDER, OpenFolders};
@@ -57,6 +58,18 @@ struct Top {
 pub(crate) struct Rules {
     pub(crate) patterns: Patterns,
     pub(crate) options: FolderOptions,
+}
+
+impl Rules {
+    /// Whether it is one of custody's own files or folders.
+    pub(crate) fn is_own(&self, status: &Status) -> bool {
+        self.options.always_excluded.contains(&status.place())
+    }
+
+    /// Whether a folder's content is left out because it lies on another file system than the top.
+    pub(crate) fn is_elsewhere(&self, device: u64, folder: &Status) -> bool {
+        self.options.one_file_system && folder.identity.device != device
+    }
 }
 
 impl FolderSource {
@@ -108,23 +121,34 @@ impl Source for FolderSource {
         // Everything is opened before anything is told, so that a missing path costs nothing.
         let tops: Vec<OpenTop> =
             self.tops.iter().map(OpenTop::open).collect::<Result<_, SourceError>>()?;
-        let is_single = tops.len() == 1;
         self.refuse_unfit_list(&tops)?;
-        let mut walk = Walk::new(&self.rules, sink);
-        let mut outcome = Ok(());
-        for top in tops {
-            match top.walk(&mut walk, is_single, &open_folders) {
-                Ok(Flow::Continue) => {}
-                Ok(Flow::Stop) => break,
-                Err(error) => {
-                    outcome = Err(error);
-                    break;
-                }
-            }
-        }
-        self.summary = walk.into_summary();
+        let (rules, ahead) = (&self.rules, Ahead::default());
+        let (summary, outcome) = std::thread::scope(|scope| {
+            let ending = ahead.ending();
+            let looking = std::thread::Builder::new().name("look-ahead".to_owned());
+            let is_looking = looking.spawn_scoped(scope, || ahead.run(rules)).is_ok();
+            let mut walk = Walk::new(rules, sink, is_looking.then_some(&ahead));
+            let outcome = walk_tops(tops, &mut walk, &open_folders);
+            drop(ending);
+            (walk.into_summary(), outcome)
+        });
+        self.summary = summary;
         outcome
     }
+}
+
+fn walk_tops(
+    tops: Vec<OpenTop<'_>>,
+    walk: &mut Walk<'_>,
+    open_folders: &Arc<OpenFolders>,
+) -> Result<(), SourceError> {
+    let is_single = tops.len() == 1;
+    for top in tops {
+        if top.walk(walk, is_single, open_folders)? == Flow::Stop {
+            break;
+        }
+    }
+    Ok(())
 }
 
 fn refuse_unclear_names(tops: &[Top]) -> Result<(), SourceError> {

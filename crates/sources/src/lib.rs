@@ -7,6 +7,7 @@
 //! together to be shown (DESIGN §6, "Restores"; reference/quality-bar.md B3, rows 48–54).
 
 mod accounts;
+mod ahead;
 mod content;
 mod device;
 mod device_target;

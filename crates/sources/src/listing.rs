@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use rustix::fd::AsFd;
-use rustix::fs::RawDir;
+use rustix::fs::{FileType, RawDir};
 use rustix::io;
 
 /// How much one `getdents` call may bring, in bytes.
@@ -11,18 +11,26 @@ const READ_BYTES: usize = 64 * 1024;
 
 /// The names in a folder, sorted. It costs the names' bytes and 16 bytes each: a folder of a
 /// million entries takes some 40 MB until it is left.
+#[derive(Default)]
 pub(crate) struct Listing {
     bytes: Vec<u8>,
-    names: Vec<Range<usize>>,
+    names: Vec<Name>,
+}
+
+struct Name {
+    bytes: Range<usize>,
+    /// Whether the folder says that this is a folder; not every file system does.
+    is_folder: bool,
 }
 
 impl Listing {
     /// Reads and sorts all names. What was read before an error is kept with it.
     pub(crate) fn read(folder: impl AsFd) -> (Self, io::Result<()>) {
-        let mut listing = Self { bytes: Vec::new(), names: Vec::new() };
+        let mut listing = Self::default();
         let outcome = listing.fill(folder);
         let bytes = &listing.bytes;
-        listing.names.sort_unstable_by(|a, b| bytes.get(a.clone()).cmp(&bytes.get(b.clone())));
+        let of = |name: &Name| bytes.get(name.bytes.clone());
+        listing.names.sort_unstable_by(|a, b| of(a).cmp(&of(b)));
         (listing, outcome)
     }
 
@@ -35,7 +43,8 @@ impl Listing {
             if name != b"." && name != b".." {
                 let start = self.bytes.len();
                 self.bytes.extend_from_slice(name);
-                self.names.push(start..self.bytes.len());
+                let is_folder = entry.file_type() == FileType::Directory;
+                self.names.push(Name { bytes: start..self.bytes.len(), is_folder });
             }
         }
         Ok(())
@@ -43,22 +52,32 @@ impl Listing {
 
     /// The name at `position`.
     pub(crate) fn name(&self, position: usize) -> Option<&[u8]> {
-        self.bytes.get(self.names.get(position)?.clone())
+        self.bytes.get(self.names.get(position)?.bytes.clone())
+    }
+
+    /// Whether the folder says that the name at `position` is a folder's. None if there is none.
+    pub(crate) fn is_folder(&self, position: usize) -> Option<bool> {
+        self.names.get(position).map(|name| name.is_folder)
+    }
+
+    /// How many names there are.
+    pub(crate) fn len(&self) -> usize {
+        self.names.len()
     }
 
     /// Whether the folder holds `name`.
     pub(crate) fn holds(&self, name: &[u8]) -> bool {
-        self.names.binary_search_by(|range| self.bytes.get(range.clone()).cmp(&Some(name))).is_ok()
+        self.names.binary_search_by(|it| self.bytes.get(it.bytes.clone()).cmp(&Some(name))).is_ok()
     }
 
     /// Every name, in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        self.names.iter().filter_map(|range| self.bytes.get(range.clone()))
+        self.names.iter().filter_map(|name| self.bytes.get(name.bytes.clone()))
     }
 
     /// Forgets every name but `name`.
     pub(crate) fn keep_only(&mut self, name: &[u8]) {
         let bytes = &self.bytes;
-        self.names.retain(|range| bytes.get(range.clone()) == Some(name));
+        self.names.retain(|kept| bytes.get(kept.bytes.clone()) == Some(name));
     }
 }

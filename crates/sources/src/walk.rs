@@ -1,19 +1,21 @@
 //! The walk itself: depth first, without recursion, one open folder at a time.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use custody_entries::{
     ChangedBlocks, Entry, EntryKind, EntryName, Flow, Metadata, Sink, Warning, Xattr,
 };
 use rustix::fd::OwnedFd;
-use rustix::fs::{FileType, Mode, openat, readlinkat};
+use rustix::fs::{FileType, readlinkat};
 use rustix::io::{self, Errno};
 
 use crate::accounts::Accounts;
+use crate::ahead::{Ahead, Asked, Looked, Wanted};
 use crate::content::FileContent;
 use crate::device::DeviceContent;
 use crate::error::{entry_warning, reason, source_code};
-use crate::folder::{Folder, OPEN_FOLDER};
+use crate::folder::Folder;
 use crate::folder_source::{Rules, TopRefused};
 use crate::listing::Listing;
 use crate::marker::{Marker, cache_tag};
@@ -22,10 +24,19 @@ use crate::status::Status;
 use crate::summary::{LeftOutReason, WalkSummary};
 use crate::xattrs::XattrReader;
 
+/// How many folders in the one at hand are looked at before the walk comes to them …
+const AHEAD_IN_FOLDER: usize = 4;
+/// … and in all the folders that it is in. Each is open.
+const AHEAD_MAX: usize = 64;
+
 /// A walk under way.
 pub(crate) struct Walk<'a> {
     rules: &'a Rules,
     sink: &'a mut dyn Sink,
+    /// Who looks at what comes next, if anybody does.
+    ahead: Option<&'a Ahead>,
+    /// Folders that were asked for and not reached yet, in all frames.
+    asked: usize,
     summary: WalkSummary,
     accounts: Accounts,
     xattrs: Option<XattrReader>,
@@ -44,6 +55,12 @@ struct Frame {
     folder: Arc<Folder>,
     listing: Listing,
     next: usize,
+    /// What somebody saw of the first of the names.
+    statuses: std::vec::IntoIter<io::Result<Status>>,
+    /// The folders in it that were asked for, by the places of their names.
+    asked: VecDeque<(usize, Arc<Asked>)>,
+    /// Where to look for the next one to be asked for.
+    passed: usize,
     /// How long `Walk::path` is without the names in this folder.
     path_length: usize,
     /// Whether the sink was told of it as a folder, which the top of the source is not.
@@ -57,10 +74,12 @@ enum Verdict {
 }
 
 impl<'a> Walk<'a> {
-    pub(crate) fn new(rules: &'a Rules, sink: &'a mut dyn Sink) -> Self {
+    pub(crate) fn new(rules: &'a Rules, sink: &'a mut dyn Sink, ahead: Option<&'a Ahead>) -> Self {
         Self {
             rules,
             sink,
+            ahead,
+            asked: 0,
             summary: WalkSummary::default(),
             accounts: Accounts::of_this_machine(),
             xattrs: Some(XattrReader::new()),
@@ -86,7 +105,7 @@ impl<'a> Walk<'a> {
         let status = Status::of_open(&*descriptor).map_err(TopRefused::System)?;
         self.begin(&descriptor, status.identity.device);
         self.path.extend(name.iter().flat_map(EntryName::as_bytes));
-        if self.is_own(&status) {
+        if self.rules.is_own(&status) {
             return Err(TopRefused::Own);
         }
         let (listing, outcome) = Listing::read(&*descriptor);
@@ -100,7 +119,7 @@ impl<'a> Walk<'a> {
             None => self.sink.root(metadata),
             Some(name) => self.tell_folder(Entry { name, kind: EntryKind::Folder, metadata }),
         };
-        self.enter(folder, listing, is_entry);
+        self.enter(folder, listing, Vec::new(), is_entry);
         Ok(if flow == Flow::Continue { self.run() } else { Flow::Stop })
     }
 
@@ -152,7 +171,7 @@ impl<'a> Walk<'a> {
         }
         self.path.extend_from_slice(name.as_bytes());
         self.hints = self.changed().cloned();
-        self.visit(folder, name.clone())
+        self.visit(folder, name.clone(), None, None)
     }
 
     fn begin(&mut self, descriptor: &OwnedFd, device: u64) {
@@ -174,14 +193,18 @@ impl<'a> Walk<'a> {
                 }
                 continue;
             };
+            let place = frame.next;
             frame.next += 1;
+            let seen = frame.statuses.next();
             if !self.path.is_empty() {
                 self.path.push(b'/');
             }
             self.path.extend_from_slice(name);
             let folder = Arc::clone(&frame.folder);
-            let flow = match EntryName::new(name) {
-                Ok(name) => self.visit(&folder, name),
+            let name = EntryName::new(name);
+            let asked = self.asked_at(place);
+            let flow = match name {
+                Ok(name) => self.visit(&folder, name, seen, asked),
                 Err(_) => self.warn_entry(Errno::ILSEQ),
             };
             if flow == Flow::Stop {
@@ -191,9 +214,64 @@ impl<'a> Walk<'a> {
         Flow::Continue
     }
 
-    fn enter(&mut self, folder: Arc<Folder>, listing: Listing, is_entry: bool) {
-        let path_length = self.path.len();
-        self.frames.push(Frame { folder, listing, next: 0, path_length, is_entry });
+    fn enter(
+        &mut self,
+        folder: Arc<Folder>,
+        listing: Listing,
+        statuses: Vec<io::Result<Status>>,
+        is_entry: bool,
+    ) {
+        self.frames.push(Frame {
+            folder,
+            listing,
+            next: 0,
+            statuses: statuses.into_iter(),
+            asked: VecDeque::new(),
+            passed: 0,
+            path_length: self.path.len(),
+            is_entry,
+        });
+        self.look_ahead();
+    }
+
+    /// Asks for the folders that come next in the one at hand.
+    fn look_ahead(&mut self) {
+        let (Some(ahead), Some(frame)) = (self.ahead, self.frames.last_mut()) else { return };
+        let mut path = Vec::new();
+        let (mut places, mut wanted) = (Vec::new(), Vec::new());
+        while frame.asked.len() + places.len() < AHEAD_IN_FOLDER
+            && self.asked + places.len() < AHEAD_MAX
+            && let Some(is_folder) = frame.listing.is_folder(frame.passed)
+        {
+            let place = frame.passed;
+            frame.passed += 1;
+            let name = frame.listing.name(place).filter(|_| is_folder);
+            let Some(Ok(name)) = name.map(EntryName::new) else { continue };
+            path.clear();
+            path.extend_from_slice(self.path.get(..frame.path_length).unwrap_or_default());
+            if !path.is_empty() {
+                path.push(b'/');
+            }
+            path.extend_from_slice(name.as_bytes());
+            if !self.rules.patterns.exclude(&path, true) {
+                let (parent, device) = (Arc::clone(&frame.folder), self.device);
+                places.push(place);
+                wanted.push(Wanted { parent, name, device });
+            }
+        }
+        if !wanted.is_empty() {
+            self.asked += wanted.len();
+            frame.asked.extend(places.into_iter().zip(ahead.ask(wanted)));
+        }
+    }
+
+    /// What was asked for at this place in the folder at hand; if something was, the next is asked for.
+    fn asked_at(&mut self, place: usize) -> Option<Arc<Asked>> {
+        let asked = &mut self.frames.last_mut()?.asked;
+        let (_, found) = asked.pop_front_if(|(at, _)| *at == place)?;
+        self.asked -= 1;
+        self.look_ahead();
+        Some(found)
     }
 
     fn leave(&mut self) -> Flow {
@@ -202,17 +280,33 @@ impl<'a> Walk<'a> {
         if frame.is_entry { self.sink.leave() } else { Flow::Continue }
     }
 
-    fn visit(&mut self, folder: &Arc<Folder>, name: EntryName) -> Flow {
-        match self.look_at(folder, name) {
-            Ok(flow) => flow,
-            Err(errno) => self.warn_entry(errno),
+    fn visit(
+        &mut self,
+        folder: &Arc<Folder>,
+        name: EntryName,
+        seen: Option<io::Result<Status>>,
+        asked: Option<Arc<Asked>>,
+    ) -> Flow {
+        let looked_at = self.look_at(folder, name, seen, asked.as_deref());
+        if let Some(asked) = asked {
+            asked.give_up();
         }
+        looked_at.unwrap_or_else(|errno| self.warn_entry(errno))
     }
 
-    fn look_at(&mut self, folder: &Arc<Folder>, name: EntryName) -> io::Result<Flow> {
+    fn look_at(
+        &mut self,
+        folder: &Arc<Folder>,
+        name: EntryName,
+        seen: Option<io::Result<Status>>,
+        asked: Option<&Asked>,
+    ) -> io::Result<Flow> {
         let descriptor = folder.descriptor()?;
-        let status = Status::of(&*descriptor, name.as_bytes())?;
-        if self.is_own(&status) {
+        let status = match seen {
+            Some(seen) => seen?,
+            None => Status::of(&*descriptor, name.as_bytes())?,
+        };
+        if self.rules.is_own(&status) {
             self.summary.leave_out(&self.path, LeftOutReason::Own);
             return Ok(Flow::Continue);
         }
@@ -221,7 +315,11 @@ impl<'a> Walk<'a> {
             return Ok(Flow::Continue);
         }
         if status.kind.is_dir() {
-            return self.open_folder(folder, &descriptor, name);
+            let looked = match asked.and_then(Asked::take) {
+                Some(looked) => looked,
+                None => Looked::into(&descriptor, &name, self.device, self.rules)?,
+            };
+            return self.open_folder(folder, name, looked);
         }
         let kind = kind_of(&descriptor, &name, &status)?;
         let mut entry = Entry { name, kind, metadata: self.plain_metadata(&status) };
@@ -241,38 +339,39 @@ impl<'a> Walk<'a> {
         Ok(self.sink.other(entry))
     }
 
-    /// Opens a folder and judges by what was opened, not by what was seen before.
+    /// Goes into a folder, judging by what was opened, not by what was seen before.
     fn open_folder(
         &mut self,
         parent: &Arc<Folder>,
-        at: &OwnedFd,
         name: EntryName,
+        looked: Looked,
     ) -> io::Result<Flow> {
-        let descriptor = openat(at, name.as_bytes(), OPEN_FOLDER, Mode::empty())?;
-        let status = Status::of_open(&descriptor)?;
-        if self.is_own(&status) {
+        let Looked { descriptor, status, listing, outcome, statuses } = looked;
+        if self.rules.is_own(&status) {
             self.summary.leave_out(&self.path, LeftOutReason::Own);
             return Ok(Flow::Continue);
         }
         let metadata = self.metadata(&descriptor, b".", &status)?;
         let entry = Entry { name: name.clone(), kind: EntryKind::Folder, metadata };
-        if is_elsewhere(self.rules.options.one_file_system, self.device, &status) {
+        if self.rules.is_elsewhere(self.device, &status) {
             self.summary.leave_out(&self.path, LeftOutReason::OtherFileSystem);
             let flow = self.tell_folder(entry);
             return Ok(if flow == Flow::Continue { self.sink.leave() } else { Flow::Stop });
         }
-        let (listing, outcome) = Listing::read(&descriptor);
         if let Err(errno) = outcome {
             let message = format!("some of its entries are missing: {}", reason(errno));
             self.warn(source_code::ENTRY_UNREADABLE, message);
         }
+        let names = listing.len();
         let Verdict::Take(listing) = self.judge(&descriptor, listing) else {
             self.summary.leave_out(&self.path, LeftOutReason::Own);
             return Ok(Flow::Continue);
         };
         let folder = parent.child(name, descriptor, status.place());
         let flow = self.tell_folder(entry);
-        self.enter(folder, listing, true);
+        // Of a cache only the tag is left: what was seen is of other names.
+        let statuses = if listing.len() == names { statuses } else { Vec::new() };
+        self.enter(folder, listing, statuses, true);
         Ok(flow)
     }
 
@@ -289,10 +388,6 @@ impl<'a> Walk<'a> {
             self.summary.leave_out(&self.path, LeftOutReason::Cache);
         }
         Verdict::Take(listing)
-    }
-
-    fn is_own(&self, status: &Status) -> bool {
-        self.rules.options.always_excluded.contains(&status.place())
     }
 
     fn tell_folder(&mut self, entry: Entry) -> Flow {
@@ -362,9 +457,4 @@ fn kind_of(at: &OwnedFd, name: &EntryName, status: &Status) -> io::Result<EntryK
         FileType::CharacterDevice => EntryKind::CharDevice(status.device_number),
         FileType::Directory | FileType::Unknown => return Err(Errno::STALE),
     })
-}
-
-/// Whether a folder's content is left out because it lies on another file system.
-fn is_elsewhere(one_file_system: bool, device: u64, folder: &Status) -> bool {
-    one_file_system && folder.identity.device != device
 }
