@@ -10,6 +10,9 @@ use crate::RepositoryError;
 use crate::content::{Content, array_of, length_of_array};
 use crate::error::Malformed;
 
+/// Longest listing, in bytes: some six million entries. It is in memory when it is written and read.
+pub(crate) const LISTING_BYTES_MAX: usize = 1 << 30;
+
 /// An entry of a point, with where its bytes are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Node {

@@ -16,7 +16,7 @@ use crate::compress::{Compression, Decompressor};
 use crate::content::Content;
 use crate::extents::Extents;
 use crate::index::{ChunkIndex, Place};
-use crate::listing::{self, Node};
+use crate::listing::{self, LISTING_BYTES_MAX, Node};
 use crate::object::{Family, read_part};
 use crate::pack::{GroupOpener, WRONG_CHUNK};
 use crate::point::{Point, PointId};
@@ -32,8 +32,6 @@ const CACHE_BYTES_MAX: usize = 24 << 20;
 const EMPTY_BYTES_MAX: usize = 8 << 20;
 /// Openers kept, one a pack.
 const OPENERS_MAX: usize = 256;
-/// Longest listing that is read into memory, in bytes.
-const LISTING_BYTES_MAX: u64 = 1 << 30;
 
 /// Reads chunks through a small cache of groups; many threads may share it.
 pub(crate) struct ChunkReader<'r> {
@@ -247,7 +245,7 @@ impl<'r> ChunkReader<'r> {
     /// A listing as one string.
     fn listing_bytes(&self, content: &Content) -> Result<Vec<u8>, RepositoryError> {
         let damaged = |what| RepositoryError::damaged("a folder's listing", what);
-        if content.size > LISTING_BYTES_MAX {
+        if content.size > LISTING_BYTES_MAX as u64 {
             return Err(damaged("it is longer than any"));
         }
         let (mut bytes, mut extents) = (Vec::new(), Extents::of(content, self));

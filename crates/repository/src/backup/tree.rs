@@ -38,6 +38,17 @@ impl Folder {
         })
     }
 
+    /// Its path in the point.
+    pub(super) fn path(&self) -> Vec<u8> {
+        let (mut names, mut at) = (Vec::new(), Some(self));
+        while let Some(folder) = at {
+            names.extend(folder.entry.as_ref().map(|entry| entry.name.as_bytes()));
+            at = folder.up.as_ref().map(|(up, _)| &**up);
+        }
+        names.reverse();
+        names.join(&b'/')
+    }
+
     /// Takes a place that is filled in later.
     pub(super) fn reserve(&self) -> usize {
         let mut state = locked(&self.state);

@@ -18,7 +18,7 @@ use crate::RepositoryError;
 use crate::chunk::{CHUNK_BYTES_MAX, Chunker, Continuation};
 use crate::compress::{CompressionEffort, Compressor};
 use crate::content::{Content, Extent};
-use crate::listing::{Body, Node};
+use crate::listing::{Body, LISTING_BYTES_MAX, Node};
 use crate::pack::{GROUP_BYTES_TARGET, GroupDraft};
 use crate::progress::Phase;
 
@@ -78,6 +78,8 @@ pub(super) struct Worker<'s, 'r> {
     /// Room of groups that were packed.
     emptied: Vec<Vec<u8>>,
     buffer: Vec<u8>,
+    /// Longest listing of a folder that is stored.
+    listing_bytes_max: usize,
 }
 
 /// What reading a file came to.
@@ -104,6 +106,7 @@ impl<'s, 'r> Worker<'s, 'r> {
             compressor: Compressor::new(effort)?,
             emptied: Vec::new(),
             buffer: vec![0; READ_BYTES + CHUNK_BYTES_MAX],
+            listing_bytes_max: LISTING_BYTES_MAX,
         })
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crossbeam_channel::TrySendError;
+use custody_entries::{SourceError, display_path};
 
 use super::{Class, EMPTIED_MAX, Worker};
 use crate::RepositoryError;
@@ -77,7 +78,7 @@ impl Worker<'_, '_> {
     /// Stores the listing of a complete folder, and of those above that it completes.
     pub(super) fn store_listing(&mut self, mut folder: Arc<Folder>) -> Result<(), RepositoryError> {
         loop {
-            let bytes = listing::encode(&folder.take_nodes())?;
+            let bytes = self.listing_of(&folder)?;
             let extents = self.store_bytes(&bytes)?;
             let list = (0, extents);
             let content = self.content(Chunker::ContentDefined, bytes.len() as u64, list)?;
@@ -91,6 +92,24 @@ impl Worker<'_, '_> {
             }
             folder = Arc::clone(up);
         }
+    }
+
+    fn listing_of(&self, folder: &Folder) -> Result<Vec<u8>, RepositoryError> {
+        let nodes = folder.take_nodes();
+        let bytes = listing::encode(&nodes)?;
+        if bytes.len() <= self.listing_bytes_max {
+            return Ok(bytes);
+        }
+        let path = folder.path();
+        let shown = if path.is_empty() { "the top".to_owned() } else { display_path(&path) };
+        let message = format!(
+            "{shown} has {} entries, whose listing takes {} bytes of at most {}: leave some of them out \
+             (--exclude), or back up parts of it as items of their own",
+            nodes.len(),
+            bytes.len(),
+            self.listing_bytes_max
+        );
+        Err(SourceError { code: "SourceFolderTooLarge", message }.into())
     }
 
     /// Gives a full group to a worker that is free, or packs it here if none takes it.
@@ -129,5 +148,57 @@ impl Worker<'_, '_> {
             Class::Image => &mut self.image,
             Class::Listing => &mut self.listing,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use crossbeam_channel::unbounded;
+    use custody_entries::{Entry, EntryKind, EntryName, Metadata};
+
+    use super::*;
+    use crate::backup::fresh::Fresh;
+    use crate::backup::fresh::tests::repository;
+    use crate::backup::shared::Shared;
+    use crate::compress::CompressionEffort;
+    use crate::progress::Unwatched;
+
+    fn entry(name: &str) -> Entry {
+        let name = EntryName::new(name).unwrap();
+        Entry { name, kind: EntryKind::Folder, metadata: Metadata::default() }
+    }
+
+    #[test]
+    fn a_folder_whose_listing_could_not_be_read_back_ends_the_backup() {
+        let repository = repository(None);
+        let index =
+            repository.open_index(&repository.history().unwrap(), &BTreeSet::new()).unwrap();
+        let (store, keys) = (&*repository.parts.store, repository.keys());
+        let fresh = Fresh::new(&repository);
+        let shared = Shared::new(store, keys, &repository.knife, &*index, fresh, &Unwatched);
+        let mut worker =
+            Worker::new(&shared, unbounded().1, unbounded(), CompressionEffort::Fast).unwrap();
+        let mut store_with = |listing_bytes_max| {
+            worker.listing_bytes_max = listing_bytes_max;
+            let above = Folder::within(&Folder::root(), entry("above"));
+            let folder = Folder::within(&above, entry("many"));
+            for name in ["a", "b", "c"] {
+                folder.add(Node { entry: entry(name), body: Body::None });
+            }
+            worker.store_listing(folder)
+        };
+        let length = listing::encode(
+            &["a", "b", "c"].map(|name| Node { entry: entry(name), body: Body::None }),
+        );
+        let length = length.unwrap().len();
+        assert_eq!(store_with(length), Ok(()));
+        let Err(RepositoryError::Source(SourceError { code, message })) = store_with(length - 1)
+        else {
+            panic!("it is not refused")
+        };
+        assert_eq!(code, "SourceFolderTooLarge");
+        assert!(message.starts_with("above/many has 3 entries"), "{message}");
     }
 }
