@@ -202,3 +202,70 @@ impl Drop for Ending<'_> {
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use rustix::fs::{CWD, FileType, OFlags};
+
+    use super::*;
+    use crate::folder::OpenFolders;
+    use crate::folder_source::FolderOptions;
+
+    #[test]
+    fn what_is_found_is_what_stands_there_and_nothing_else_is_said() {
+        let temporary = tempfile::tempdir().unwrap();
+        let path = temporary.path();
+        fs::create_dir_all(path.join("folder/below")).unwrap();
+        fs::create_dir(path.join("own")).unwrap();
+        fs::write(path.join("folder/file"), "four").unwrap();
+        fs::write(path.join("file"), "").unwrap();
+        symlink("folder", path.join("link")).unwrap();
+        let top = openat(CWD, path, OPEN_FOLDER.union(OFlags::CLOEXEC), Mode::empty()).unwrap();
+        let own = Status::of(&top, b"own").unwrap().place();
+        let device = Status::of_open(&top).unwrap().identity.device;
+        let options = FolderOptions { always_excluded: vec![own], ..FolderOptions::default() };
+        let rules = Rules::of(options).unwrap();
+        let parent = Folder::top(top, None, &Arc::new(OpenFolders::default())).unwrap();
+        let (ahead, names) = (Ahead::default(), ["folder", "own", "file", "link", "none"]);
+        let wanted = names.map(|name| {
+            let (parent, name) = (Arc::clone(&parent), EntryName::new(name).unwrap());
+            Wanted { parent, name, device }
+        });
+        let asked = ahead.ask(wanted.into());
+        for asked in &asked {
+            asked.look(&rules);
+        }
+        let mut found = asked.iter().map(|asked| asked.take());
+        let folder = found.next().unwrap().unwrap();
+        assert_eq!(folder.listing.iter().collect::<Vec<_>>(), [b"below".as_slice(), b"file"]);
+        let kinds = folder.statuses.iter().map(|status| status.unwrap().kind);
+        assert_eq!(kinds.collect::<Vec<_>>(), [FileType::Directory, FileType::RegularFile]);
+        assert_eq!(found.next().unwrap().unwrap().listing.len(), 0, "it is custody's own");
+        assert!(found.all(|found| found.is_none()), "those are no folders");
+    }
+
+    #[test]
+    fn what_is_not_wanted_any_more_is_not_looked_at() {
+        let temporary = tempfile::tempdir().unwrap();
+        fs::create_dir(temporary.path().join("folder")).unwrap();
+        let top = openat(CWD, temporary.path(), OPEN_FOLDER, Mode::empty()).unwrap();
+        let parent = Folder::top(top, None, &Arc::new(OpenFolders::default())).unwrap();
+        let rules = Rules::of(FolderOptions::default()).unwrap();
+        let ahead = Ahead::default();
+        let wanted = || {
+            let (parent, name) = (Arc::clone(&parent), EntryName::new("folder").unwrap());
+            vec![Wanted { parent, name, device: 0 }]
+        };
+        let [taken, given_up, looked_at] = [(); 3].map(|()| ahead.ask(wanted()).remove(0));
+        assert!(taken.take().is_none(), "nobody has looked");
+        given_up.give_up();
+        for asked in [&taken, &given_up, &looked_at] {
+            asked.look(&rules);
+        }
+        assert!(taken.take().is_none() && given_up.take().is_none());
+        assert!(looked_at.take().is_some() && looked_at.take().is_none());
+    }
+}

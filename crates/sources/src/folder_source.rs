@@ -61,6 +61,11 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
+    pub(crate) fn of(options: FolderOptions) -> Result<Self, SourceError> {
+        let patterns = Patterns::parse(&options.exclude, &options.include)?;
+        Ok(Self { patterns, options })
+    }
+
     /// Whether it is one of custody's own files or folders.
     pub(crate) fn is_own(&self, status: &Status) -> bool {
         self.options.always_excluded.contains(&status.place())
@@ -86,8 +91,7 @@ impl FolderSource {
         }
         refuse_unclear_names(&tops)?;
         tops.sort_by(|a, b| a.name.cmp(&b.name));
-        let patterns = Patterns::parse(&options.exclude, &options.include)?;
-        let rules = Rules { patterns, options };
+        let rules = Rules::of(options)?;
         Ok(Self { tops, rules, summary: WalkSummary::default() })
     }
 

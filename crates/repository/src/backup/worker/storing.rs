@@ -165,9 +165,9 @@ mod tests {
     use crate::compress::CompressionEffort;
     use crate::progress::Unwatched;
 
-    fn entry(name: &str) -> Entry {
+    fn entry(name: &str, kind: EntryKind) -> Entry {
         let name = EntryName::new(name).unwrap();
-        Entry { name, kind: EntryKind::Folder, metadata: Metadata::default() }
+        Entry { name, kind, metadata: Metadata::default() }
     }
 
     #[test]
@@ -180,19 +180,21 @@ mod tests {
         let shared = Shared::new(store, keys, &repository.knife, &*index, fresh, &Unwatched);
         let mut worker =
             Worker::new(&shared, unbounded().1, unbounded(), CompressionEffort::Fast).unwrap();
+        let nodes: Vec<Node> = ["a", "b", "c"]
+            .map(|name| Node { entry: entry(name, EntryKind::Fifo), body: Body::None })
+            .into();
         let mut store_with = |listing_bytes_max| {
             worker.listing_bytes_max = listing_bytes_max;
-            let above = Folder::within(&Folder::root(), entry("above"));
-            let folder = Folder::within(&above, entry("many"));
-            for name in ["a", "b", "c"] {
-                folder.add(Node { entry: entry(name), body: Body::None });
+            let above = Folder::within(&Folder::root(), entry("above", EntryKind::Folder));
+            let folder = Folder::within(&above, entry("many", EntryKind::Folder));
+            for node in &nodes {
+                folder.add(node.clone());
             }
+            // The walk leaves it.
+            assert!(folder.leave());
             worker.store_listing(folder)
         };
-        let length = listing::encode(
-            &["a", "b", "c"].map(|name| Node { entry: entry(name), body: Body::None }),
-        );
-        let length = length.unwrap().len();
+        let length = listing::encode(&nodes).unwrap().len();
         assert_eq!(store_with(length), Ok(()));
         let Err(RepositoryError::Source(SourceError { code, message })) = store_with(length - 1)
         else {
