@@ -31,12 +31,12 @@ pub(crate) enum Body {
     None,
 }
 
-/// The bytes of a listing; `nodes` are in ascending order of their names.
+/// The bytes of a listing, for those who do not put one together as a backup does; `nodes` are in ascending order of their names.
+#[cfg(any(test, feature = "measure", feature = "parsers"))]
 pub(crate) fn encode(nodes: &[Node]) -> Result<Vec<u8>, RepositoryError> {
     let mut bytes = Vec::with_capacity(nodes.len() * 160);
-    let mut cbor = Encoder::new(&mut bytes);
     for node in nodes {
-        encode_node(node, &mut cbor)?;
+        encode_node(node, &mut bytes)?;
     }
     Ok(bytes)
 }
@@ -55,8 +55,10 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Vec<Node>, Malformed> {
     Ok(nodes)
 }
 
-fn encode_node(node: &Node, cbor: &mut Encoder<&mut Vec<u8>>) -> Result<(), RepositoryError> {
+/// Adds an entry to the bytes of a listing.
+pub(crate) fn encode_node(node: &Node, bytes: &mut Vec<u8>) -> Result<(), RepositoryError> {
     let Entry { name, kind, metadata } = &node.entry;
+    let cbor = &mut Encoder::new(bytes);
     cbor.array(3)?.bytes(name.as_bytes())?;
     encode_metadata(metadata, cbor)?;
     match (kind, &node.body) {
@@ -87,6 +89,13 @@ fn encode_node(node: &Node, cbor: &mut Encoder<&mut Vec<u8>>) -> Result<(), Repo
         _ => return Err(RepositoryError::Bug("an entry's kind and body do not fit")),
     }
     Ok(())
+}
+
+/// The name of an entry that [`encode_node`] wrote.
+pub(crate) fn name_in(entry: &[u8]) -> Result<&[u8], RepositoryError> {
+    let mut cbor = Decoder::new(entry);
+    let name = array_of(&mut cbor, 3).and_then(|()| Ok(cbor.bytes()?));
+    name.map_err(|_| RepositoryError::Bug("an entry without a name"))
 }
 
 /// The metadata of an entry, or of a point's top.

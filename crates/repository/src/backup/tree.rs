@@ -1,10 +1,12 @@
 //! The folders whose entries are still being read.
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use custody_entries::Entry;
 
-use crate::listing::Node;
+use crate::RepositoryError;
+use crate::listing::{self, Node};
 use crate::read::locked;
 
 /// A folder being read. Its entries are filled in by many threads in any order; whoever fills in
@@ -18,7 +20,10 @@ pub(super) struct Folder {
 }
 
 struct State {
-    nodes: Vec<Option<Node>>,
+    /// The entries that are filled in, encoded: a folder may have very many.
+    bytes: Vec<u8>,
+    /// Where each is; none if it is not filled in, or left out.
+    places: Vec<Option<Range<usize>>>,
     /// Places not filled in yet, plus one while the walk is in the folder.
     open: usize,
 }
@@ -52,23 +57,27 @@ impl Folder {
     /// Takes a place that is filled in later.
     pub(super) fn reserve(&self) -> usize {
         let mut state = locked(&self.state);
-        state.nodes.push(None);
+        state.places.push(None);
         state.open += 1;
-        state.nodes.len() - 1
+        state.places.len() - 1
     }
 
     /// Adds an entry that is complete.
-    pub(super) fn add(&self, node: Node) {
-        locked(&self.state).nodes.push(Some(node));
+    pub(super) fn add(&self, node: &Node) -> Result<(), RepositoryError> {
+        let mut state = locked(&self.state);
+        let place = state.encode(node)?;
+        state.places.push(Some(place));
+        Ok(())
     }
 
     /// Fills a place in, with nothing if the entry is left out. True if the folder is complete.
-    pub(super) fn fill(&self, place: usize, node: Option<Node>) -> bool {
+    pub(super) fn fill(&self, place: usize, node: Option<&Node>) -> Result<bool, RepositoryError> {
         let mut state = locked(&self.state);
-        if let Some(slot) = state.nodes.get_mut(place) {
-            *slot = node;
+        let encoded = node.map(|node| state.encode(node)).transpose()?;
+        if let Some(slot) = state.places.get_mut(place) {
+            *slot = encoded;
         }
-        state.close_one()
+        Ok(state.close_one())
     }
 
     /// The walk leaves the folder. True if it is complete.
@@ -76,19 +85,35 @@ impl Folder {
         locked(&self.state).close_one()
     }
 
-    /// The entries of a complete folder, in the order that the format asks for.
-    pub(super) fn take_nodes(&self) -> Vec<Node> {
-        let slots = std::mem::take(&mut locked(&self.state).nodes);
-        let mut nodes: Vec<Node> = slots.into_iter().flatten().collect();
-        nodes.sort_by(|one, other| one.entry.name.cmp(&other.entry.name));
-        nodes.dedup_by(|later, first| later.entry.name == first.entry.name);
-        nodes
+    /// The listing of a complete folder, and how many entries it has. Of entries with one name the
+    /// first counts.
+    pub(super) fn take_listing(&self) -> Result<(Vec<u8>, usize), RepositoryError> {
+        let (bytes, places) = {
+            let mut state = locked(&self.state);
+            (std::mem::take(&mut state.bytes), std::mem::take(&mut state.places))
+        };
+        let mut entries = Vec::with_capacity(places.len());
+        for place in places.into_iter().flatten() {
+            let entry = bytes.get(place).unwrap_or_default();
+            entries.push((listing::name_in(entry)?, entry));
+        }
+        entries.sort_by_key(|(name, _)| *name);
+        entries.dedup_by_key(|(name, _)| *name);
+        let count = entries.len();
+        let sorted: Vec<&[u8]> = entries.into_iter().map(|(_, entry)| entry).collect();
+        Ok((sorted.concat(), count))
     }
 }
 
 impl State {
     fn new() -> Mutex<Self> {
-        Mutex::new(Self { nodes: Vec::new(), open: 1 })
+        Mutex::new(Self { bytes: Vec::new(), places: Vec::new(), open: 1 })
+    }
+
+    fn encode(&mut self, node: &Node) -> Result<Range<usize>, RepositoryError> {
+        let start = self.bytes.len();
+        listing::encode_node(node, &mut self.bytes)?;
+        Ok(start..self.bytes.len())
     }
 
     fn close_one(&mut self) -> bool {

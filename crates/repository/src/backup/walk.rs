@@ -191,7 +191,8 @@ impl Sink for Walk<'_, '_> {
         self.found.add(size, content.is_stream());
         let Some(level) = self.stack.last() else { return Flow::Stop };
         if let Some(content) = unchanged {
-            level.folder.add(Node { entry: file, body: Body::File { content, changed: false } });
+            let node = Node { entry: file, body: Body::File { content, changed: false } };
+            level.folder.add(&node).unwrap_or_else(|error| self.shared.fail(error));
             let tally = &self.shared.tally;
             tally.files.fetch_add(1, Relaxed);
             tally.unchanged_files.fetch_add(1, Relaxed);
@@ -214,7 +215,8 @@ impl Sink for Walk<'_, '_> {
 
     fn other(&mut self, entry: Entry) -> Flow {
         if let Some(level) = self.stack.last() {
-            level.folder.add(Node { entry, body: Body::None });
+            let node = Node { entry, body: Body::None };
+            level.folder.add(&node).unwrap_or_else(|error| self.shared.fail(error));
         }
         self.shared.tally.others.fetch_add(1, Relaxed);
         self.flow()

@@ -185,7 +185,7 @@ impl<'s, 'r> Worker<'s, 'r> {
                 Some(Node { entry, body: Body::File { content, changed } })
             }
         };
-        if folder.fill(place, node) { self.store_listing(folder) } else { Ok(()) }
+        if folder.fill(place, node.as_ref())? { self.store_listing(folder) } else { Ok(()) }
     }
 
     fn read(&mut self, entry: &Entry, source: &dyn Source) -> Result<Outcome, RepositoryError> {

@@ -12,7 +12,7 @@ use crate::backup::extent_list::{ExtentList, nest};
 use crate::backup::tree::Folder;
 use crate::chunk::{Chunker, Continuation};
 use crate::content::{Content, Extent};
-use crate::listing::{self, Body, Node};
+use crate::listing::{Body, Node};
 use crate::pack::GroupDraft;
 use crate::packer::PackedGroup;
 use crate::read::locked;
@@ -87,7 +87,7 @@ impl Worker<'_, '_> {
                 return Ok(());
             };
             let node = Node { entry: entry.clone(), body: Body::Folder(content) };
-            if !up.fill(*place, Some(node)) {
+            if !up.fill(*place, Some(&node))? {
                 return Ok(());
             }
             folder = Arc::clone(up);
@@ -95,17 +95,15 @@ impl Worker<'_, '_> {
     }
 
     fn listing_of(&self, folder: &Folder) -> Result<Vec<u8>, RepositoryError> {
-        let nodes = folder.take_nodes();
-        let bytes = listing::encode(&nodes)?;
+        let (bytes, entries) = folder.take_listing()?;
         if bytes.len() <= self.listing_bytes_max {
             return Ok(bytes);
         }
         let path = folder.path();
         let shown = if path.is_empty() { "the top".to_owned() } else { display_path(&path) };
         let message = format!(
-            "{shown} has {} entries, whose listing takes {} bytes of at most {}: leave some of them out \
+            "{shown} has {entries} entries, whose listing takes {} bytes of at most {}: leave some of them out \
              (--exclude), or back up parts of it as items of their own",
-            nodes.len(),
             bytes.len(),
             self.listing_bytes_max
         );
@@ -188,13 +186,13 @@ mod tests {
             let above = Folder::within(&Folder::root(), entry("above", EntryKind::Folder));
             let folder = Folder::within(&above, entry("many", EntryKind::Folder));
             for node in &nodes {
-                folder.add(node.clone());
+                folder.add(node).unwrap();
             }
             // The walk leaves it.
             assert!(folder.leave());
             worker.store_listing(folder)
         };
-        let length = listing::encode(&nodes).unwrap().len();
+        let length = crate::listing::encode(&nodes).unwrap().len();
         assert_eq!(store_with(length), Ok(()));
         let Err(RepositoryError::Source(SourceError { code, message })) = store_with(length - 1)
         else {
