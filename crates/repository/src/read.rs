@@ -24,6 +24,7 @@ use crate::repository::Repository;
 use crate::rooms::{Roomed, Rooms};
 use crate::sealed::Keys;
 use moved::{Elsewhere, Moved};
+pub(crate) use wanted::Again;
 use wanted::Wanted;
 
 /// Plain groups kept for the chunks beside the one asked for, in bytes.
@@ -134,13 +135,14 @@ impl<'r> ChunkReader<'r> {
 
     /// The chunk's bytes, from the first of its places that is not damaged.
     pub(crate) fn chunk(&self, name: &ChunkName) -> Result<ChunkBytes, RepositoryError> {
-        self.chunk_or(name, &|| None)
+        self.chunk_or(name, Again::Kept, &|| None)
     }
 
     /// The same; what is `at_hand` is used instead of reading the chunk, if it is the chunk.
     pub(crate) fn chunk_or(
         &self,
         name: &ChunkName,
+        again: Again,
         at_hand: &dyn Fn() -> Option<Vec<u8>>,
     ) -> Result<ChunkBytes, RepositoryError> {
         let read = || match at_hand().filter(|bytes| self.is_named(bytes, name)) {
@@ -148,7 +150,7 @@ impl<'r> ChunkReader<'r> {
             None => self.stored_chunk(name),
         };
         match self.wanted.get() {
-            Some(wanted) => wanted.using(name, read),
+            Some(wanted) => wanted.using(name, again, read),
             None => read(),
         }
     }

@@ -17,7 +17,7 @@ use crate::listing::{Body, Node};
 /// foreseen.
 const COUNTED_MAX: usize = 1 << 20;
 /// Most bytes of chunks kept. When they are used up a chunk is read again whenever it is wanted.
-const KEPT_BYTES_MAX: usize = 8 << 20;
+const KEPT_BYTES_MAX: usize = 32 << 20;
 
 /// How often each chunk is still wanted, and those kept for it.
 pub(crate) struct Wanted {
@@ -25,6 +25,15 @@ pub(crate) struct Wanted {
     /// chance. [`u8::MAX`] means that or more, for good.
     left: HashMap<u64, AtomicU8>,
     kept: Mutex<Kept>,
+}
+
+/// Where a chunk that is wanted again is to come from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Again {
+    /// From memory, where it is kept.
+    Kept,
+    /// From where it was written.
+    ReadBack,
 }
 
 #[derive(Default)]
@@ -107,11 +116,12 @@ impl Wanted {
         }
     }
 
-    /// Uses a chunk once: what is kept of it, or what `read` gives, which is kept if it is wanted
+    /// Uses a chunk once: what is kept of it, or what `read` gives, which may be kept if it is wanted
     /// again.
     pub(crate) fn using(
         &self,
         name: &ChunkName,
+        again: Again,
         read: impl FnOnce() -> Result<ChunkBytes, RepositoryError>,
     ) -> Result<ChunkBytes, RepositoryError> {
         if let Some(left) = self.left(name) {
@@ -124,7 +134,7 @@ impl Wanted {
         let chunk = read()?;
         let mut kept = locked(&self.kept);
         // Asked under the lock: who uses it up meanwhile comes to take it out afterwards.
-        if self.is_wanted(name) {
+        if again == Again::Kept && self.is_wanted(name) {
             kept.keep(name, &chunk);
         }
         Ok(chunk)

@@ -16,7 +16,10 @@ use crate::chunk::ChunkName;
 use crate::content::{Content, Extent};
 use crate::extents::Extents;
 use crate::progress::{Phase, Progress, Status};
-use crate::read::{ChunkReader, locked};
+use crate::read::{Again, ChunkReader, locked};
+
+/// A file of this length or less is soon in place, in bytes.
+const SMALL_BYTES_MAX: u64 = 8 << 20;
 
 /// What the threads of one restore share.
 pub(super) struct Shared<'r> {
@@ -204,7 +207,7 @@ impl<'r> Shared<'r> {
                 }
             } else if let Some(name) = &extent.chunk {
                 let at_hand = &|| self.placed.read(name, extent.length);
-                let chunk = self.reader.chunk_or(name, at_hand)?;
+                let chunk = self.reader.chunk_or(name, self.again(file), at_hand)?;
                 if chunk.as_ref().len() as u64 != extent.length {
                     return Err(RepositoryError::damaged("a file", "a chunk has another length"));
                 }
@@ -219,6 +222,13 @@ impl<'r> Shared<'r> {
         }
         self.tell();
         Ok(())
+    }
+
+    /// Where the chunks of a file that are wanted again come from: of a small one, which will soon be in
+    /// place, from there.
+    fn again(&self, file: &OpenFile) -> Again {
+        let is_small = file.size <= SMALL_BYTES_MAX;
+        if is_small && self.placed.can_be_read() { Again::ReadBack } else { Again::Kept }
     }
 
     /// Whether a part need not be written: it is a hole, or right already.
