@@ -55,16 +55,9 @@ impl PointsView {
             item_name: None,
             paths: Vec::new(),
             was_read: false,
-            status: PointStatus {
-                recovery_point_time: Timestamp::from_millisecond(point.received_ms)
-                    .unwrap_or(Timestamp::MAX),
-                size: 0,
-                files: 0,
-                new_bytes: 0,
-                warnings: 0,
-                keep_until: None,
-                damaged: false,
-            },
+            status: unread(
+                Timestamp::from_millisecond(point.received_ms).unwrap_or(Timestamp::MAX),
+            ),
         };
         let points = history.points().iter().map(seen).collect();
         let (head, checkpoint) = (history.head(), None);
@@ -191,6 +184,13 @@ impl PointsView {
     }
 }
 
+/// Of a point of which no more is known than when it was taken.
+fn unread(recovery_point_time: Timestamp) -> PointStatus {
+    let (size, files, new_bytes, warnings) = (0, 0, 0, 0);
+    let (keep_until, damaged) = (None, false);
+    PointStatus { recovery_point_time, size, files, new_bytes, warnings, keep_until, damaged }
+}
+
 fn seen(listed: &ListedPoint) -> SeenPoint {
     let point = listed.point.as_ref().ok();
     let counts = point.map(|point| point.counts).unwrap_or_default();
@@ -312,15 +312,7 @@ mod tests {
     }
 
     fn point(day: i64) -> SeenPoint {
-        let status = PointStatus {
-            recovery_point_time: time(day),
-            size: 0,
-            files: 0,
-            new_bytes: 0,
-            warnings: 0,
-            keep_until: None,
-            damaged: false,
-        };
+        let status = unread(time(day));
         let (item, paths) = (ItemId::from_bytes([7; 16]), Vec::new());
         SeenPoint { id: format!("p{day}"), item, item_name: None, paths, was_read: false, status }
     }

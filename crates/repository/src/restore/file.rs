@@ -9,7 +9,7 @@ use custody_entries::{FileWriter, PlacedFiles, StandingFile, Warning};
 use custody_envelope::VaultKeys;
 
 use super::RestoreReport;
-use super::placed::Placed;
+use super::placed::{CHUNKS_MAX, Placed};
 use super::stretches::{Stretch, Stretches};
 use crate::RepositoryError;
 use crate::chunk::ChunkName;
@@ -215,7 +215,10 @@ impl<'r> Shared<'r> {
                     writer.write_at(at, chunk.as_ref())?;
                 }
                 if self.placed.can_be_read() && self.reader.is_wanted_again(name) {
-                    locked(&file.again).push((*name, at));
+                    let mut again = locked(&file.again);
+                    if again.len() < CHUNKS_MAX {
+                        again.push((*name, at));
+                    }
                 }
             }
             self.done.1.fetch_add(extent.length, Relaxed);

@@ -11,7 +11,7 @@ use crate::chunk::ChunkName;
 use crate::read::locked;
 
 /// Most chunks whose place is remembered, some 40 bytes each.
-const CHUNKS_MAX: usize = 1 << 18;
+pub(super) const CHUNKS_MAX: usize = 1 << 18;
 /// Most bytes of paths remembered.
 const PATH_BYTES_MAX: usize = 8 << 20;
 
